@@ -1,9 +1,15 @@
 //! `config:check`: prints the effective configuration, or every mistake in it.
 
+use std::path::Path;
+
 use clap::Args;
 
 use super::{CommandContext, Exit, Failure};
+use crate::config::command_check::Search;
 use crate::config::{self, Channel, CommandLine, Config, Handler, SnapshotHandler, command_check};
+
+/// The key of the program that runs the jobs of a channel.
+const WORKER_COMMAND: &str = "worker.command";
 
 /// Print the effective configuration, or every mistake
 ///
@@ -23,7 +29,10 @@ impl ConfigCheck {
         let config = context.checked_config()?;
         context.show(&config.to_json(), &render(config))?;
         // Loading checks the file alone. Programs and files of this machine are checked only here and by queue:listen.
-        missing_files(config).iter().for_each(|warning| context.warn(warning));
+        missing_files(config)
+            .iter()
+            .chain(&missing_scripts(config))
+            .for_each(|warning| context.warn(warning));
         let missing = missing_programs(config);
         if missing.is_empty() {
             return Ok(());
@@ -57,14 +66,32 @@ fn missing_files(config: &Config) -> Vec<String> {
     missing
 }
 
+/// A warning for each script that a configured command names but that does not exist.
+fn missing_scripts(config: &Config) -> Vec<String> {
+    let directory = config.file.as_deref().and_then(Path::parent).unwrap_or(Path::new("/"));
+    let mut missing = Vec::new();
+    for channel in config.channels.values() {
+        for (key, command) in programs(channel) {
+            if let Some(file) = command_check::missing_script(command.argv(), directory) {
+                let (file, name) = (file.display(), &channel.name);
+                missing.push(format!("the script of channels.{name}.{key} does not exist: {file}"));
+            }
+        }
+    }
+    missing
+}
+
 /// The configured programs that cannot be started.
 fn missing_programs(config: &Config) -> Vec<String> {
     let mut missing = Vec::new();
     for channel in config.channels.values() {
         for (key, command) in programs(channel) {
             let Some(name) = command.argv().first() else { continue };
+            // Snapshot programs do not get worker.env.
+            let env = Some(&channel.worker.env).filter(|_| key == WORKER_COMMAND);
+            let path = env.and_then(|env| env.get("PATH")).map(String::as_str);
             // Loading has made programs with a slash absolute.
-            if let Err(why) = command_check::locate(name, std::path::Path::new("/")) {
+            if let Err(why) = command_check::locate(name, Search { base: Path::new("/"), path }) {
                 missing
                     .push(format!("the program of channels.{}.{key} cannot be started: {why}", channel.name));
             }
@@ -76,7 +103,7 @@ fn missing_programs(config: &Config) -> Vec<String> {
 fn programs(channel: &Channel) -> Vec<(&'static str, &CommandLine)> {
     let mut programs: Vec<(&str, &CommandLine)> = Vec::new();
     if let Handler::Wire { command } | Handler::Exec { command } = &channel.worker.handler {
-        programs.push(("worker.command", command));
+        programs.push((WORKER_COMMAND, command));
     }
     for handler in &channel.snapshot.handlers {
         if let SnapshotHandler::Command { command, .. } = handler {

@@ -184,9 +184,10 @@ pub(super) fn with_one_suggestion(mut error: clap::Error, line: &Command) -> cla
         return error;
     }
     let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand) else { return error };
-    let names: Vec<_> = line.get_subcommands().flat_map(Command::get_name_and_visible_aliases).collect();
-    match nearest(typed, names) {
-        Some(name) => {
+    let names: Vec<_> = line.get_subcommands().flat_map(known_names).collect();
+    let meant = nearest(typed, names.iter().map(|(known, _)| *known));
+    match names.into_iter().find(|(known, _)| Some(*known) == meant) {
+        Some((_, name)) => {
             let name = ContextValue::Strings(vec![name.to_owned()]);
             error.insert(ContextKind::SuggestedSubcommand, name);
         }
@@ -195,6 +196,14 @@ pub(super) fn with_one_suggestion(mut error: clap::Error, line: &Command) -> cla
         }
     }
     error
+}
+
+/// The names of a command, each with the name to suggest for it: a short name stands for the whole one.
+fn known_names(command: &Command) -> Vec<(&str, &str)> {
+    let shown = command.get_name_and_visible_aliases();
+    let short = command.get_all_aliases().filter(|alias| !shown.contains(alias));
+    let short = short.map(|alias| (alias, command.get_name()));
+    shown.iter().map(|name| (*name, *name)).chain(short).collect()
 }
 
 #[cfg(test)]
@@ -258,6 +267,10 @@ mod tests {
             said("queue:stauts")
         );
         assert!(said("worker:liste").contains("'worker:listen'"));
+        for (typed, meant) in [("stauts", "queue:status"), ("pus", "queue:push"), ("chek", "config:check")] {
+            let said = said(typed);
+            assert!(said.contains(&format!("a similar subcommand exists: '{meant}'")), "{typed}: {said}");
+        }
         assert!(!said("dance").contains("similar"), "{}", said("dance"));
     }
 

@@ -6,7 +6,7 @@ use clap::Args;
 use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser};
 
 use crate::job::{FailReason, JobId, Timestamp};
-use crate::job_json::time::{parse_duration, parse_time};
+use crate::job_json::time::{TimeError, parse_duration, parse_time};
 use crate::store::{Cursor, JobFilter, JobState};
 
 /// Options that select failed jobs.
@@ -73,10 +73,13 @@ fn moment_before(text: &str, now: Timestamp) -> Result<Timestamp, String> {
         let micros = u64::try_from(length.as_micros()).unwrap_or(u64::MAX);
         return Ok(Timestamp(now.0.saturating_sub(micros)));
     }
-    let time = parse_time(text).map_err(|_| {
-        "write a time span such as 30m, 12h, 7d, or a time such as 2026-11-30 09:00".to_owned()
-    })?;
-    Ok(time.into())
+    match parse_time(text) {
+        Ok(time) => Ok(time.into()),
+        Err(TimeError::Form) => {
+            Err("write a time span such as 30m, 12h, 7d, or a time such as 2026-11-30 09:00".to_owned())
+        }
+        Err(why) => Err(why.to_string()),
+    }
 }
 
 /// Parses a position that [`position_text`] wrote.

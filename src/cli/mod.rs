@@ -131,7 +131,24 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Whether the text of the command may contain local times; JSON contains times in UTC.
+    fn prints_local_times(&self) -> bool {
+        matches!(
+            self,
+            Self::Pause(_)
+                | Self::Status(_)
+                | Self::Jobs(_)
+                | Self::Failed(_)
+                | Self::Show(_)
+                | Self::Why(_)
+                | Self::Cancel(_)
+        )
+    }
+
     fn run(self, context: &CommandContext) -> Result<(), Failure> {
+        if self.prints_local_times() && !context.json() {
+            time::check_zone()?;
+        }
         match self {
             Self::Demo(command) => command.run(context),
             Self::Listen(command) => command.run(context),

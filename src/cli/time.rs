@@ -2,14 +2,23 @@
 
 use jiff::tz::TimeZone;
 
+use super::failure::{Exit, Failure};
 use crate::job::Timestamp;
+use crate::job_json::time::local_zone;
+
+/// Fails when the variable `TZ` names an unknown zone: a command that prints local times has none to print.
+pub(crate) fn check_zone() -> Result<(), Failure> {
+    local_zone()
+        .map(|_| ())
+        .map_err(|unknown| Failure::new(Exit::Usage, "find the local time").because(unknown))
+}
 
 /// Local time, for people.
 pub(crate) fn local(time: Timestamp) -> String {
-    match TimeZone::try_system() {
-        Ok(zone) => shown_in(time, zone),
+    match local_zone() {
+        Ok(Some(zone)) => shown_in(time, zone),
         // The zone is named, so that the time is not mistaken for a local one.
-        Err(_) => shown_in(time, TimeZone::UTC) + " UTC",
+        Ok(None) | Err(_) => shown_in(time, TimeZone::UTC) + " UTC",
     }
 }
 

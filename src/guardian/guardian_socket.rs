@@ -29,7 +29,7 @@ const BOOT_TIMEOUT: Duration = Duration::from_secs(10);
 const REAP_POLL_INTERVAL: Duration = Duration::from_millis(1);
 /// Variables meant for the master alone and removed from the guardian's environment: those of the service manager, and
 /// the hand-over of a re-exec.
-const MASTER_VARIABLES: [&str; 7] = [
+const MASTER_VARIABLES: [&str; 9] = [
     "AINT_QUEUE_AGAIN",
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
@@ -37,6 +37,8 @@ const MASTER_VARIABLES: [&str; 7] = [
     "LISTEN_PID",
     "LISTEN_FDS",
     "LISTEN_FDNAMES",
+    "LISTEN_PIDFDID",
+    "FDSTORE",
 ];
 
 /// A running guardian. Dropping it closes the socket, and the guardian ends.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::listen_error::ListenError;
 use super::own_program::own_program;
 use crate::channel::{ChannelSettings, ReloadSpec};
+use crate::config::command_check::Search;
 use crate::config::{self, CommandLine, Handler};
 use crate::guardian::{GuardianHandle, Limit, Privileges, account};
 use crate::pool::{self, PoolSpec, Program};
@@ -15,8 +16,9 @@ use crate::webhook;
 /// The program of a channel's jobs, its environment, privileges and working directory. A configured command starts in the
 /// directory of its configuration file, so relative paths do not depend on where the master was started.
 pub(super) fn job_program(config: &config::Channel, base: &Path) -> Result<JobProgram, ListenError> {
+    let search = Search { base, path: config.worker.env.get("PATH").map(String::as_str) };
     let checked = |command: &CommandLine| {
-        config::command_check::locate(&command.argv()[0], base)
+        config::command_check::locate(&command.argv()[0], search)
             .map(|_| command.argv().to_vec())
             .map_err(|why| ListenError::Program { channel: config.name.clone(), why })
     };
@@ -67,7 +69,10 @@ pub(super) struct JobProgram {
 /// The files that make up the program: a change of one means that a reload starts a new program.
 fn program_files(program: &JobProgram) -> Vec<PathBuf> {
     match (&program.program, &program.cwd) {
-        (Program::Wire(argv), Some(cwd)) => config::command_check::files(argv, cwd),
+        (Program::Wire(argv), Some(cwd)) => {
+            let path = program.env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_str());
+            config::command_check::files(argv, Search { base: cwd, path })
+        }
         (Program::Wire(argv), None) => argv.first().map(PathBuf::from).into_iter().collect(),
         (Program::Exec(_), _) => Vec::new(),
     }
@@ -103,6 +108,7 @@ pub(super) fn renewal(
         stop_wait: config.stop_wait,
         may_push: worker.may_push.clone(),
         push_limit: PushLimit::of(config),
+        priority_max_wait: config.priority_max_wait,
     };
     ReloadSpec {
         pool: pool::GenerationSpec { spec, guardian: guardian.with_privileges(program.privileges) },

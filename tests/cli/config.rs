@@ -1,6 +1,7 @@
 //! Finding and checking the configuration.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use crate::fixture::{Fixture, assert_transcript, holds_only};
 
@@ -151,4 +152,43 @@ fn config_check_warns_and_other_commands_do_not() {
     assert_eq!(fixture.run(&["queue:status"]).err, "");
     assert_eq!(fixture.run(&["queue:push", "noop"]).err, "");
     assert_eq!(warns(&fixture.run(&["queue:status", "-v"]).err), 1);
+}
+
+#[test]
+fn config_check_names_what_a_script_lacks() {
+    let channel = |name: &str, command: &str| format!("[channels.{name}.worker]\ncommand = {command}\n");
+    let config = [
+        channel("interpreter", r#"["./nope"]"#),
+        channel("env", r#"["./env-nope"]"#),
+        channel("mode", r#"["./plain"]"#),
+        channel("script", r#"["sh", "-e", "missing.sh"]"#),
+        channel("path", "[\"./env-nope\"]\nenv = { PATH = \"PROGRAMS\" }"),
+    ];
+    let mut fixture = Fixture::new();
+    let programs = fixture.path("programs");
+    fixture.write("aint-queue.toml", config.concat().replace("PROGRAMS", &programs.to_string_lossy()));
+    fs::create_dir(&programs).unwrap();
+    for (name, text, mode) in [
+        ("nope", "#!/usr/bin/nope -x\n", 0o755),
+        ("env-nope", "#!/usr/bin/env aint-queue-nope\n", 0o755),
+        ("plain", "#!/bin/sh\n", 0o644),
+        ("programs/aint-queue-nope", "#!/bin/sh\n", 0o755),
+    ] {
+        fixture.write(name, text);
+        fs::set_permissions(fixture.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let said = fixture.run(&["config:check"]);
+    assert_eq!(said.code, 4);
+    for part in [
+        "whose interpreter \"/usr/bin/nope\" does not exist",
+        "whose interpreter \"aint-queue-nope\" is in no directory of PATH",
+        "plain\" is not executable: run chmod +x on it",
+    ] {
+        assert_eq!(said.err.matches(part).count(), 1, "{part}: {}", said.err);
+    }
+    assert!(!said.err.contains("channels.path."), "{}", said.err);
+    let script = "warning: the script of channels.script.worker.command does not exist: ";
+    assert!(said.err.contains(script), "{}", said.err);
+    let refused = fixture.run(&["queue:listen", "-t", "interpreter"]);
+    assert!(refused.code == 4 && refused.err.contains("/usr/bin/nope"), "{}", refused.err);
 }

@@ -26,7 +26,18 @@ fn job_is_pushed_shown_and_counted() {
 fn push_options_are_stored_and_shown() {
     let mut fixture = Fixture::with_channels(&["default"]);
     let more: &[&[&str]] = &[
-        &["--priority", "high", "--unique", "a", "--unique-until", "start", "--expires", "1h"],
+        &[
+            "--priority",
+            "high",
+            "--unique",
+            "a",
+            "--unique-until",
+            "start",
+            "--expires",
+            "1h",
+            "--retry-until",
+            "2h",
+        ],
         &["--header", "tenant=7", "--header", "note=a=b \u{202e}", "--unique", "b", "--unique-for", "1h"],
     ];
     for more in more {
@@ -158,12 +169,37 @@ fn unprinted_id_says_that_the_job_was_pushed() {
 
 #[test]
 fn unknown_time_zone_is_an_error() {
-    let fixture = Fixture::new();
-    let mut command = fixture.command(&["queue:push", "noop", "--at", "2030-01-01 09:00"]);
-    let refused = command.env("TZ", "Mars/Olympus").output().unwrap();
-    let said = String::from_utf8(refused.stderr).unwrap();
-    assert_eq!(refused.status.code(), Some(2), "{said}");
-    assert!(said.contains("TZ is") && said.contains("Mars/Olympus"), "{said}");
-    let mut command = fixture.command(&["queue:push", "noop", "--at", "2030-01-01T09:00:00Z"]);
-    assert!(command.env("TZ", "Mars/Olympus").output().unwrap().status.success());
+    let mut fixture = Fixture::new();
+    let id = fixture.push(&["noop", "--delay", "1h"]).to_string();
+    let run = |args: &[&str]| {
+        let output = fixture.command(args).env("TZ", "Mars/Olympus").output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let local = "2030-01-01 09:00";
+    for args in [
+        &["queue:push", "noop", "--at", local][..],
+        &["queue:push", "noop", "--expires", local],
+        &["queue:failed", "--since", local],
+        &["queue:retry", "--since", local],
+        &["queue:flush", "--older-than", local, "--yes"],
+        &["queue:status"],
+        &["queue:jobs"],
+        &["queue:failed"],
+        &["queue:show", &id],
+        &["queue:why"],
+        &["queue:cancel", &id],
+        &["queue:pause", "--for", "1h"],
+    ] {
+        let (code, said) = run(args);
+        assert_eq!(code, Some(2), "{args:?}: {said}");
+        assert!(said.contains("TZ is \"Mars/Olympus\", which is no known time zone"), "{args:?}: {said}");
+    }
+    for args in [
+        &["queue:push", "noop", "--at", "2030-01-01T09:00:00Z"][..],
+        &["queue:failed", "--json", "--since", "1h"],
+        &["queue:show", &id, "--json"],
+    ] {
+        let (code, said) = run(args);
+        assert_eq!(code, Some(0), "{args:?}: {said}");
+    }
 }

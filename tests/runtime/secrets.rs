@@ -14,6 +14,10 @@ const TOKEN: &str = "hunter2-hunter2-hunter2";
 fn listen_with_secret(fixture: &Fixture, args: &[&str]) -> Master {
     let mut command = fixture.listen_command(args);
     command.env("SHOP_TOKEN", TOKEN).env("SHOP_NAME", "corner").env("OTHER", "kept");
+    command
+        .env("CREDENTIALS_DIRECTORY", "/run/credentials/shop")
+        .env("LISTEN_PIDFDID", "7")
+        .env("FDSTORE", "1");
     fixture.listening(command)
 }
 
@@ -60,6 +64,8 @@ fn workers_inherit_no_secret_unless_named() {
         let env = env_of(&fixture, channel);
         let found = [TOKEN, "SHOP_NAME=corner", "OTHER=kept", "PATH="].map(|part| env.contains(part));
         assert_eq!(found, [token, name, other, true], "{channel}: {env}");
+        assert_eq!(env.contains("CREDENTIALS_DIRECTORY"), channel == "all", "{channel}: {env}");
+        assert!(!env.contains("LISTEN_PIDFDID") && !env.contains("FDSTORE"), "{channel}: {env}");
         let snapshot =
             until("the snapshot", || fs::read_to_string(fixture.file(&format!("{channel}.snapshot"))).ok());
         // A snapshot program does not get worker.env.
@@ -69,9 +75,11 @@ fn workers_inherit_no_secret_unless_named() {
     }
     let said = log_lines(&master, "withheld from workers");
     assert_eq!(said.len(), 1, "{said:?}");
-    for part in
-        ["\"variables\":\"SHOP_NAME, SHOP_TOKEN\"", "\"channels\":\"given, standard\"", "worker.inherit_env"]
-    {
+    for part in [
+        "\"variables\":\"CREDENTIALS_DIRECTORY, SHOP_NAME, SHOP_TOKEN\"",
+        "\"channels\":\"given, standard\"",
+        "worker.inherit_env",
+    ] {
         assert!(said[0].contains(part), "{} lacks {part}", said[0]);
     }
     assert!(!said[0].contains("hunter2"));

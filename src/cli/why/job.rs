@@ -101,8 +101,12 @@ fn delayed(job: &JobView, facts: &Facts) -> Explanation {
     let retried = job.meta.attempts > 0
         && matches!(last_error, Some(ErrorKind::Error | ErrorKind::Timeout | ErrorKind::Crash));
     let (attempt, max_attempts) = (job.meta.attempts, job.meta.max_attempts.unwrap_or(facts.max_attempts));
-    // The handler may have its own limit, which is not known here: show a limit only if it can be the right one.
-    let max_attempts = if max_attempts > attempt { format!(" of {max_attempts}") } else { String::new() };
+    let max_attempts = match job.meta.retry_end(job.id) {
+        Some(end) => format!(", with retries until {},", time::local(end)),
+        // The handler may have its own limit, which is not known here: show a limit only if it can be the right one.
+        None if max_attempts > attempt => format!(" of {max_attempts}"),
+        None => String::new(),
+    };
     let reason = if retried { reasons::RETRY } else { reasons::DELAYED };
     reason.explain(&[
         ("job", &subject(job)),

@@ -12,6 +12,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 use crate::channel::Command;
+use crate::config::command_check::Search;
 use crate::config::{self, Config, Driver};
 use crate::http;
 use crate::job::error_chain;
@@ -127,7 +128,8 @@ fn can_lock(channel: &config::Channel) -> Result<(), String> {
 /// Checks that the program file exists.
 fn own_program_exists() -> Result<(), String> {
     let own = own_program().map_err(|error| error.to_string())?;
-    let found = config::command_check::locate(&own.to_string_lossy(), Path::new("/"));
+    let found =
+        config::command_check::locate(&own.to_string_lossy(), Search { base: Path::new("/"), path: None });
     found.map(drop).map_err(|why| format!("could not find the program of the master: {why}"))
 }
 

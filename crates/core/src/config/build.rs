@@ -34,6 +34,7 @@ pub(super) fn channel(
         memory_limit: read.integer("memory_limit"),
         max_attempts: read.integer("max_attempts"),
         max_waiting: read.written_integer("max_waiting"),
+        priority_max_wait: Some(read.seconds("priority_max_wait")).filter(|wait| !wait.is_zero()),
         backoff: backoff(&read, diagnostics),
         stop_wait: read.seconds("stop_wait_seconds"),
         stop_grace: read.seconds("stop_grace_seconds"),
@@ -80,9 +81,11 @@ fn backoff(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) -> Backoff 
         kind,
         base: read.seconds("backoff.base"),
         max: read.seconds("backoff.max"),
+        delays: read.durations("backoff.delays"),
         jitter: read.number("backoff.jitter"),
     };
-    if backoff.base > backoff.max
+    if backoff.delays.is_empty()
+        && backoff.base > backoff.max
         && let Some(node) = read.node("backoff.base").or_else(|| read.node("backoff.max"))
     {
         let message =
@@ -261,10 +264,10 @@ fn worker(
     }
 }
 
-/// The rule for inherited variables. By default those that the configuration refers to are withheld: they hold its secrets.
+/// The rule for inherited variables.
 fn passed_env(read: &TypedTable<'_>, interpolated: &BTreeSet<String>) -> PassedEnv {
     match read.node("worker.inherit_env").map(|node| &node.value) {
-        None => PassedEnv::AllBut(interpolated.clone()),
+        None => PassedEnv::all_but_secrets(interpolated),
         Some(Value::Flag(true)) => PassedEnv::All,
         Some(_) => PassedEnv::Only(read.names("worker.inherit_env").into_iter().flatten().collect()),
     }

@@ -6,14 +6,14 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::passed_env::CREDENTIALS_VARIABLE;
+
 /// Lookup of environment variables; a parameter, so that tests need no real environment.
 pub(super) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// A message and its remedy.
 type Mistake = (String, String);
 
-/// Variable with the directory of the service's credentials, set by systemd.
-const CREDENTIALS_VARIABLE: &str = "CREDENTIALS_DIRECTORY";
 /// Variable that every worker has: its channel.
 const WORKER_VARIABLE: &str = "AINT_QUEUE_CHANNEL";
 /// Largest secret file in bytes: 64 KiB.
@@ -122,12 +122,21 @@ impl<'a> Interpolation<'a> {
         match (directory, otherwise) {
             (Some(directory), _) => secret_file(&PathBuf::from(directory).join(name), otherwise),
             (None, Some(otherwise)) => Ok(otherwise.to_owned()),
-            (None, None) => Err((
-                format!("needs the credential \"{name}\", but {CREDENTIALS_VARIABLE} is not set"),
-                format!(
-                    "add LoadCredential={name}:/path to the unit of the service, or run the command there"
-                ),
-            )),
+            (None, None) => {
+                let remedy = if (self.env)(WORKER_VARIABLE).is_some() {
+                    format!(
+                        "inside a worker, name {CREDENTIALS_VARIABLE} in worker.inherit_env: it is withheld from workers"
+                    )
+                } else {
+                    format!(
+                        "add LoadCredential={name}:/path to the unit of the service, or run the command there"
+                    )
+                };
+                Err((
+                    format!("needs the credential \"{name}\", but {CREDENTIALS_VARIABLE} is not set"),
+                    remedy,
+                ))
+            }
         }
     }
 }

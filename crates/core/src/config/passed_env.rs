@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 const BASIC: &[&str] =
     &["PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "TMPDIR", "TZ", "LANG", "LANGUAGE", "LC_*"];
 
+/// The directory of the service's credentials, which systemd passes to the master: secrets by their purpose.
+pub(super) const CREDENTIALS_VARIABLE: &str = "CREDENTIALS_DIRECTORY";
+
 /// The variables of the master's environment that workers inherit. The basic ones are always among them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -15,13 +18,20 @@ pub enum PassedEnv {
     /// All of them.
     #[default]
     All,
-    /// All but these, which the configuration refers to.
+    /// All but these, which hold secrets of the master.
     AllBut(BTreeSet<String>),
     /// These alone, each a name or the beginning of names with `*` at its end.
     Only(Vec<String>),
 }
 
 impl PassedEnv {
+    /// The rule of a configuration that names no variables: those that it refers to hold its secrets.
+    pub(super) fn all_but_secrets(interpolated: &BTreeSet<String>) -> Self {
+        let mut withheld = interpolated.clone();
+        withheld.insert(CREDENTIALS_VARIABLE.to_owned());
+        Self::AllBut(withheld)
+    }
+
     /// Whether workers inherit the variable of this name.
     #[must_use]
     pub fn passes(&self, name: &[u8]) -> bool {

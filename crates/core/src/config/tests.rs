@@ -465,15 +465,19 @@ fn workers_are_denied_the_variables_of_the_file_by_default() {
         let text = format!("[http]\ntoken = \"${{PASSWORD}}\"\n[channels.default.worker]\n{worker}");
         let config = load::parse(&text, Path::new("f.toml"), &env).unwrap();
         let rule = config.channels["default"].worker.passed_env.clone();
-        (["PASSWORD", "APP_ENV", "PATH"].map(|name| rule.passes(name.as_bytes())), config.to_toml())
+        (
+            ["PASSWORD", "APP_ENV", "PATH", "CREDENTIALS_DIRECTORY"].map(|name| rule.passes(name.as_bytes())),
+            config.to_toml(),
+        )
     };
-    assert_eq!(rule("").0, [false, true, true]);
+    assert_eq!(rule("").0, [false, true, true, false]);
     assert!(!rule("").1.contains("inherit_env"));
     for (written, passed) in [
-        ("true", [true, true, true]),
-        ("false", [false, false, true]),
-        ("[\"APP_*\"]", [false, true, true]),
-        ("[\"PASSWORD\"]", [true, false, true]),
+        ("true", [true, true, true, true]),
+        ("false", [false, false, true, false]),
+        ("[\"APP_*\"]", [false, true, true, false]),
+        ("[\"PASSWORD\"]", [true, false, true, false]),
+        ("[\"CREDENTIALS_*\"]", [false, false, true, true]),
     ] {
         let line = format!("inherit_env = {written}");
         let (found, toml) = rule(&line);

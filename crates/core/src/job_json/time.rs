@@ -37,48 +37,70 @@ pub enum Until {
     At(SystemTime),
 }
 
+/// Why a text is no point in time.
+#[derive(Debug, thiserror::Error)]
+pub enum TimeError {
+    /// The text has another form.
+    #[error("write 2026-11-30T09:00:00Z, 2026-11-30T09:00:00+01:00, or local time: 2026-11-30 09:00")]
+    Form,
+    /// The calendar ends before this time.
+    #[error("the time is out of range")]
+    OutOfRange,
+    /// The text is a local time, but the local time zone is unknown.
+    #[error(transparent)]
+    UnknownZone(#[from] UnknownZone),
+}
+
+/// The variable `TZ` names an unknown time zone.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "TZ is \"{}\", which is no known time zone: set TZ to a name such as Europe/Berlin (from the package tzdata) or to UTC, or unset it",
+    name.escape_debug()
+)]
+pub struct UnknownZone {
+    name: String,
+}
+
+/// The local time zone; `None` on a machine that has none, whose local time is UTC.
+pub fn local_zone() -> Result<Option<TimeZone>, UnknownZone> {
+    match (TimeZone::try_system(), std::env::var_os("TZ")) {
+        (Ok(zone), _) => Ok(Some(zone)),
+        (Err(_), None) => Ok(None),
+        (Err(_), Some(name)) => Err(UnknownZone { name: name.to_string_lossy().into_owned() }),
+    }
+}
+
 /// Parses a duration or a point in time; a text that fits both is a duration.
 pub fn parse_until(text: &str) -> Result<Until, String> {
     match (parse_duration(text), parse_time(text)) {
         (Ok(length), _) => Ok(Until::After(length)),
         (Err(_), Ok(time)) => Ok(Until::At(time)),
         (Err(why), Err(_)) if why == NEGATIVE => Err(why),
-        (Err(_), Err(why)) if why.contains("TZ") => Err(why),
-        (Err(_), Err(_)) => {
+        (Err(_), Err(TimeError::Form)) => {
             Err("write seconds, a time with units such as 5m, or 2026-11-30T09:00:00Z".to_owned())
         }
+        (Err(_), Err(why)) => Err(why.to_string()),
     }
 }
 
 /// Parses a point in time: RFC 3339, or a local date with or without a time of day.
-pub fn parse_time(text: &str) -> Result<SystemTime, String> {
-    match TimeZone::try_system() {
-        Ok(zone) => parse_time_in(text.trim(), &zone),
-        // A time with its own zone needs no other.
-        Err(_) => text.trim().parse::<jiff::Timestamp>().map(SystemTime::from).map_err(|_| unknown_zone()),
-    }
+pub fn parse_time(text: &str) -> Result<SystemTime, TimeError> {
+    parse_time_in(text.trim(), || Ok(local_zone()?.unwrap_or(TimeZone::UTC)))
 }
 
-fn unknown_zone() -> String {
-    let zone = std::env::var("TZ").unwrap_or_default();
-    format!(
-        "the local time zone is unknown (TZ is \"{}\"): set TZ to a name such as Europe/Berlin, or write the time with its zone, as \
-         in 2026-11-30T09:00:00Z",
-        zone.escape_debug()
-    )
-}
-
-fn parse_time_in(text: &str, zone: &TimeZone) -> Result<SystemTime, String> {
-    const FORM: &str =
-        "write 2026-11-30T09:00:00Z, 2026-11-30T09:00:00+01:00, or local time: 2026-11-30 09:00";
+/// As [`parse_time`]; `zone` is asked only for a time without a zone of its own.
+fn parse_time_in(
+    text: &str,
+    zone: impl FnOnce() -> Result<TimeZone, UnknownZone>,
+) -> Result<SystemTime, TimeError> {
     if let Ok(time) = text.parse::<jiff::Timestamp>() {
         return Ok(time.into());
     }
     if let Ok(time) = text.parse::<Zoned>() {
         return Ok(time.timestamp().into());
     }
-    let local: civil::DateTime = text.parse().map_err(|_| FORM.to_owned())?;
-    let time = local.to_zoned(zone.clone()).map_err(|_| "the time is out of range".to_owned())?;
+    let local: civil::DateTime = text.parse().map_err(|_| TimeError::Form)?;
+    let time = local.to_zoned(zone()?).map_err(|_| TimeError::OutOfRange)?;
     Ok(time.timestamp().into())
 }
 
@@ -115,15 +137,24 @@ mod tests {
 
     #[test]
     fn times_are_rfc_3339_or_local() {
-        let berlin = TimeZone::get("Europe/Berlin").unwrap();
+        let berlin = || Ok(TimeZone::get("Europe/Berlin").unwrap());
         let seconds =
-            |text: &str| parse_time_in(text, &berlin).unwrap().duration_since(UNIX_EPOCH).unwrap().as_secs();
+            |text: &str| parse_time_in(text, berlin).unwrap().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let nine_utc = 1_796_029_200;
         assert_eq!(seconds("2026-11-30T09:00:00Z"), nine_utc);
         assert_eq!(seconds("2026-11-30T10:00:00+01:00"), nine_utc);
         assert_eq!(seconds("2026-11-30 10:00"), nine_utc);
         assert_eq!(seconds("2026-11-30T10:00:00"), nine_utc);
         assert_eq!(seconds("2026-11-30"), nine_utc - 10 * 3600);
-        assert!(parse_time_in("tomorrow", &berlin).is_err());
+        assert!(parse_time_in("tomorrow", berlin).is_err());
+    }
+
+    #[test]
+    fn unknown_zone_matters_only_to_local_times() {
+        let unknown = || Err(UnknownZone { name: "Mars/Olympus".to_owned() });
+        assert!(parse_time_in("2026-11-30T09:00:00Z", unknown).is_ok());
+        assert!(matches!(parse_time_in("tomorrow", unknown), Err(TimeError::Form)));
+        let refused = parse_time_in("2026-11-30 09:00", unknown).unwrap_err().to_string();
+        assert!(refused.starts_with("TZ is \"Mars/Olympus\", which is no known time zone"), "{refused}");
     }
 }
