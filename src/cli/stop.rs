@@ -82,6 +82,7 @@ fn stop(channel: &Channel, force: bool, mut progress: Progress) -> Result<Stoppe
             MasterState::Responding { answer, .. } => break answer,
             // The master has exited for another reason.
             MasterState::NotRunning => break StoppedJobs::NONE,
+            MasterState::Hidden(denied) => return Err(control::hidden(&doing, denied)),
             MasterState::Elsewhere(other) => return Err(other.failure(doing)),
             MasterState::NotResponding { error: ControlError::NotListening { .. }, .. }
                 if begun.elapsed() < longest =>
