@@ -401,6 +401,7 @@ impl Channel {
         let (job, outcome) = self.scope.ended_run().unzip();
         Some(Stopped {
             handed_back: shutdown.returned,
+            interrupted: shutdown.interrupted,
             settled,
             jobs_settled,
             quiet: self.is_quiet,

@@ -22,11 +22,13 @@ pub(super) fn blockers(facts: &Facts) -> Vec<Explanation> {
             n => reasons::NO_MASTER_HERE.explain(&[("jobs_are", &render::jobs_are(n))]),
         }),
         MasterState::Elsewhere(other) => found.push(other_store(other)),
-        MasterState::NotResponding { pid, .. } => {
-            let pid = pid.map_or(String::new(), |pid| format!(" {pid}"));
+        MasterState::Hidden(_) | MasterState::NotResponding { .. } => {
+            let pid = facts.master.pid().map_or(String::new(), |pid| format!(" {pid}"));
             let error = facts.master.error().unwrap_or_default();
             let error = sanitize::line(&error);
-            found.push(reasons::NOT_RESPONDING.explain(&[("pid", &pid), ("error", &error)]));
+            let reason =
+                if facts.master.is_denied() { reasons::NO_PERMISSION } else { reasons::NOT_RESPONDING };
+            found.push(reason.explain(&[("pid", &pid), ("error", &error)]));
         }
         MasterState::Responding { answer: (pid, details), place, .. } => {
             let status = &details.report;

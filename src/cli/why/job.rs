@@ -126,9 +126,14 @@ fn reserved(job: &JobView, facts: &Facts) -> Explanation {
         MasterState::NotRunning | MasterState::Elsewhere(_) => {
             return reasons::RESERVED_NO_MASTER.explain(&[("job", &job_name)]);
         }
-        MasterState::NotResponding { .. } => {
+        MasterState::Hidden(_) | MasterState::NotResponding { .. } => {
             let clauses = joined(&blockers(facts));
-            return reasons::RESERVED_NOT_RESPONDING.explain(&[("job", &job_name), ("blockers", &clauses)]);
+            let reason = if facts.master.is_denied() {
+                reasons::RESERVED_NO_PERMISSION
+            } else {
+                reasons::RESERVED_NOT_RESPONDING
+            };
+            return reason.explain(&[("job", &job_name), ("blockers", &clauses)]);
         }
         MasterState::Responding { answer: (pid, details), .. } => (*pid, details),
     };
