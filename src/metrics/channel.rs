@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::job_names::JobNameMetrics;
 use super::words::{
-    DROP_REASONS, EXCEPTION_REASONS, EXIT_WAYS, JOB_STATES, OUTCOMES, RECYCLE_LIMITS, SCALE_DIRECTIONS,
+    DROP_REASONS, EXCEPTION_REASONS, EXIT_WAYS, JOB_STATES, OUTCOMES, RECYCLE_LIMITS, REFUSAL_REASONS, SCALE_DIRECTIONS,
     STORE_CALLS, STORE_ERRORS, index_of,
 };
 use super::{Families, raise_to};
@@ -58,6 +58,7 @@ struct Gauges {
     quiet: IntGauge,
     generation: IntGauge,
     max_waiting: IntGauge,
+    refused_pushes: [IntCounter; REFUSAL_REASONS.len()],
     recycled: [IntCounter; RECYCLE_LIMITS.len()],
     started: IntCounter,
     ended: IntCounterVec,
@@ -136,6 +137,7 @@ impl ChannelMetrics {
                 quiet: gauge(&families.quiet),
                 generation: gauge(&families.generation),
                 max_waiting: gauge(&families.max_waiting),
+                refused_pushes: REFUSAL_REASONS.map(|reason| counter(&families.refused_pushes, reason)),
                 recycled: RECYCLE_LIMITS.map(|limit| counter(&families.recycled, limit)),
                 started: families.started.with_label_values(&[name]),
                 ended: families.ended.clone(),
@@ -199,6 +201,12 @@ impl ChannelMetrics {
         self.gauges.max_waiting.set(signed(max_waiting));
         self.gauges.workers_min.set(signed(workers.0 as u64));
         self.gauges.workers_max.set(signed(workers.1 as u64));
+    }
+
+    /// Updates the numbers of pushes refused because of `max_waiting` and because the store is full.
+    pub fn refused_pushes(&self, refused: [u64; REFUSAL_REASONS.len()]) {
+        let raise = |(counter, to): (&IntCounter, u64)| raise_to(counter, to);
+        self.gauges.refused_pushes.iter().zip(refused).for_each(raise);
     }
 
     /// Sets the values of the store.

@@ -74,6 +74,7 @@ struct Families {
     quiet: IntGaugeVec,
     generation: IntGaugeVec,
     max_waiting: IntGaugeVec,
+    refused_pushes: IntCounterVec,
     recycled: IntCounterVec,
     started: IntCounterVec,
     ended: IntCounterVec,
@@ -231,6 +232,11 @@ impl Families {
                 "Limit of waiting and delayed jobs (max_waiting); 0 without one.",
                 &[],
             ),
+            refused_pushes: declare.counters(
+                "aint_queue_pushes_refused_total",
+                "Pushes by this master that were refused for want of room, by reason.",
+                &["reason"],
+            ),
             recycled: declare.counters(
                 "aint_queue_workers_recycled_total",
                 "Workers replaced or killed, by limit.",
@@ -372,6 +378,7 @@ mod tests {
         mail.sample(&Sample { workers: &workers, pool: &pool(false, 7), ..Sample::default() });
         mail.sample(&Sample { pool: &pool(true, 8), ..Sample::default() });
         metrics.master_lines_dropped(3);
+        mail.refused_pushes([4, 1]);
         let text = metrics.render();
         for line in [
             r#"aint_queue_runs_total{channel="mail",outcome="timed_out"} 1"#,
@@ -390,6 +397,7 @@ mod tests {
             r#"aint_queue_worker_lines_dropped_total{channel="mail",reason="rate"} 8"#,
             r#"aint_queue_worker_lines_dropped_total{channel="mail",reason="slow_reader"} 2"#,
             "aint_queue_master_lines_dropped_total 3",
+            r#"aint_queue_pushes_refused_total{channel="mail",reason="max_waiting"} 4"#,
             r#"aint_queue_run_seconds_bucket{channel="mail",le="0.05"} 1"#,
             "process_resident_memory_bytes",
             "aint_queue_build_info{version=",

@@ -28,6 +28,8 @@ pub(super) const STORE_ERRORS: [&str; 5] = ["unavailable", "full", "lost", "repl
 pub(super) const RECYCLE_LIMITS: [&str; 4] = ["jobs", "life", "memory", "memory_hard"];
 /// Reasons why a line of a worker is not in the log.
 pub(super) const DROP_REASONS: [&str; 2] = ["rate", "slow_reader"];
+/// Reasons for refused pushes.
+pub(super) const REFUSAL_REASONS: [&str; 2] = ["max_waiting", "store_full"];
 /// Directions of a change of the target number of workers.
 pub(super) const SCALE_DIRECTIONS: [&str; 2] = ["up", "down"];
 

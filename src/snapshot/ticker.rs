@@ -17,7 +17,7 @@ use crate::channel::Command;
 use crate::config;
 use crate::guardian::GuardianHandle;
 use crate::metrics::{ChannelMetrics, Metrics, Sample};
-use crate::store::{JobCounts, Store, StoreError};
+use crate::store::{JobCounts, RefusedPushes, Store, StoreError};
 
 /// The configured handlers of a channel. Commands start in `base`, the directory of the configuration.
 #[must_use]
@@ -95,6 +95,8 @@ impl SampledChannel {
     /// Sets the metrics of the channel to its present state; returns the counts of its store. Without an answer of the store its
     /// last values stay.
     pub async fn sample(&self) -> Result<JobCounts, StoreError> {
+        let refused = RefusedPushes::of(&self.name);
+        self.metrics.refused_pushes([refused.max_waiting, refused.store_full]);
         let began = Instant::now();
         let counts = self.store.status().await;
         if let Ok(counts) = &counts {

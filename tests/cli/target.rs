@@ -175,3 +175,59 @@ fn directory_without_configuration_may_be_anybodys() {
     assert_eq!(fixture.run(&["queue:status"]).code, 4);
     assert_eq!(fixture.run(&["queue:status", "--config", "aint-queue.toml"]).code, 0);
 }
+
+#[test]
+fn job_of_another_channel_is_found() {
+    let mut fixture = Fixture::with_channels(&["default", "mail", "reports"]);
+    fixture.push(&["noop"]);
+    let id = fixture.push(&["send_mail", "--channel", "mail", "--delay", "1h"]).to_string();
+    let shown = fixture.run(&["queue:show", &id]);
+    assert!(shown.code == 0 && shown.out.contains("channel     mail\n"), "{}{}", shown.out, shown.err);
+    let why = fixture.run(&["queue:why", &id, "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&why.out).unwrap();
+    assert_eq!((why.code, &json["channel"], &json["reason"]), (0, &"mail".into(), &"delayed".into()));
+    // A channel that was named is the one that is meant, and commands that change something do not guess.
+    for args in [
+        &["queue:show", &id, "--channel", "reports"][..],
+        &["queue:why", &id, "--channel", "reports"],
+        &["queue:cancel", &id],
+        &["queue:run", "--id", &id],
+        &["queue:forget", &id],
+        &["queue:retry", &id],
+    ] {
+        let said = fixture.run(args);
+        assert_eq!(said.code, 1, "{args:?}: {}", said.err);
+        let hint = format!("another channel has job {id}: use --channel mail");
+        assert!(said.err.contains(&hint), "{args:?}: {}", said.err);
+    }
+    let none = fixture.run(&["queue:show", "17"]);
+    assert!(none.code == 1 && none.err.contains("channel \"default\" has no such job"), "{}", none.err);
+}
+
+#[test]
+fn push_without_configuration_names_a_new_store() {
+    let mut fixture = Fixture::new();
+    let said = fixture.run(&["queue:push", "noop"]);
+    assert!(
+        said.err.starts_with("note: created the store \"") && said.err.contains("/aint-queue.db\""),
+        "{}",
+        said.err
+    );
+    assert_eq!(fixture.run(&["queue:push", "noop"]).err, "");
+    let mut fixture = Fixture::with_config("[channels.default]\n");
+    assert_eq!(fixture.run(&["queue:push", "noop"]).err, "", "the configuration names the store");
+}
+
+#[test]
+fn hint_of_an_ambiguous_channel_names_the_right_option() {
+    let mut fixture = Fixture::with_config("[channels.mail]\n[channels.post]\n");
+    for (args, hint) in [
+        (&["queue:push", "noop"][..], "hint: name one with --channel\n"),
+        (&["queue:status"], "hint: name channels with --channel, or take all with --all\n"),
+        (&["queue:clear", "-y"], "hint: name channels with --channel, or take all with --all-channels\n"),
+        (&["queue:scale", "+1"], "hint: name channels with --channel\n"),
+    ] {
+        let said = fixture.run(args);
+        assert!(said.err.ends_with(hint), "{args:?}: {}", said.err);
+    }
+}

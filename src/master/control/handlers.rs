@@ -164,9 +164,9 @@ impl ChannelHandlers {
         let mut ended = self.ended.clone();
         let end = async { ended.wait_for(Option::is_some).await.ok()?.clone() };
         let stopped = self.with_progress(end, reply).await;
-        let Stopped { handed_back, jobs_settled: settled, .. } =
+        let Stopped { handed_back, interrupted, jobs_settled: settled, .. } =
             stopped.ok_or("the master ended without reporting the end of the channel")?;
-        Ok(ControlResponse::Stopped { handed_back, settled })
+        Ok(ControlResponse::Stopped { handed_back, interrupted: Some(interrupted), settled })
     }
 
     /// Cancels a job and waits until its end is settled. The wait lasts while other jobs of the killed worker finish and while

@@ -19,6 +19,7 @@ use super::{
     Channel, Config, Driver, Metrics, build, http, inherit, log_file, metrics, run_directory, spanned,
     validate,
 };
+use crate::access::{self, Access};
 use crate::trust;
 
 /// The variable that names the configuration file.
@@ -117,7 +118,7 @@ impl Config {
 }
 
 fn load(file: &Path, named_by: &'static str) -> Result<Config, ConfigError> {
-    let unreadable = |source| ConfigError::Unreadable { file: file.to_owned(), named_by, source };
+    let unreadable = |source| unreadable(file, named_by, source);
     let text = read_file(file).map_err(unreadable)?;
     parse(&text, file, &|name| env::var(name).ok())
 }
@@ -125,8 +126,7 @@ fn load(file: &Path, named_by: &'static str) -> Result<Config, ConfigError> {
 /// Reads a file that no operator has named: it is found in the directory where the command runs, which may be a stranger's. It
 /// names programs to run and servers that get the values of environment variables, so no other user may have written it.
 fn load_found(file: &Path) -> Result<Config, ConfigError> {
-    let unreadable =
-        |source| ConfigError::Unreadable { file: file.to_owned(), named_by: "found here", source };
+    let unreadable = |source| unreadable(file, "found here", source);
     // Without a file here, the directory does not matter.
     let link = fs::symlink_metadata(file).map_err(unreadable)?;
     // Directories first: their owners can put any file there, also one of this user.
@@ -145,6 +145,11 @@ fn load_found(file: &Path) -> Result<Config, ConfigError> {
     trust::check_private(file, &opened.metadata().map_err(unreadable)?)?;
     let text = read_text(opened).map_err(unreadable)?;
     parse(&text, file, &|name| env::var(name).ok())
+}
+
+fn unreadable(file: &Path, named_by: &'static str, source: io::Error) -> ConfigError {
+    let source = access::explained(source, file, Access::Read);
+    ConfigError::Unreadable { file: file.to_owned(), named_by, source }
 }
 
 fn read_file(file: &Path) -> io::Result<String> {
