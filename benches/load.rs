@@ -70,6 +70,7 @@ async fn bare_loop(server: &redis::Server, channel: &str) -> f64 {
             releases: &[],
             want: MAX_BATCH,
             max_bytes: MAX_BATCH_BYTES,
+            overdue: None,
         };
         let reply = store.turn(turn).await.unwrap();
         done += settlements.len();

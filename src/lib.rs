@@ -205,6 +205,7 @@ pub mod engine {
     pub mod metrics;
     pub(crate) mod open_files;
     pub mod pool;
+    pub(crate) mod private_file;
     pub mod producer_memory;
     pub mod protected_memory;
     pub mod sanitize;
@@ -225,8 +226,8 @@ pub use aint_queue_core::{config, job, middleware, queue, store};
 use aint_queue_core::{in_process, retry};
 #[cfg(feature = "server")]
 use engine::{
-    channel, demo_jobs, fd, guardian, http, logging, master, metrics, open_files, pool, producer_memory,
-    protected_memory, sanitize, snapshot, webhook, wire, worker,
+    channel, demo_jobs, fd, guardian, http, logging, master, metrics, open_files, pool, private_file,
+    producer_memory, protected_memory, sanitize, snapshot, webhook, wire, worker,
 };
 
 pub use app::App;

@@ -61,7 +61,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("producer_memory", &[]),
     ("sanitize", &[]),
     ("open_files", &[]),
-    ("logging", &["mutex", "sanitize"]),
+    ("private_file", &["trust"]),
+    ("logging", &["mutex", "private_file", "sanitize"]),
     ("wire", &["job", "durations"]),
     ("guardian", &["config::passed_env", "fd", "mutex", "open_files", "protected_memory"]),
     (
@@ -127,6 +128,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "snapshot",
             "metrics",
             "logging",
+            "private_file",
             "sanitize",
             "demo_jobs",
             "trust",

@@ -12,6 +12,7 @@ use super::held_jobs::{HeldJobs, JobProgress};
 use super::job_lines::JobLines;
 use super::job_requests::{CompletedRequest, JobRequests, Reply};
 use super::prefetch::Prefetch;
+use super::priority_wait::PriorityWait;
 use super::scope::{Scope, ScopeProgress};
 use super::settings::ChannelSettings;
 use super::shutdown::{Shutdown, Stopped};
@@ -64,6 +65,7 @@ pub struct Channel {
     pub(super) held_jobs: HeldJobs,
     pub(super) prefetch: Prefetch,
     pub(super) job_lines: JobLines,
+    pub(super) priority_wait: PriorityWait,
     pub(super) job_requests: JobRequests,
     pub(super) cancellations: Cancellations,
     pub(super) scope: ScopeProgress,
@@ -104,6 +106,7 @@ impl Channel {
             held_jobs: HeldJobs::default(),
             prefetch: Prefetch::new(now),
             job_lines: JobLines::default(),
+            priority_wait: PriorityWait::default(),
             job_requests: requests,
             cancellations: Cancellations::default(),
             scope: ScopeProgress::new(setup.scope),
@@ -204,6 +207,7 @@ impl Channel {
         let inputs = self.call_inputs(now);
         let Some(mut call) = self.turns.next_call(&inputs, now) else { return };
         if let Call::Turn(request) = &mut call {
+            request.overdue = self.priority_wait.overdue(self.settings.priority_max_wait, now);
             request.releases = self.job_requests.take_releases();
             if self.job_requests.has_releases() {
                 // More than one turn can carry. Nothing is leased or settled until all is released: a job that is leased

@@ -105,6 +105,9 @@ impl Channel {
         if request.want > 0 {
             self.scope.asked();
         }
+        if request.overdue.is_some() {
+            self.priority_wait.turned(&reply.leased, reply.lower_waiting, now);
+        }
         self.on_leased(reply.leased, now);
         self.turns.compare_counts(reply.held, self.held_jobs.len(), now);
     }

@@ -21,6 +21,7 @@ mod held_jobs;
 mod job_lines;
 mod job_requests;
 mod prefetch;
+mod priority_wait;
 mod runs;
 mod scope;
 mod settings;

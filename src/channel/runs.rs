@@ -11,7 +11,7 @@ use super::job_lines::JobLine;
 use crate::config::JobLogLevel;
 use crate::job::{FailReason, Isolation, JobId, JobMeta, JobOptions, Outcome};
 use crate::pool::{EndedRun, Run};
-use crate::retry::{Policy, RunTerms, StartDecision};
+use crate::retry::{Policy, RunTerms, SettlementFacts, StartDecision};
 use crate::store::{Destination, Settlement};
 use crate::wire::RunId;
 
@@ -112,7 +112,8 @@ impl Channel {
             took_ms: took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
         };
         let store_time = self.store_time(now);
-        let to = self.settings.policy.end(meta, outcome.clone(), options, store_time, fastrand::f64());
+        let facts = SettlementFacts { id, options, now: store_time, chance: fastrand::f64() };
+        let to = self.settings.policy.end(meta, outcome.clone(), facts);
         if matches!(outcome, Outcome::Done | Outcome::Released { .. }) {
             if let Some(line) = self.job_lines.next(self.settings.job_log, now) {
                 log_line(&self.name, &ended, outcome.word(), line);

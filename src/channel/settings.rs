@@ -21,6 +21,8 @@ pub struct ChannelSettings {
     pub job_log: JobLog,
     /// The limit on waiting jobs that pushes of jobs into their own channel respect.
     pub push_limit: PushLimit,
+    /// Longest time that the front job of a lower priority waits behind jobs of higher ones; `None` for no limit.
+    pub priority_max_wait: Option<Duration>,
     /// How long a stop waits for running jobs.
     pub stop_wait: Duration,
 }

@@ -15,8 +15,8 @@ use tokio::time::Instant;
 use super::store_health::StoreHealth;
 use crate::job::{JobId, Timestamp};
 use crate::store::{
-    ClockWatch, KeyRelease, LEASE, Leased, MAX_BATCH_BYTES, Owner, Reap, Settlement, Store, StoreError, Turn,
-    TurnReply,
+    ClockWatch, KeyRelease, LEASE, Leased, LowerPriorities, MAX_BATCH_BYTES, Owner, Reap, Settlement, Store,
+    StoreError, Turn, TurnReply,
 };
 
 /// Age at which a lease is renewed, even without jobs to settle or to lease.
@@ -62,6 +62,8 @@ pub(super) enum Call {
 pub(super) struct TurnRequest {
     /// Number of jobs to lease.
     pub(super) want: usize,
+    /// Lower priorities whose front job goes first; `None` without `priority_max_wait`.
+    pub(super) overdue: Option<LowerPriorities>,
     pub(super) settlements: Vec<Settlement>,
     pub(super) releases: Vec<KeyRelease>,
 }
@@ -206,6 +208,7 @@ impl StoreCalls {
                         releases: &request.releases,
                         want: request.want,
                         max_bytes: MAX_BATCH_BYTES,
+                        overdue: request.overdue,
                     };
                     match store.turn(turn).await {
                         Ok(reply) => CallReply::Turned(request, reply),

@@ -236,7 +236,15 @@ mod tests {
     };
 
     fn reply(waiting: u64) -> TurnReply {
-        TurnReply { now: Timestamp(1), leased: vec![], conflicts: vec![], held: 0, waiting, next_due: None }
+        TurnReply {
+            now: Timestamp(1),
+            leased: vec![],
+            conflicts: vec![],
+            held: 0,
+            waiting,
+            lower_waiting: Default::default(),
+            next_due: None,
+        }
     }
 
     /// The state after a turn that found no work.

@@ -29,8 +29,12 @@ impl Listen {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
         // Before the log starts its thread, which must not take signals.
         master::block_signals();
-        let log = context.start_log(self.log_format, "info", context.log_file())?;
+        let file = context.log_file();
+        let log = context.start_log(self.log_format, "info", file.clone())?;
         let handover = Handover::from_env();
+        if let Some(file) = file.filter(|_| handover.is_none() && !context.quiet()) {
+            log.note_on_stderr(&format!("logging to {}", file.path.display()));
+        }
         // After a re-exec serve the inherited channels only: other channels on the command line may no longer exist.
         let channels = match &handover {
             Some(handover) => context.named(handover.channels())?,

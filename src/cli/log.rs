@@ -106,16 +106,29 @@ impl Log {
 
     /// Writes a message of the command itself. `label` is `note`, `warning` or `error`.
     pub(super) fn message(&self, label: &str, message: &str, hint: Option<&str>) {
-        let text = match self.format {
-            LogFormat::Json => json_message(label, message, hint),
-            LogFormat::Text => text_message(label, message, hint, self.colours),
-        };
+        let text = self.format(label, message, hint);
         if !self.ended.get() {
-            self.writer.write_line(text.as_bytes());
+            if self.has_file && self.format == LogFormat::Text {
+                log_message(label, message, hint);
+            } else {
+                self.writer.write_line(text.as_bytes());
+            }
         }
         // The person who starts a master looks at standard error, also when the log is a file.
         if self.ended.get() || self.has_file {
             logging::write_with_deadline(text);
+        }
+    }
+
+    /// Writes a note to standard error only.
+    pub(super) fn note_on_stderr(&self, message: &str) {
+        logging::write_with_deadline(self.format("note", message, None));
+    }
+
+    fn format(&self, label: &str, message: &str, hint: Option<&str>) -> String {
+        match self.format {
+            LogFormat::Json => json_message(label, message, hint),
+            LogFormat::Text => text_message(label, message, hint, self.colours),
         }
     }
 
@@ -177,6 +190,16 @@ fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -
             write!(writer, "\x1b[3m{name}\x1b[0m\x1b[2m=\x1b[0m{text}")
         }
         name => write!(writer, "{name}={text}"),
+    }
+}
+
+/// A message as a line of the log like others, with its time and level.
+fn log_message(label: &str, message: &str, hint: Option<&str>) {
+    const TARGET: &str = "aint_queue::cli";
+    match label {
+        "error" => tracing::error!(target: TARGET, hint, "{message}"),
+        "warning" => tracing::warn!(target: TARGET, hint, "{message}"),
+        _ => tracing::info!(target: TARGET, hint, "{message}"),
     }
 }
 

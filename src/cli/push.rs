@@ -43,6 +43,9 @@ pub(crate) struct Push {
     /// Most attempts of the job [default: the channel's max_attempts]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_attempts: Option<u32>,
+    /// Retry the job until then, in place of the channel's max_attempts: a time after the push such as 2h, or 2026-11-30T09:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = time::parse_until)]
+    retry_until: Option<Until>,
     /// Time limit of one run, 0 for none [default: the channel's max_execute_seconds]
     #[arg(long, value_name = "TIME", value_parser = time::parse_duration)]
     timeout: Option<Duration>,
@@ -64,7 +67,7 @@ pub(crate) struct Push {
     /// Header for the handler of the job; may be repeated
     #[arg(long = "header", value_name = "NAME=VALUE", value_parser = header)]
     headers: Vec<(String, String)>,
-    /// Push many jobs: a file, or - for standard input, with one object per line: {"job": …, "payload": …, and any of delay, at, max_attempts, timeout, unique, unique_until, unique_for, priority, expires, headers}
+    /// Push many jobs: a file, or - for standard input, with one object per line: {"job": …, "payload": …, and any of delay, at, max_attempts, retry_until, timeout, unique, unique_until, unique_for, priority, expires, headers}
     #[arg(long, value_name = "FILE", conflicts_with = "data")]
     file: Option<PathBuf>,
 }
@@ -116,6 +119,11 @@ impl Push {
         }
         if let Some(attempts) = self.max_attempts {
             options = options.max_attempts(attempts);
+        }
+        match self.retry_until {
+            Some(Until::After(length)) => options = options.retry_for(length),
+            Some(Until::At(time)) => options = options.retry_until(time),
+            None => {}
         }
         if let Some(timeout) = self.timeout {
             options = options.timeout(timeout);

@@ -44,9 +44,18 @@ impl Show {
     }
 }
 
+/// The attempts so far and their limit: "1 of 3", or "1, retried until T".
+fn attempts(job: &JobView, channel: &Channel) -> String {
+    let (done, most) = (job.meta.attempts, job.meta.max_attempts);
+    match (job.meta.retry_end(job.id), most) {
+        (None, most) => format!("{done} of {}", most.unwrap_or(channel.max_attempts)),
+        (Some(end), None) => format!("{done}, retried until {}", time::local(end)),
+        (Some(end), Some(most)) => format!("{done} of {most}, retried until {}", time::local(end)),
+    }
+}
+
 fn render(job: &JobView, channel: &Channel) -> String {
     let meta = &job.meta;
-    let attempts = meta.max_attempts.unwrap_or(channel.max_attempts);
     let timeout = match (meta.timeout_ms, channel.worker.max_execute) {
         (Some(0), _) | (None, None) => "none".to_owned(),
         (Some(ms), _) => render::seconds(Duration::from_millis(ms)),
@@ -61,7 +70,7 @@ fn render(job: &JobView, channel: &Channel) -> String {
         ("channel", Some(channel.name.clone())),
         ("state", Some(state(job))),
         ("pushed", Some(time::local(meta.pushed_at(job.id)))),
-        ("attempts", Some(format!("{} of {attempts}", meta.attempts))),
+        ("attempts", Some(attempts(job, channel))),
         ("crashes", (meta.crashes > 0).then(|| meta.crashes.to_string())),
         ("lost", (meta.lost > 0).then(|| format!("{} (runs lost with their master or guardian)", meta.lost))),
         ("suspect", meta.suspect.then(|| suspect.to_owned())),
@@ -132,6 +141,7 @@ struct JobJson<'a> {
     reason: Option<FailReason>,
     attempts: u32,
     max_attempts: Option<u32>,
+    retry_until: Option<String>,
     crashes: u32,
     lost: u32,
     suspect: bool,
@@ -179,6 +189,7 @@ impl<'a> JobJson<'a> {
             reason: meta.failed,
             attempts: meta.attempts,
             max_attempts: meta.max_attempts,
+            retry_until: meta.retry_end(job.id).and_then(time::rfc3339),
             crashes: meta.crashes,
             lost: meta.lost,
             suspect: meta.suspect,

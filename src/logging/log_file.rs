@@ -4,9 +4,10 @@ use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::write_all::write_all;
+use crate::private_file;
 
 /// Permissions of a new file: lines may contain error texts of jobs.
 const MODE: u32 = 0o640;
@@ -33,6 +34,10 @@ impl LogFile {
     pub(super) fn open(settings: LogFileSettings) -> io::Result<Self> {
         let file = open(&settings)?;
         Ok(Self { settings, file })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.settings.path
     }
 
     /// Opens the file at the path again, after another program has renamed or removed it.
@@ -76,6 +81,10 @@ impl LogFile {
         if *keep == 0 {
             return fs::remove_file(path);
         }
+        // In a directory such as /tmp another user may have put a file in the way.
+        for number in 1..=*keep {
+            private_file::check_replaceable(&self.numbered(number))?;
+        }
         for number in (1..*keep).rev() {
             match fs::rename(self.numbered(number), self.numbered(number + 1)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -94,14 +103,7 @@ impl LogFile {
 }
 
 fn open(settings: &LogFileSettings) -> io::Result<File> {
-    // Without O_NONBLOCK the open of a pipe waits for its reader.
-    let flags = nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY;
-    let file =
-        OpenOptions::new().append(true).create(true).mode(MODE).custom_flags(flags).open(&settings.path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no regular file; leave log.file out to log to standard error"));
-    }
-    Ok(file)
+    private_file::open(&settings.path, OpenOptions::new().append(true).create(true).mode(MODE))
 }
 
 #[cfg(test)]
@@ -167,5 +169,28 @@ mod tests {
         for path in [pipe, "/dev/null".into(), directory.path().to_owned()] {
             assert!(LogFile::open(LogFileSettings { path, max_bytes: 0, keep: 0 }).is_err());
         }
+    }
+    #[test]
+    fn rotation_touches_no_file_of_another_user() {
+        if crate::trust::effective_user() != 0 {
+            println!("skipped: only root can give files away");
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = file(&directory, 2);
+        log.write(&[b'a'; 90]).unwrap();
+        for number in [1, 2] {
+            let planted = directory.path().join(format!("q.log.{number}"));
+            fs::write(&planted, "s").unwrap();
+            std::os::unix::fs::chown(&planted, Some(1234), None).unwrap();
+            let why = log.write(&[b'b'; 90]).unwrap_err().to_string();
+            assert!(why.contains(&format!("q.log.{number}\" belongs to another user")), "{why}");
+            fs::remove_file(&planted).unwrap();
+        }
+        // A link at the place is replaced and not followed.
+        std::os::unix::fs::symlink("target", directory.path().join("q.log.1")).unwrap();
+        log.write(&[b'b'; 90]).unwrap();
+        assert!(!directory.path().join("target").exists());
+        assert!(!fs::symlink_metadata(directory.path().join("q.log.1")).unwrap().is_symlink());
     }
 }

@@ -14,4 +14,4 @@ pub use drop_reports::report_drops;
 pub use line_queue::DroppedLines;
 pub use log_file::LogFileSettings;
 pub(crate) use writer::write_with_deadline;
-pub use writer::{FLUSH_TIMEOUT, LogWriter, WorkerOrigin, from_worker};
+pub use writer::{FLUSH_TIMEOUT, LogWriter, Reopening, WorkerOrigin, from_worker};

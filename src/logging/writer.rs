@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use aint_queue_core::mutex::lock;
+use tracing::{info, warn};
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::line_queue::{DroppedLines, LineQueue};
@@ -73,9 +74,20 @@ struct State {
     closing: bool,
     ended: bool,
     /// The file is to be opened again.
-    reopening: bool,
+    reopening: Option<Reopening>,
+    /// Why the file could not be opened again the last time; the previous file takes the lines.
+    reopen_error: Option<String>,
     /// The last error of the file that is not reported yet.
     file_error: Option<String>,
+}
+
+/// The reason to open the file again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reopening {
+    /// A reload: only a failure is logged.
+    Reload,
+    /// A signal of a program that renames log files: success is logged, too.
+    Signal,
 }
 
 /// The place of the written lines.
@@ -93,10 +105,15 @@ impl Sink {
         }
     }
 
-    fn reopen(&mut self) -> io::Result<()> {
+    fn reopen(&mut self) -> Result<(), String> {
         match self {
             Self::Stderr(_) => Ok(()),
-            Self::File(file) => file.reopen(),
+            Self::File(file) => file.reopen().map_err(|error| {
+                format!(
+                    "log file \"{}\" not opened again: writing to the previous file: {error}",
+                    file.path().display()
+                )
+            }),
         }
     }
 }
@@ -114,7 +131,7 @@ impl LogWriter {
         };
         let shared = Arc::new(Shared::default());
         let of_thread = Arc::clone(&shared);
-        thread::Builder::new().name("log".to_owned()).spawn(move || of_thread.write_to(sink))?;
+        thread::Builder::new().name("log".to_owned()).spawn(move || of_thread.write_to(sink, is_json))?;
         Ok(Self { shared, is_json })
     }
 
@@ -124,10 +141,18 @@ impl LogWriter {
         lock(&self.shared.state).dropped
     }
 
-    /// Opens the file again before the next line, after another program has renamed or removed it.
-    pub fn reopen(&self) {
-        lock(&self.shared.state).reopening = true;
+    /// Opens the file again before the next line, after another program has renamed or removed it. A failure is logged, and
+    /// the previous file goes on to take the lines.
+    pub fn reopen(&self, why: Reopening) {
+        let reopening = &mut lock(&self.shared.state).reopening;
+        *reopening = (*reopening).max(Some(why));
         self.shared.has_work.notify_one();
+    }
+
+    /// Why the file could not be opened again the last time, with its consequence; `None` when it could.
+    #[must_use]
+    pub fn reopen_error(&self) -> Option<String> {
+        lock(&self.shared.state).reopen_error.clone()
     }
 
     /// Takes the last error of the file.
@@ -138,13 +163,7 @@ impl LogWriter {
     /// Prints an error of the file to standard error.
     pub(super) fn print_file_error(&self, error: &str) {
         let message = format!("the log file takes no lines, and they are dropped: {error}");
-        let text = if self.is_json {
-            serde_json::json!({ "level": "ERROR", "message": message }).to_string()
-        } else {
-            format!("error: {}", sanitize::line(&message))
-        };
-        // A thread of its own, because the reader of standard error may be stuck.
-        thread::spawn(|| write_with_deadline(text + "\n"));
+        print_error(&message, self.is_json);
     }
 
     /// Queues a line of the master.
@@ -194,16 +213,24 @@ impl Shared {
     }
 
     /// Writes until the log is closed and the queue is empty.
-    fn write_to(&self, mut sink: Sink) {
+    fn write_to(&self, mut sink: Sink, is_json: bool) {
         loop {
             let mut state = lock(&self.state);
-            while state.queue.is_empty() && !state.closing && !state.reopening {
+            while state.queue.is_empty() && !state.closing && state.reopening.is_none() {
                 state = self.has_work.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
-            if std::mem::take(&mut state.reopening) {
+            if let Some(why) = state.reopening.take() {
                 drop(state);
-                if let Err(error) = sink.reopen() {
-                    lock(&self.state).file_error = Some(error.to_string());
+                let error = sink.reopen().err();
+                lock(&self.state).reopen_error.clone_from(&error);
+                match error {
+                    // The previous file may be removed, so that nobody reads the warning in it.
+                    Some(error) => {
+                        warn!("{error}");
+                        print_error(&error, is_json);
+                    }
+                    None if why == Reopening::Signal => info!("log file opened again"),
+                    None => {}
                 }
                 continue;
             }
@@ -225,6 +252,17 @@ impl Shared {
             }
         }
     }
+}
+
+/// Prints an error of the log to standard error. A thread of its own does that, because the reader may be stuck.
+fn print_error(message: &str, is_json: bool) {
+    let text = if is_json {
+        sanitize::json_text(&serde_json::json!({ "level": "ERROR", "message": message }).to_string())
+            .into_owned()
+    } else {
+        format!("error: {}", sanitize::line(message))
+    };
+    thread::spawn(|| write_with_deadline(text + "\n"));
 }
 
 /// Writes a text to standard error on a thread of its own and waits at most [`FLUSH_TIMEOUT`] for it: for the last words of a

@@ -108,6 +108,7 @@ pub(super) fn renewal(
         stop_wait: config.stop_wait,
         may_push: worker.may_push.clone(),
         push_limit: PushLimit::of(config),
+        priority_max_wait: config.priority_max_wait,
     };
     ReloadSpec {
         pool: pool::GenerationSpec { spec, guardian: guardian.with_privileges(program.privileges) },

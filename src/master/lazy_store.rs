@@ -138,6 +138,9 @@ impl Store for LazyStore {
     fn identity(&self) -> Option<StoreIdentity> {
         self.store.get()?.identity()
     }
+    fn damage(&self) -> Option<String> {
+        self.store.get()?.damage()
+    }
 }
 
 #[cfg(test)]

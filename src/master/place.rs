@@ -11,7 +11,7 @@ use std::time::Duration;
 use aint_queue_core::mutex::lock;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::run_dir::LockPlace;
 use crate::config::{self, Driver};
@@ -31,6 +31,8 @@ pub(super) struct ChannelPlace {
     lock: LockPlace,
     /// The differences that the log has.
     logged: Mutex<Vec<String>>,
+    /// The damage to the store that the log has.
+    logged_damage: Mutex<Option<String>>,
 }
 
 impl ChannelPlace {
@@ -42,6 +44,7 @@ impl ChannelPlace {
             pid_path: config.pid_path.clone(),
             lock,
             logged: Mutex::default(),
+            logged_damage: Mutex::default(),
         }
     }
 
@@ -55,9 +58,11 @@ impl ChannelPlace {
         self.store.identity().or_else(|| StoreIdentity::of(&self.driver))
     }
 
-    /// The differences between the held places and those that the settings mean now, for people. Blocks on the file system.
+    /// The differences between the held places and those that the settings mean now, and damage to the store, for people. Blocks
+    /// on the file system.
     pub(super) fn differences(&self) -> Vec<String> {
         let store = StoreIdentity::of(&self.driver).and_then(|meant| self.store_difference(&meant));
+        let damage = self.damage(store.as_deref());
         let differences: Vec<_> = store.into_iter().chain(self.lock.difference(&self.pid_path)).collect();
         let mut logged = lock(&self.logged);
         if *logged != differences {
@@ -69,7 +74,18 @@ impl ChannelPlace {
             }
             logged.clone_from(&differences);
         }
-        differences
+        damage.into_iter().chain(differences).collect()
+    }
+
+    /// Files that were removed or replaced under the open store, unless its path has another meaning altogether.
+    fn damage(&self, difference: Option<&str>) -> Option<String> {
+        let damage = if difference.is_none() { self.store.damage() } else { None };
+        let mut logged = lock(&self.logged_damage);
+        if let Some(damage) = damage.as_ref().filter(|damage| logged.as_ref() != Some(damage)) {
+            error!(channel = %self.channel, "files of the store changed under this master: refusing pushes and new jobs: {damage}");
+        }
+        logged.clone_from(&damage);
+        damage
     }
 
     /// Why a channel with the settings of `new` is not the one that this master holds. Blocks, and connects to a Redis server
@@ -79,7 +95,9 @@ impl ChannelPlace {
             Some(meant) => self.store_difference(&self.confirmed(meant, new)),
             None => Some("the driver is \"sync\" now, which a master cannot serve".to_owned()),
         };
-        let difference = store.or_else(|| self.lock.difference(&new.pid_path))?;
+        let Some(difference) = store.or_else(|| self.lock.difference(&new.pid_path)) else {
+            return self.store.damage();
+        };
         Some(format!("{difference}: {}", remedy()))
     }
 

@@ -21,7 +21,7 @@ use crate::channel::{Command, Stopped};
 use crate::config::Config;
 use crate::guardian::Guardian;
 use crate::http;
-use crate::logging::LogWriter;
+use crate::logging::{LogWriter, Reopening};
 
 /// The end of a master that has served.
 #[derive(Debug)]
@@ -215,10 +215,7 @@ impl Master {
     /// Opens the log file again, after a program that renames log files has moved it.
     fn reopen_log(&self) {
         match &self.log {
-            Some(log) if self.config.log.is_some() => {
-                log.reopen();
-                info!("log file opened again");
-            }
+            Some(log) if self.config.log.is_some() => log.reopen(Reopening::Signal),
             _ => info!(signal = "SIGUSR2", "signal ignored: the log has no file"),
         }
     }
@@ -237,7 +234,7 @@ impl Master {
             return self.end_reload(name, &Err(ReloadError::Stopping), watchdog);
         };
         if let Some(log) = &self.log {
-            log.reopen();
+            log.reopen(Reopening::Reload);
         }
         // A queued reload reports RELOADING=1 again: the READY=1 of this series follows only its last reload.
         watchdog.reloading();

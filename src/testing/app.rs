@@ -157,8 +157,9 @@ impl TestApp {
 
     /// Runs all ready jobs; returns the time until the next one is due.
     async fn run(&self, report: &mut DrainReport) -> Option<Duration> {
-        let handlers =
-            self.handlers.get_or_init(|| handlers("the jobs", &self.registry, self.policy, self.max_execute));
+        let handlers = self
+            .handlers
+            .get_or_init(|| handlers("the jobs", &self.registry, self.policy.clone(), self.max_execute));
         let ended = async {
             let mut runner = self.queue.runner(handlers).await?;
             loop {

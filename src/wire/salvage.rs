@@ -19,6 +19,9 @@ const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 const NUMBERS: [&str; 8] = ["run", "ask", "limit", "count", "per_ms", "failures", "cooldown_ms", "after_ms"];
 /// Fields with texts.
 const TEXTS: [&str; 5] = ["lock", "rate", "breaker", "channel", "level"];
+/// All fields, as far as a frame that has one twice can be named by it.
+const FIELDS: [&[&str]; 3] =
+    [&NUMBERS, &TEXTS, &["type", "error", "retry", "unknown_job", "percent", "message", "jobs"]];
 
 /// Parses one line from a worker, without its line break: usually one frame, more when line breaks are missing between
 /// them. A damaged frame is read as far as possible.
@@ -65,6 +68,12 @@ fn salvage<'a>(line: &'a [u8], why: &WireError) -> (Result<ReadFrame, WireError>
     (object.frame(text, why), rest)
 }
 
+/// Whether a line is JSON by its syntax; texts of it may still hold half a character.
+fn is_json(line: &[u8]) -> bool {
+    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
+    serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok()
+}
+
 /// The frame whose texts contain half a character or invalid UTF-8. A request with invalid UTF-8 is refused instead: the
 /// job that pushes learns of it, and no damaged data is stored.
 fn mended(line: &[u8]) -> Option<FromWorker> {
@@ -75,7 +84,10 @@ fn mended(line: &[u8]) -> Option<FromWorker> {
 }
 
 /// The members of a JSON object that may be damaged.
-struct Object<'a>(Vec<(String, Value<'a>)>);
+struct Object<'a> {
+    /// In the order in which they count.
+    members: Vec<(String, Value<'a>)>,
+}
 
 /// The text of a value, and whether its end was found.
 #[derive(Clone, Copy)]
@@ -111,25 +123,39 @@ impl<'a> Object<'a> {
                 Some(_) => drop(scanner.value()),
             }
         }
-        Some((Self(members), scanner.at))
+        // JSON readers take the last of several fields with one name. In a line that is no JSON the first one counts: behind a
+        // text with unescaped quotes, parts of the text look like fields.
+        if is_json(&line[..scanner.at]) {
+            members.reverse();
+        }
+        Some((Self { members }, scanner.at))
     }
 
-    /// A field that is present and not `null`. The first of several counts: behind a text with unescaped quotes, parts of the
-    /// text look like fields.
+    /// The values of a field that are present and not `null`; the first one counts.
+    fn values(&self, name: &str) -> impl Iterator<Item = Value<'a>> {
+        let named = self.members.iter().filter(move |(field, _)| field == name);
+        named.map(|(_, value)| *value).filter(|value| value.text != b"null")
+    }
+
     fn get(&self, name: &str) -> Option<Value<'a>> {
-        let found = self.0.iter().find(|(field, _)| field == name).map(|(_, value)| *value);
-        found.filter(|value| value.text != b"null")
+        self.values(name).next()
     }
 
-    fn number(&self, name: &str) -> Option<u64> {
-        self.get(name)?.whole_number()
+    /// The number of a run or a request: of several values, one that can be read.
+    fn id(&self, name: &str) -> Option<u64> {
+        self.values(name).find_map(Value::id)
+    }
+
+    /// The first of the fields that a frame has twice.
+    fn repeated(&self) -> Option<&'static str> {
+        FIELDS.into_iter().flatten().copied().find(|name| self.values(name).nth(1).is_some())
     }
 
     /// The frame, as far as it can be read.
     fn frame(&self, line: &[u8], why: &WireError) -> Result<ReadFrame, WireError> {
         let unreadable = || not_a_frame(self.mistake(why), line);
         let kind = self.get("type").and_then(Value::unescaped).ok_or_else(unreadable)?;
-        let run = || self.number("run").ok_or_else(unreadable);
+        let run = || self.id("run").ok_or_else(unreadable);
         match kind.as_str() {
             "done" => Ok(self.ended(run()?, &kind, Outcome::Done, Vec::new(), why)),
             "failed" => {
@@ -141,7 +167,7 @@ impl<'a> Object<'a> {
                 Ok(self.ended(run()?, &kind, Outcome::Released { after }, defect.into_iter().collect(), why))
             }
             "push" | "claim" => {
-                let ask = self.number("ask").ok_or_else(unreadable)?;
+                let ask = self.id("ask").ok_or_else(unreadable)?;
                 let why = format!("the \"{kind}\" frame cannot be read: {}", self.mistake(why));
                 Ok(ReadFrame::Refused { run: run()?, ask, why })
             }
@@ -228,6 +254,7 @@ impl<'a> Object<'a> {
         };
         wrong(&NUMBERS, |value| value.whole_number().is_some(), "a whole number")
             .or_else(|| wrong(&TEXTS, |value| value.is_valid_text(), "a text"))
+            .or_else(|| self.repeated().map(|name| format!("\"{name}\" is given more than once")))
             .unwrap_or_else(|| why.detail())
     }
 }
@@ -248,6 +275,15 @@ impl Value<'_> {
             reason = "a whole number below 2^53"
         )]
         is_exact.then_some(number as u64)
+    }
+
+    /// The number of a run or a request, also as a text: many languages read it from a frame as one.
+    fn id(self) -> Option<u64> {
+        let inner = self.text.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\""));
+        match inner.filter(|_| self.is_complete) {
+            Some(inner) => Self { text: inner.trim_ascii(), is_complete: true }.whole_number(),
+            None => self.whole_number(),
+        }
     }
 
     fn is_valid_text(self) -> bool {

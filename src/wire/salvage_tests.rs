@@ -93,7 +93,7 @@ fn every_end_of_a_run_survives_damage() {
         r#"{"type":"done","run":7,"result":}"#,
         r#"{"type":"done","run":7,}"#,
         r#"{"type":"done","run":7.0}"#,
-        r#"{"type":"done","run":7,"run":8}"#,
+        r#"{"type":"done","run":8,"run":7}"#,
         r#"{"type":"done","run":7]"#.replace(']', ",]}").as_str(),
         r#"{"type":"done" "run":7}"#.replace("\" \"", "\",, \"").as_str(),
         r#"{"type":"done","run":7,"note":"he said "no""}"#,
@@ -111,7 +111,15 @@ fn every_end_of_a_run_survives_damage() {
         assert!(defect.contains("\"after_ms\" takes whole milliseconds, not "), "{defect}");
     }
     for line in [
-        r#"{"type":"done","run":"7"}"#,
+        r#"{"type":"done","run":"7.5"}"#,
+        r#"{"type":"done","run":"seven"}"#,
+        r#"{"type":"done","run":""}"#,
+        r#"{"type":"done","run":[7]}"#,
+        r#"{"type":"done","run":{"id":7}}"#,
+        r#"{"type":"done","run":true}"#,
+        r#"{"type":"done","run":null}"#,
+        r#"{"type":"done","run":"+7"}"#,
+        r#"{"type":"done","run":"7"#,
         r#"{"type":"done","run":7.5}"#,
         r#"{"type":"done","run":-7}"#,
         r#"{"type":"done","run":1e400}"#,
@@ -121,6 +129,39 @@ fn every_end_of_a_run_survives_damage() {
     ] {
         assert!(decode_from_worker(line.as_bytes()).next().unwrap().is_err(), "{line}");
     }
+}
+
+#[test]
+fn number_of_a_run_is_read_in_every_clear_form() {
+    for run in ["\"7\"", "7.0", "7e0", "\"007\"", "\" 7 \"", "\"7.0\"", "70e-1"] {
+        let (outcome, defect) = ended(format!(r#"{{"type":"done","run":{run}}}"#));
+        assert_eq!(outcome, Outcome::Done, "{run}");
+        let named = defect.contains("\"run\" takes a whole number, not \"") || !run.starts_with('"');
+        assert!(named, "{run}: {defect}");
+    }
+    for (fields, is_first) in [
+        (r#""run":6,"run":7"#, false),
+        (r#""run":7,"run":null"#, false),
+        (r#""run":7,"run":"x""#, false),
+        (r#""run":"6","run":"7""#, false),
+        // No JSON: what follows may be part of a text.
+        (r#""run":7,"error":"he said "run":6""#, true),
+    ] {
+        let (_, defect) = ended(format!(r#"{{"type":"failed",{fields}}}"#));
+        let named = defect.contains("\"run\" ") && defect.contains("is given more than once");
+        assert!(
+            named
+                || is_first
+                || defect.contains("takes a whole number")
+                || defect.contains("duplicate field"),
+            "{fields}: {defect}"
+        );
+    }
+    let (outcome, defect) = details(r#""error":"a","retry":false,"error":"b","retry":true"#);
+    assert_eq!(outcome, failed("b", RetryDecision::ByPolicy));
+    assert!(defect.contains("\"error\" is given more than once"), "{defect}");
+    let request = r#"{"type":"claim","run":"7","ask":"3","lock":"k"}"#;
+    assert!(matches!(read(request), ReadFrame::Refused { run: 7, ask: 3, .. }));
 }
 
 #[test]

@@ -106,13 +106,20 @@ pub async fn start_channel(options: Options) -> Fixture {
         stop_grace: Duration::from_millis(300),
         stop_wait: Duration::from_secs(5),
     };
-    let backoff = Backoff { kind: BackoffKind::Fixed, base: BACKOFF, max: WAIT_DEADLINE, jitter: 0.0 };
+    let backoff = Backoff {
+        kind: BackoffKind::Fixed,
+        base: BACKOFF,
+        max: WAIT_DEADLINE,
+        delays: Vec::new(),
+        jitter: 0.0,
+    };
     let settings = ChannelSettings {
         policy: Policy { max_attempts: options.max_attempts, backoff },
         max_execute: options.max_execute,
         sleep: options.sleep,
         may_push: Default::default(),
         push_limit: Default::default(),
+        priority_max_wait: None,
         stop_wait: options.stop_wait,
         job_log: JobLog { level: JobLogLevel::Info, lines_per_second: 50 },
     };

@@ -47,7 +47,7 @@ async fn manual_minimum_survives_reload_within_new_bounds() {
 async fn job_rules_change_only_with_a_successful_reload() {
     let fixture = start_channel(Options::new(Plan::process_pool(1, 1, 0))).await;
     let settings = |max_attempts| ChannelSettings {
-        policy: Policy { max_attempts, backoff: fixture.settings.policy.backoff },
+        policy: Policy { max_attempts, backoff: fixture.settings.policy.backoff.clone() },
         ..fixture.settings.clone()
     };
     let spec = PoolSpec { program: Program::Wire(vec!["false".to_owned()]), ..fixture.spec.clone() };

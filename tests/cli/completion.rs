@@ -91,6 +91,16 @@ fn manual_pages_are_written_for_every_command() {
     assert!(fixture.path("pages/aint-queue.1").exists());
     fixture.write("file", "");
     assert_eq!(fixture.run(&["man", "file/pages"]).code, 1);
+    let page = fixture.path("pages/aint-queue.1");
+    fs::remove_file(&page).unwrap();
+    std::os::unix::fs::symlink(fixture.path("file"), &page).unwrap();
+    let refused = fixture.run(&["man", "pages"]);
+    assert!(
+        refused.code == 1 && refused.err.contains("aint-queue.1\" is a symbolic link"),
+        "{}",
+        refused.err
+    );
+    assert_eq!(fs::read_to_string(fixture.path("file")).unwrap(), "", "nothing is written through the link");
 }
 
 #[test]

@@ -154,6 +154,7 @@ impl Fixture {
                 releases: &[],
                 want,
                 max_bytes: 1 << 20,
+                overdue: None,
             };
             let leased = store.turn(turn(1, &[], jobs.len())).await.unwrap().leased;
             let settle = |(leased, (_, error)): (&Leased, &(&str, &str))| {

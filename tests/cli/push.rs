@@ -26,7 +26,18 @@ fn job_is_pushed_shown_and_counted() {
 fn push_options_are_stored_and_shown() {
     let mut fixture = Fixture::with_channels(&["default"]);
     let more: &[&[&str]] = &[
-        &["--priority", "high", "--unique", "a", "--unique-until", "start", "--expires", "1h"],
+        &[
+            "--priority",
+            "high",
+            "--unique",
+            "a",
+            "--unique-until",
+            "start",
+            "--expires",
+            "1h",
+            "--retry-until",
+            "2h",
+        ],
         &["--header", "tenant=7", "--header", "note=a=b \u{202e}", "--unique", "b", "--unique-for", "1h"],
     ];
     for more in more {

@@ -41,7 +41,7 @@ fn site_on(server: &Server, channels: &str) -> Fixture {
 /// The record of a job without its id and the times derived from it.
 fn shown(fixture: &Fixture, id: u64) -> Value {
     let mut job = fixture.json(&["queue:show", &id.to_string()]);
-    for key in ["due_at", "expires_at"] {
+    for key in ["due_at", "expires_at", "retry_until"] {
         let later = job[key].as_str().map(|_| "later");
         job[key] = json!(later);
     }
@@ -70,8 +70,19 @@ fn examples_push_the_same_as_queue_push() {
         ),
         (
             "[1,2.5,null]",
-            r#"{"timeout":1.5,"headers":{"tenant":"7","trace":"a/b é"},"expires":60}"#,
-            &["--timeout", "1500ms", "--header", "tenant=7", "--header", "trace=a/b é", "--expires", "60"],
+            r#"{"timeout":1.5,"headers":{"tenant":"7","trace":"a/b é"},"expires":60,"retry_for":90}"#,
+            &[
+                "--timeout",
+                "1500ms",
+                "--header",
+                "tenant=7",
+                "--header",
+                "trace=a/b é",
+                "--expires",
+                "60",
+                "--retry-until",
+                "90",
+            ],
         ),
         (
             "\"x\"",

@@ -66,6 +66,11 @@ fn script_refuses_bad_input_without_effect() {
         (r#"{"delay":1,"at":1}"#, "AINTARG delay: it and at exclude each other"),
         (r#"{"at":4000000000}"#, "AINTARG at: it is more than ten years away"),
         (r#"{"expires":316224001}"#, "AINTARG expires: it is more than ten years away"),
+        (r#"{"retry_until":4000000000}"#, "AINTARG retry_until: it is more than ten years away"),
+        (
+            r#"{"retry_for":1,"retry_until":2}"#,
+            "AINTARG retry_for: it and retry_until exclude each other: keep one of the two",
+        ),
         (r#"{"expires_at":4000000000}"#, "AINTARG expires_at: it is more than ten years away"),
         (r#"{"timeout":true}"#, "AINTARG timeout: give a number of seconds"),
         (r#"{"max_attempts":0}"#, "AINTARG max_attempts: give a whole number, at least 1"),

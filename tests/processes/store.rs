@@ -19,6 +19,7 @@ trials![
     concurrent_processes_run_each_job_once,
     push_of_another_process_wakes_waiters,
     killed_clear_and_reap_are_finished_by_next_process,
+    removed_log_refuses_other_processes_and_keeps_jobs,
 ];
 
 pub(crate) const ROLES: &[(&str, Role)] = &[
@@ -26,6 +27,7 @@ pub(crate) const ROLES: &[(&str, Role)] = &[
     ("store::push_and_work", push_and_work),
     ("store::push_on_request", push_on_request),
     ("store::clear_until_killed", clear_until_killed),
+    ("store::push_before_and_after", push_before_and_after),
 ];
 
 fn open(path: &Path) -> Arc<dyn Store> {
@@ -248,4 +250,36 @@ fn killed_clear_and_reap_are_finished_by_next_process() {
     };
     assert_eq!((rows("jobs"), rows("records"), rows("owners")), (0, 0, 0));
     assert_eq!(rows("lanes"), 3, "nothing is left behind");
+}
+
+/// Pushes a job, and another one that must be refused when the test asks for it.
+fn push_before_and_after(arguments: &[String]) {
+    let store = given(arguments);
+    block_on(async { store.push(&[job("before")]).await.unwrap() });
+    report("pushed");
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+    report(block_on(async { store.push(&[job("after")]).await.unwrap_err() }));
+}
+
+fn removed_log_refuses_other_processes_and_keeps_jobs() {
+    for suffixes in [&["-wal"][..], &["-shm"], &["-wal", "-shm"]] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.db");
+        let mut holder = RoleProcess::start("store::push_before_and_after", &[&path]);
+        assert_eq!(holder.next_report(), "pushed");
+        for suffix in suffixes {
+            std::fs::remove_file(dir.path().join(format!("store.db{suffix}"))).unwrap();
+        }
+        // A process with files of its own would push jobs that the holder never sees.
+        let refused = SqliteStore::open(&path, "test").unwrap_err().to_string();
+        let pid = format!("pid {} has it open", holder.child.id());
+        assert!(refused.contains(&pid) && refused.contains("queue:stop"), "{suffixes:?}: {refused}");
+        assert!(!suffixes.iter().any(|suffix| dir.path().join(format!("store.db{suffix}")).exists()));
+        holder.child.stdin.take().unwrap().write_all(b"\n").unwrap();
+        let refused = holder.next_report();
+        assert!(refused.contains(&format!("store.db{}", suffixes[0])), "{suffixes:?}: {refused}");
+        assert!(holder.child.wait().unwrap().success());
+        let status = block_on(async { open(&path).status().await.unwrap() });
+        assert_eq!(status.waiting, 1, "{suffixes:?}");
+    }
 }

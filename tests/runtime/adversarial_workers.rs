@@ -187,3 +187,27 @@ fn worker_closing_its_socket() {
 fn worker_never_reading() {
     with_bad_worker("never_reads").assert_no_other_harm().ends();
 }
+
+#[test]
+fn damaged_ends_of_runs_count_and_cannot_flood_the_log() {
+    const WORKER: &str = r#"#!/bin/sh
+printf '{"type":"hello","protocol":1,"slots":1}\n' >&3
+while read -r frame <&3; do
+    run=${frame#*\"run\":}; run=${run%%,*}
+    case $run in [0-9]*) printf '{"type":"done","run":0,"run":"%s"}\n' "$run" >&3 ;; esac
+done
+"#;
+    let worker =
+        "type = \"process-pool\"\ncommand = [\"./worker\"]\nmin_worker_number = 1\nmax_worker_number = 1\n";
+    let fixture = Fixture::sqlite(&format!("[channels.default.worker]\n{worker}max_execute_seconds = 60\n"));
+    fixture.write("worker", WORKER);
+    let master = fixture.listen(&[]);
+    fixture.push_lines("default", (0..JOBS).map(|_| r#"{"job":"x"}"#.to_owned()));
+    fixture.until("default", "every job to end", |c| c.done == JOBS);
+    let log = master.log();
+    let count = |text: &str| log.matches(text).count();
+    // Ten, then at 16, 32, 64, 128 and 256.
+    assert_eq!(count("damaged frame of a worker: "), 15);
+    assert_eq!(count("damaged frames of workers without a line of their own"), 1, "once a minute");
+    assert!(master.stop().success());
+}

@@ -21,7 +21,12 @@ fn file_takes_the_log_and_is_opened_again() {
     let master = fixture.start(fixture.listen_command(&[]));
     let read = |name: &str| fs::read_to_string(fixture.file(name)).unwrap_or_default();
     until("the master to serve", || read("logs/queue.log").contains("\"listening\"").then_some(()));
-    assert_eq!(master.log(), "", "standard error stays empty");
+    let said = lines(&master.log());
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(
+        said[0]["message"].as_str().unwrap().contains("logging to ")
+            && master.log().contains("logs/queue.log")
+    );
     // What a program for log rotation does: rename, then signal.
     let moved = |number: u32| format!("logs/moved.{number}");
     fs::rename(fixture.file("logs/queue.log"), fixture.file(&moved(1))).unwrap();
@@ -36,6 +41,84 @@ fn file_takes_the_log_and_is_opened_again() {
     assert!(read("logs/queue.log").contains("\"stopped\""));
     for name in ["logs/queue.log".to_owned(), moved(1), moved(2)] {
         assert!(!lines(&read(&name)).is_empty());
+    }
+}
+
+#[test]
+fn file_that_cannot_be_opened_again_stays_in_use() {
+    let fixture = Fixture::sqlite(&format!("{POOL}[log]\nfile = \"queue.log\"\n"));
+    let master = fixture.start(fixture.listen_command(&[]));
+    let read = |name: &str| fs::read_to_string(fixture.file(name)).unwrap_or_default();
+    until("the master to serve", || read("queue.log").contains("\"listening\"").then_some(()));
+    let differences = || fixture.json(&["queue:status"])["differences"].clone();
+    let obstacles: [&dyn Fn(); 3] = [
+        &|| fs::create_dir(fixture.file("queue.log")).unwrap(),
+        &|| nix::unistd::mkfifo(&fixture.file("queue.log"), nix::sys::stat::Mode::S_IRWXU).unwrap(),
+        &|| std::os::unix::fs::symlink("other.log", fixture.file("queue.log")).unwrap(),
+    ];
+    let warnings = |name: &str| read(name).matches("not opened again: writing to the previous file").count();
+    fs::rename(fixture.file("queue.log"), fixture.file("moved.log")).unwrap();
+    for (number, obstacle) in obstacles.into_iter().enumerate() {
+        obstacle();
+        master.signal(Signal::SIGUSR2);
+        until("the warning", || (warnings("moved.log") == 2 * number + 1).then_some(()));
+        let shown = differences();
+        assert!(shown[0].as_str().unwrap().contains("queue.log\" not opened again"), "{shown}");
+        fixture.ok(&["queue:reload"]);
+        until("the warning of the reload", || (warnings("moved.log") == 2 * number + 2).then_some(()));
+        let path = fixture.file("queue.log");
+        fs::remove_dir(&path).or_else(|_| fs::remove_file(&path)).unwrap();
+    }
+    until("the warning on standard error", || master.log().contains("not opened again").then_some(()));
+    assert!(!read("moved.log").contains("log file opened again") && !fixture.file("other.log").exists());
+    master.signal(Signal::SIGUSR2);
+    until("the new file", || read("queue.log").contains("log file opened again").then_some(()));
+    assert!(differences().is_null());
+    assert!(master.stop().success());
+}
+
+#[test]
+fn links_and_directories_of_others_are_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let fixture = Fixture::sqlite(&format!("{POOL}[log]\nfile = \"logs/queue.log\"\n"));
+    fs::create_dir(fixture.file("logs")).unwrap();
+    let refused = |why: &str| {
+        let refused = fixture.listen_command(&[]).output().unwrap();
+        let said = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(4), "{said}");
+        assert!(said.contains(why) && said.contains("--trust-files"), "{said}");
+    };
+    std::os::unix::fs::symlink(fixture.write("target", "kept"), fixture.file("logs/queue.log")).unwrap();
+    refused("queue.log\\\" is a symbolic link");
+    assert_eq!(fs::read_to_string(fixture.file("target")).unwrap(), "kept");
+    let mode = |mode| fs::set_permissions(fixture.file("logs"), fs::Permissions::from_mode(mode)).unwrap();
+    fs::remove_file(fixture.file("logs/queue.log")).unwrap();
+    mode(0o777);
+    refused("may be written by other users");
+    assert!(!fixture.file("logs/queue.log").exists());
+    let master = fixture.start(fixture.listen_command(&["--trust-files"]));
+    let read = || fs::read_to_string(fixture.file("logs/queue.log")).unwrap_or_default();
+    until("the master to serve", || read().contains("\"listening\"").then_some(()));
+    assert!(master.stop().success());
+}
+
+#[test]
+fn refused_second_start_forges_no_line() {
+    let fixture = Fixture::sqlite(&format!("{POOL}[log]\nfile = \"queue.log\"\n"));
+    let listen = || fixture.command(&["queue:listen"]);
+    let master = fixture.start(listen());
+    let read = || fs::read_to_string(fixture.file("queue.log")).unwrap_or_default();
+    until("the master to serve", || read().contains("listening").then_some(()));
+    let refused = listen().output().unwrap();
+    assert_eq!(refused.status.code(), Some(3));
+    let said = text(&refused.stderr);
+    assert!(
+        said.starts_with("note: logging to ") && said.contains("\nerror: could not run the jobs"),
+        "{said}"
+    );
+    assert!(master.stop().success());
+    for line in read().lines() {
+        assert!(line.starts_with("20") && line.contains('T'), "a line without its time: {line}");
     }
 }
 

@@ -299,6 +299,44 @@ fn removed_or_replaced_file_is_reported() {
 }
 
 #[test]
+fn removed_log_is_reported_and_loses_no_job() {
+    let fixture = Fixture::sqlite("[channels.default]\n");
+    for suffixes in [&["-wal"][..], &["-shm"], &["-wal", "-shm"]] {
+        let master = fixture.listen(&[]);
+        fixture.ok(&["queue:pause"]);
+        let done = fixture.counts("default").done;
+        fixture.push("noop", "{}", &[]);
+        for suffix in suffixes {
+            fs::remove_file(fixture.file(&format!("queue.db{suffix}"))).unwrap();
+        }
+        let names = format!("queue.db{}", suffixes[0]);
+        until("the log", || {
+            let log = master.log();
+            (log.contains("refusing pushes and new jobs") && log.contains(&names)).then_some(())
+        });
+        let commands = [(&["queue:push", "noop"][..], 5), (&["queue:status"], 5), (&["queue:reload"], 1)];
+        for (args, code) in commands {
+            let output = fixture.run(args);
+            let message = refused(&output, code);
+            assert!(message.contains("queue:stop"), "{args:?}: {message}");
+            let shown = text(&output.stdout);
+            let is_running = format!("is running, pid {}", master.pid());
+            assert!(
+                args != ["queue:status"] || shown.contains(&names) && shown.contains(&is_running),
+                "{shown}"
+            );
+        }
+        fixture.ok(&["queue:stop"]);
+        assert!(master.wait().success());
+        let master = fixture.listen(&[]);
+        assert!(fixture.counts("default").waiting == 1, "{suffixes:?}");
+        fixture.ok(&["queue:resume"]);
+        fixture.until("default", "the job", |counts| counts.done == done + 1);
+        assert!(master.stop().success());
+    }
+}
+
+#[test]
 fn every_reply_names_the_store() {
     use std::io::{BufRead, BufReader, Write};
     use std::os::unix::net::UnixStream;

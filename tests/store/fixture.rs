@@ -145,7 +145,15 @@ impl Master {
         settlements: &[Settlement],
         want: usize,
     ) -> Result<TurnReply, StoreError> {
-        let turn = Turn { owner: &self.owner, seq, settlements, releases: &[], want, max_bytes: usize::MAX };
+        let turn = Turn {
+            owner: &self.owner,
+            seq,
+            settlements,
+            releases: &[],
+            want,
+            max_bytes: usize::MAX,
+            overdue: None,
+        };
         self.store.turn(turn).await
     }
 
@@ -169,7 +177,15 @@ impl Master {
     /// Settles and releases without conflicts.
     pub async fn free(&mut self, settlements: &[Settlement], releases: &[KeyRelease]) {
         let seq = self.next();
-        let turn = Turn { owner: &self.owner, seq, settlements, releases, want: 0, max_bytes: usize::MAX };
+        let turn = Turn {
+            owner: &self.owner,
+            seq,
+            settlements,
+            releases,
+            want: 0,
+            max_bytes: usize::MAX,
+            overdue: None,
+        };
         assert_eq!(self.store.turn(turn).await.unwrap().conflicts, []);
     }
 

@@ -136,6 +136,74 @@ async fn moved_file_is_not_written() {
 }
 
 #[tokio::test]
+async fn log_replaced_while_in_use_is_kept_beside_a_copy() {
+    let disk = Disk::new();
+    let store = disk.open();
+    store.push(&[job("a"), job("b")]).await.unwrap();
+    // The log of another process, which may hold jobs.
+    let (wal, theirs) = (disk.path().with_extension("db-wal"), disk.path().with_extension("theirs"));
+    fs::write(&theirs, "log of another process").unwrap();
+    fs::rename(&theirs, &wal).unwrap();
+    let refused = until_async("the copy", async || {
+        let refused = store.push(&[job("c")]).await.unwrap_err().to_string();
+        refused.contains("-rescued-").then_some(refused)
+    });
+    let refused = refused.await;
+    assert!(
+        refused.contains("store.db-wal") && store.damage().is_some_and(|found| refused.ends_with(&found))
+    );
+    // Nothing is read through files that others may have changed, and no second set of files is opened beside them.
+    assert!(matches!(store.status().await, Err(StoreError::Refused { .. })));
+    assert!(refusal(&disk.path()).contains("-rescued-"));
+    let copy = refused.split('"').find(|part| part.contains("-rescued-")).unwrap();
+    let saved = SqliteStore::open(Path::new(copy), "test").unwrap();
+    assert_eq!(saved.status().await.unwrap().waiting, 2);
+    drop(store);
+    // The file is open until both threads have ended.
+    until_async("the end of the store", async || !locked_by_this_process(&disk.path())).await;
+    assert_eq!(fs::read_to_string(wal).unwrap(), "log of another process");
+}
+
+/// Whether this process has SQLite's lock on a file.
+fn locked_by_this_process(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let ending = format!(":{} 1073741826 1073742335", fs::metadata(path).unwrap().ino());
+    let pid = std::process::id().to_string();
+    let locks = fs::read_to_string("/proc/locks").unwrap();
+    locks.lines().any(|line| line.ends_with(&ending) && line.split_whitespace().any(|field| field == pid))
+}
+
+#[tokio::test]
+async fn log_removed_while_in_use_is_written_into_the_file() {
+    let disk = Disk::new();
+    let store = disk.open();
+    store.push(&[job("a"), job("b")]).await.unwrap();
+    fs::remove_file(disk.path().with_extension("db-wal")).unwrap();
+    assert!(matches!(store.join().await, Err(StoreError::Refused { .. })));
+    drop(store);
+    until_async("the end of the store", async || !locked_by_this_process(&disk.path())).await;
+    assert_eq!(disk.open().status().await.unwrap().waiting, 2);
+}
+
+#[tokio::test]
+async fn cut_log_is_named_to_readers() {
+    let disk = Disk::new();
+    let store = disk.open();
+    store.push(&[job("a")]).await.unwrap();
+    fs::OpenOptions::new()
+        .write(true)
+        .open(disk.path().with_extension("db-wal"))
+        .unwrap()
+        .set_len(0)
+        .unwrap();
+    let hand = disk.hand();
+    drop(hand);
+    let error = store.list(JobState::Waiting, None, 1).await;
+    let Err(error @ StoreError::Refused { .. }) = error else { panic!("{error:?}") };
+    assert!(error.to_string().contains("removed, replaced or cut"), "{error}");
+}
+
+#[tokio::test]
 async fn foreign_lock_delays_writes_but_not_reads() {
     let disk = Disk::new();
     let store = disk.open();

@@ -50,6 +50,10 @@ enum Why {
     Writable(u32),
     /// A directory above it: every user may write it, and it is not sticky.
     Above(PathBuf),
+    /// A symbolic link.
+    Link,
+    /// Several names, some of which may be those of another file.
+    Names,
 }
 
 impl fmt::Display for Distrust {
@@ -65,8 +69,15 @@ impl fmt::Display for Distrust {
                 "\"{path}\" may have been put there by any user, because \"{}\" may be written by every user",
                 above.display()
             )?,
+            Why::Link => write!(f, "\"{path}\" is a symbolic link")?,
+            Why::Names => write!(f, "\"{path}\" has several names (hard links)")?,
         }
-        write!(f, "; change its owner or mode, or accept it with --trust-files or {VARIABLE}=1")
+        let remedy = match &self.why {
+            Why::Owner(_) | Why::Writable(_) | Why::Above(_) => "change its owner or mode",
+            Why::Link => "name the file that it leads to",
+            Why::Names => "remove the other names",
+        };
+        write!(f, "; {remedy}, or accept it with --trust-files or {VARIABLE}=1")
     }
 }
 
@@ -134,6 +145,28 @@ pub fn check_above(path: &Path) -> Result<(), Distrust> {
         }
     }
     Ok(())
+}
+
+/// Checks that a path is no symbolic link, which could lead to any file of this user.
+///
+/// # Errors
+/// When it is one. `found` describes the path itself.
+pub fn check_not_link(path: &Path, found: &Metadata) -> Result<(), Distrust> {
+    if !found.is_symlink() || is_insisted() {
+        return Ok(());
+    }
+    Err(Distrust { path: path.to_owned(), why: Why::Link })
+}
+
+/// Checks that a file has no other name: that could be one of any file of this user.
+///
+/// # Errors
+/// When it has.
+pub fn check_single_name(path: &Path, found: &Metadata) -> Result<(), Distrust> {
+    if found.nlink() <= 1 || is_insisted() {
+        return Ok(());
+    }
+    Err(Distrust { path: path.to_owned(), why: Why::Names })
 }
 
 /// Checks a directory and, if its path is a link, the owner of the link.

@@ -4,6 +4,7 @@ mod commands;
 mod job_requests;
 mod leases;
 mod outages;
+mod priorities;
 mod shutdown;
 
 use std::sync::{Arc, Mutex};
@@ -70,7 +71,8 @@ impl Fixture {
             })
         };
         let joined = Arc::clone(&owners);
-        let backoff = Backoff { kind: BackoffKind::Fixed, base: SECOND, max: SECOND, jitter: 0.0 };
+        let backoff =
+            Backoff { kind: BackoffKind::Fixed, base: SECOND, max: SECOND, delays: Vec::new(), jitter: 0.0 };
         let slots = spec.plan.slots;
         let (pool, script) = pool(spec);
         let mut setup = Setup {
@@ -83,6 +85,7 @@ impl Fixture {
                 sleep: 2 * SECOND,
                 may_push: Default::default(),
                 push_limit: Default::default(),
+                priority_max_wait: None,
                 stop_wait: STOP_WAIT,
                 job_log: JobLog { level: JobLogLevel::Info, lines_per_second: 50 },
             },

@@ -2,11 +2,12 @@
 
 use super::facts::Facts;
 use super::reasons::{self, Explanation};
+use crate::channel::ChannelStatus;
 use crate::cli::control::MasterState;
 use crate::cli::other_store::OtherStore;
 use crate::cli::status::workers::next_boot;
 use crate::cli::{render, sanitize, time};
-use crate::pool::SizingReason;
+use crate::pool::{SizingReason, WorkerCounts};
 
 /// All blockers of the channel, the most important first; empty when jobs can run.
 pub(super) fn blockers(facts: &Facts) -> Vec<Explanation> {
@@ -50,10 +51,20 @@ pub(super) fn blockers(facts: &Facts) -> Vec<Explanation> {
                 let error = sanitize::line(status.worker_error.as_deref().unwrap_or("unknown error"));
                 let next = next_boot(status).map_or(String::new(), |next| format!(" ({next})"));
                 found.push(reasons::DEGRADED.explain(&[("error", &error), ("next", &next)]));
+            } else if let Some((error, next)) = failed_start(status) {
+                found.push(reasons::WORKER_ERROR.explain(&[("error", &error), ("next", &next)]));
             }
         }
     }
     found
+}
+
+/// The failure of the last start, and the next attempt, while no worker is ready.
+pub(super) fn failed_start(status: &ChannelStatus) -> Option<(String, String)> {
+    let WorkerCounts { idle, busy, draining, retiring, .. } = status.workers;
+    let error = status.worker_error.as_deref().filter(|_| idle + busy + draining + retiring == 0)?;
+    let next = next_boot(status).map_or(String::new(), |next| format!(" ({next})"));
+    Some((sanitize::line(error).into_owned(), next))
 }
 
 fn other_store(other: &OtherStore) -> Explanation {

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use super::blockers::{blockers, joined};
+use super::blockers::{blockers, failed_start, joined};
 use super::facts::{Facts, QueuePosition};
 use super::reasons::{self, Explanation, Reason};
 use crate::channel::{ChannelDetails, HeldJobStatus};
@@ -101,8 +101,12 @@ fn delayed(job: &JobView, facts: &Facts) -> Explanation {
     let retried = job.meta.attempts > 0
         && matches!(last_error, Some(ErrorKind::Error | ErrorKind::Timeout | ErrorKind::Crash));
     let (attempt, max_attempts) = (job.meta.attempts, job.meta.max_attempts.unwrap_or(facts.max_attempts));
-    // The handler may have its own limit, which is not known here: show a limit only if it can be the right one.
-    let max_attempts = if max_attempts > attempt { format!(" of {max_attempts}") } else { String::new() };
+    let max_attempts = match job.meta.retry_end(job.id) {
+        Some(end) => format!(", with retries until {},", time::local(end)),
+        // The handler may have its own limit, which is not known here: show a limit only if it can be the right one.
+        None if max_attempts > attempt => format!(" of {max_attempts}"),
+        None => String::new(),
+    };
     let reason = if retried { reasons::RETRY } else { reasons::DELAYED };
     reason.explain(&[
         ("job", &subject(job)),
@@ -134,6 +138,19 @@ fn reserved(job: &JobView, facts: &Facts) -> Explanation {
         MasterState::Responding { answer: (pid, details), .. } => (*pid, details),
     };
     let error = sanitize::line(details.report.store_error.as_deref().unwrap_or_default());
+    let is_without_worker = match &details.job {
+        Some(HeldJobStatus::Ready { alone: false }) => true,
+        Some(HeldJobStatus::Running(run)) => run.booting,
+        _ => false,
+    };
+    if let Some((error, next)) = failed_start(&details.report).filter(|_| is_without_worker) {
+        return reasons::LEASED_FAILING.explain(&[
+            ("job", &job_name),
+            ("pid", &pid),
+            ("error", &error),
+            ("next", &next),
+        ]);
+    }
     let reason = match &details.job {
         None => reasons::RESERVED_ELSEWHERE,
         Some(HeldJobStatus::Ready { alone: true }) if job.meta.isolation() == Isolation::Master => {

@@ -7,7 +7,7 @@ use crate::channel::ChannelStatus;
 use crate::cli::control::ServedPlace;
 use crate::job::{JobMeta, Timestamp};
 use crate::master::ControlError;
-use crate::pool::{PoolStatus, SizingChange, SizingDecision, SizingInput, SizingReason};
+use crate::pool::{PoolStatus, SizingChange, SizingDecision, SizingInput, SizingReason, WorkerCounts};
 use crate::store::JobCounts;
 
 const ID: JobId = JobId(1_796_029_000_000_000);
@@ -163,6 +163,32 @@ fn waiting_job_of_a_blocked_channel() {
     let said =
         "is waiting: workers fail to start: it exited with 1 before it was ready (next attempt in 3.0 s).";
     says(&waiting, &degraded, "degraded", said);
+}
+
+#[test]
+fn first_failed_start_is_the_reason() {
+    let report = |workers| ChannelStatus {
+        worker_error: Some("could not run \"x\": no such file".to_owned()),
+        pool: Box::new(PoolStatus { next_boot_ms: Some(100), ..PoolStatus::default() }),
+        workers,
+        ..ChannelStatus::default()
+    };
+    let failing = |slots, held| {
+        facts(ChannelDetails { report: report(WorkerCounts::default()), job: held, ..view(slots, 0) })
+    };
+    let why = "no worker is ready, and the last one failed to start: could not run \"x\": no such file (next attempt in 100 ms).";
+    says(&job(JobState::Waiting), &failing(1, None), "worker_error", &format!("is waiting: {why}"));
+    let held = Some(HeldJobStatus::Ready { alone: false });
+    says(
+        &job(JobState::Reserved),
+        &failing(1, held),
+        "worker_error",
+        &format!("is leased by master 42, but {why}"),
+    );
+    // Other workers run jobs: the channel is short of workers and not blocked.
+    let workers = WorkerCounts { busy: 1, ..WorkerCounts::default() };
+    let short = facts(ChannelDetails { report: report(workers), ..view(1, 0) });
+    says(&job(JobState::Waiting), &short, "no_slot", "is waiting for a slot: the only one is busy.");
 }
 
 #[test]

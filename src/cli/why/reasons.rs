@@ -37,6 +37,7 @@ reasons! {
     STORE "store" "the store is unavailable to master {pid}: {error}"
     SCALED "scaled" "scaled to 0 workers by queue:scale (queue:scale +1 adds one)"
     DEGRADED "degraded" "workers fail to start: {error}{next}"
+    WORKER_ERROR "worker_error" "no worker is ready, and the last one failed to start: {error}{next}"
 
     // Waiting and delayed jobs.
     JOB_BLOCKED "" "{job} is waiting: {blockers}{caveats}."
@@ -61,6 +62,7 @@ reasons! {
     LEASED_EXCLUSIVE "alone" "{job} is leased by master {pid} and waiting for a worker of its own, because its master or guardian was lost {lost} times while it ran; such jobs run one at a time per master."
     LEASED "no_slot" "{job} is leased by master {pid} and waiting for a slot."
     LEASED_STARTING "starting" "{job} is leased by master {pid} and waiting for its worker to start."
+    LEASED_FAILING "worker_error" "{job} is leased by master {pid}, but no worker is ready, and the last one failed to start: {error}{next}."
     SETTLING "settling" "{job} has ended its run; master {pid} is settling it in the store."
     SETTLING_FAILED "settling" "{job} has ended its run, but master {pid} cannot settle it in the store: {error}."
     RUNNING "running" "{job} has been running for {time}{limit} in {worker} of master {pid}{progress}."

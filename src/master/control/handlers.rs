@@ -82,12 +82,14 @@ impl ChannelHandlers {
         }
     }
 
-    /// The differences between the held places and the paths of the configuration.
+    /// The differences between the held places and files and the paths of the configuration.
     async fn differences(&self) -> Vec<String> {
         let place = Arc::clone(&self.place);
         // A file system that does not respond must not delay the answer.
         let looked = timeout(PROGRESS_INTERVAL, tokio::task::spawn_blocking(move || place.differences()));
-        looked.await.ok().and_then(Result::ok).unwrap_or_default()
+        let mut differences = looked.await.ok().and_then(Result::ok).unwrap_or_default();
+        differences.extend(self.shared.log.as_ref().and_then(LogWriter::reopen_error));
+        differences
     }
 
     async fn metrics(&self) -> String {

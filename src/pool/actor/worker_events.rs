@@ -18,9 +18,6 @@ const MAX_VIOLATIONS: u32 = 10;
 /// Longest time between the end of a worker's socket and its exit.
 const HANGUP_GRACE: Duration = Duration::from_secs(1);
 
-/// Damaged frames of a worker with a warning each, besides the ends of runs; further ones are warned of at each doubling.
-const MAX_DAMAGE_WARNINGS: u32 = 10;
-
 impl Pool {
     /// Takes a frame as far as it can be read; `memory` is reserved for the jobs of a push.
     pub(super) fn on_read_frame(
@@ -33,11 +30,11 @@ impl Pool {
         match read {
             ReadFrame::Whole(frame) => self.on_frame(child, frame, memory, now),
             ReadFrame::Damaged(frame, why) => {
-                self.warn_of_damage(child, &why, matches!(frame, FromWorker::Ended { .. }));
+                self.warn_of_damage(child, &why, now);
                 self.on_frame(child, frame, memory, now);
             }
             ReadFrame::Refused { run, ask, why } => {
-                self.warn_of_damage(child, &why, false);
+                self.warn_of_damage(child, &why, now);
                 if self.check_request(child, run, now).is_some()
                     && let Some(worker) = self.workers.get_mut(child)
                 {
@@ -45,19 +42,14 @@ impl Pool {
                     self.respond(ReplyTo { child, request: ask }, Response::Error(why));
                 }
             }
-            ReadFrame::Dropped(why) => self.warn_of_damage(child, &why, false),
+            ReadFrame::Dropped(why) => self.warn_of_damage(child, &why, now),
         }
     }
 
-    /// Warns of a damaged frame. The ends of runs are as many as the jobs; other frames may come without end.
-    fn warn_of_damage(&mut self, child: ChildId, why: &str, is_bounded: bool) {
+    fn warn_of_damage(&mut self, child: ChildId, why: &str, now: Instant) {
         let Some(worker) = self.workers.get_mut(child) else { return };
         worker.damaged_frames = worker.damaged_frames.saturating_add(1);
-        let count = worker.damaged_frames;
-        if is_bounded || count <= MAX_DAMAGE_WARNINGS || count.is_power_of_two() {
-            let channel = &self.generations.spec().channel;
-            warn!(%channel, pid = worker.pid(), count, "damaged frame of a worker: {why}");
-        }
+        worker.log().damage(worker.damaged_frames, why, now);
     }
 
     /// A line that is no frame. A worker whose hello cannot be read never becomes ready, so it is not waited for.

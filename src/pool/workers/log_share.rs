@@ -37,13 +37,32 @@ impl DroppedOutput {
 pub(crate) struct OutputDrops {
     over_rate: AtomicU64,
     pub(super) slow_reader: Arc<AtomicU64>,
-    report: Mutex<Report>,
+    over_rate_reports: Reports,
+    damage_reports: Reports,
 }
+
+/// Events that are counted, and reported once a minute.
+#[derive(Debug, Default)]
+struct Reports(Mutex<Report>);
 
 #[derive(Debug, Default)]
 struct Report {
     last: Option<Instant>,
-    reported: u64,
+    /// Events since the last report.
+    unreported: u64,
+}
+
+impl Reports {
+    /// Counts an event. Returns the events since the last report when a report is due.
+    fn count(&self, now: Instant) -> Option<u64> {
+        let mut report = lock(&self.0);
+        report.unreported += 1;
+        if report.last.is_some_and(|last| now.duration_since(last) < REPORT_INTERVAL) {
+            return None;
+        }
+        report.last = Some(now);
+        Some(std::mem::take(&mut report.unreported))
+    }
 }
 
 impl OutputDrops {
@@ -56,14 +75,13 @@ impl OutputDrops {
 
     /// Counts a line beyond the rate. Returns the lines dropped since the last report when a report is due.
     pub(super) fn over_rate(&self, now: Instant) -> Option<u64> {
-        let total = self.over_rate.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut report = lock(&self.report);
-        if report.last.is_some_and(|last| now.duration_since(last) < REPORT_INTERVAL) {
-            return None;
-        }
-        let new = total - report.reported;
-        *report = Report { last: Some(now), reported: total };
-        Some(new)
+        self.over_rate.fetch_add(1, Ordering::Relaxed);
+        self.over_rate_reports.count(now)
+    }
+
+    /// Counts a damaged frame without a warning of its own. Returns those since the last report when a report is due.
+    pub(super) fn damaged(&self, now: Instant) -> Option<u64> {
+        self.damage_reports.count(now)
     }
 }
 

@@ -90,6 +90,22 @@ impl WorkerLog {
     }
 }
 
+/// Warnings of damaged frames of a worker; further ones follow at each doubling.
+const MAX_DAMAGE_WARNINGS: u32 = 10;
+
+impl WorkerLog {
+    /// Warns of a damaged frame, the `number`th of this worker. Frames come as often as the worker likes, so that those
+    /// beyond the limit are counted and reported once a minute.
+    pub(crate) fn damage(&self, number: u32, why: &str, now: Instant) {
+        let (channel, pid) = (&self.channel, self.pid());
+        if number <= MAX_DAMAGE_WARNINGS || number.is_power_of_two() {
+            warn!(%channel, pid, count = number, "damaged frame of a worker: {why}");
+        } else if let Some(frames) = self.drops.damaged(now) {
+            warn!(%channel, pid, frames, "damaged frames of workers without a line of their own; the last one: {why}");
+        }
+    }
+}
+
 /// The log of a worker without output.
 impl Default for WorkerLog {
     fn default() -> Self {

@@ -225,3 +225,26 @@ fn why_reports_paused_and_quiet_channels() {
         assert!(master.stop().success());
     });
 }
+
+#[test]
+fn program_without_a_start_is_the_reason_at_once() {
+    let fixture =
+        Fixture::sqlite("[channels.default.worker]\ntype = \"process\"\ncommand = [\"./worker\"]\n");
+    fixture.write("worker", "#!/nowhere/interpreter\n");
+    let job = fixture.push("noop", "{}", &[]);
+    let master = fixture.listen(&[]);
+    let seen = until("the channel to be degraded", || {
+        // The master hands jobs back, which is a settlement, when the channel becomes degraded.
+        let (of_channel, of_job) =
+            (fixture.json(&["queue:why"]), fixture.json(&["queue:why", &job.to_string()]));
+        for why in [&of_channel, &of_job] {
+            let known = ["starting", "worker_error", "degraded", "settling"]
+                .contains(&why["reason"].as_str().unwrap());
+            let is_named = why["facts"]["channel"]["worker_error"].is_null() || why["reason"] != "starting";
+            assert!(known && is_named, "{why}");
+        }
+        (of_channel["reason"] == "degraded").then_some(of_channel)
+    });
+    assert!(seen["sentence"].as_str().unwrap().contains("workers fail to start: "), "{seen}");
+    assert!(master.stop().success());
+}

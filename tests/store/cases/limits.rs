@@ -58,7 +58,15 @@ async fn leasing_stops_at_max_bytes(fixture: Fixture) {
     let mut master = fixture.master().await;
     let mut lease = async |max_bytes| {
         let seq = master.next();
-        let turn = Turn { owner: &master.owner, seq, settlements: &[], releases: &[], want: 10, max_bytes };
+        let turn = Turn {
+            owner: &master.owner,
+            seq,
+            settlements: &[],
+            releases: &[],
+            want: 10,
+            max_bytes,
+            overdue: None,
+        };
         let leased = master.store.turn(turn).await.unwrap().leased;
         leased.iter().map(|l| l.id()).collect::<Vec<_>>()
     };

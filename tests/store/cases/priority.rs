@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use aint_queue::job::{JobId, NewJob, Priority};
-use aint_queue::store::{Clear, Destination, JobState, MAX_BATCH, Reap, Turn, reload_failed};
+use aint_queue::store::{
+    Clear, Destination, JobState, LowerPriorities, MAX_BATCH, Reap, Settlement, Turn, TurnReply,
+    reload_failed,
+};
 
-use crate::fixture::{CHANNEL, Fixture, end, failed, job, later, of};
+use crate::fixture::{CHANNEL, Fixture, Master, end, failed, job, later, of};
 
 conformance! {
     high_precedes_normal_precedes_low,
@@ -20,6 +23,8 @@ conformance! {
     turn_is_bounded_over_all_priorities,
     job_of_any_priority_wakes_waiters,
     front_and_back_of_one_turn_keep_their_order,
+    overdue_front_goes_before_all_others,
+    turn_without_a_lease_raises_no_overdue_job,
 }
 
 /// Jobs of these priorities: `h`, `n` or `l` for each.
@@ -223,7 +228,15 @@ async fn turn_is_bounded_over_all_priorities(fixture: Fixture) {
     master.lease_exactly(&at(&ids, [6, 7, 8, 3])).await;
     let seq = master.next();
     // Each payload has more than one byte, so the second one reaches the bound.
-    let turn = Turn { owner: &master.owner, seq, settlements: &[], releases: &[], want: 9, max_bytes: 14 };
+    let turn = Turn {
+        owner: &master.owner,
+        seq,
+        settlements: &[],
+        releases: &[],
+        want: 9,
+        max_bytes: 14,
+        overdue: None,
+    };
     let leased = master.store.turn(turn).await.unwrap().leased;
     assert_eq!(leased.iter().map(|l| l.id()).collect::<Vec<_>>(), at(&ids, [4, 5]));
     assert_eq!(master.lease(9).await.iter().map(|r| r.id).collect::<Vec<_>>(), at(&ids, [0, 1, 2]));
@@ -257,4 +270,54 @@ async fn front_and_back_of_one_turn_keep_their_order(fixture: Fixture) {
     let ends = [front(0), back(1), front(2), back(3), front(4), back(6), front(5), back(7), front(8)];
     assert_eq!(master.settle(&ends).await, []);
     assert_eq!(fixture.ids(JobState::Waiting).await, at(&ids, [0, 2, 4, 1, 3, 7, 8, 6, 5]));
+}
+
+const NONE: LowerPriorities = LowerPriorities { normal: false, low: false };
+const LOW: LowerPriorities = LowerPriorities { normal: false, low: true };
+const BOTH: LowerPriorities = LowerPriorities { normal: true, low: true };
+
+/// A turn that leases up to `want` jobs, those of `overdue` priorities first.
+async fn overdue_turn(master: &mut Master, overdue: LowerPriorities, want: usize) -> (Vec<JobId>, TurnReply) {
+    let seq = master.next();
+    let turn = Turn {
+        owner: &master.owner,
+        seq,
+        settlements: &[],
+        releases: &[],
+        want,
+        max_bytes: usize::MAX,
+        overdue: Some(overdue),
+    };
+    let reply = master.store.turn(turn).await.unwrap();
+    (reply.leased.iter().map(|leased| leased.id()).collect(), reply)
+}
+
+async fn overdue_front_goes_before_all_others(fixture: Fixture) {
+    let ids = push(&fixture, "hhnnll").await;
+    let mut master = fixture.master().await;
+    let (leased, reply) = overdue_turn(&mut master, NONE, 1).await;
+    assert_eq!((leased, reply.lower_waiting), (vec![ids[0]], BOTH));
+    let (leased, reply) = overdue_turn(&mut master, BOTH, 2).await;
+    assert_eq!((leased, reply.lower_waiting), (at(&ids, [2, 4]).to_vec(), BOTH));
+    let (leased, reply) = overdue_turn(&mut master, LOW, 2).await;
+    assert_eq!(
+        (leased, reply.lower_waiting),
+        (at(&ids, [5, 1]).to_vec(), LowerPriorities { normal: true, low: false })
+    );
+    // A returned job has its own priority again.
+    let low = of(Priority::Low, job("j5")).meta;
+    master.settle(&[Settlement { id: ids[5], unique: None, to: Destination::Front(low) }]).await;
+    let (leased, reply) = overdue_turn(&mut master, NONE, 9).await;
+    assert_eq!((leased, reply.lower_waiting), (at(&ids, [3, 5]).to_vec(), NONE));
+    assert!(overdue_turn(&mut master, BOTH, 9).await.0.is_empty());
+}
+
+async fn turn_without_a_lease_raises_no_overdue_job(fixture: Fixture) {
+    let ids = push(&fixture, "hl").await;
+    let mut master = fixture.master().await;
+    assert!(overdue_turn(&mut master, LOW, 0).await.0.is_empty());
+    fixture.store.pause(None).await.unwrap();
+    assert!(overdue_turn(&mut master, LOW, 1).await.0.is_empty());
+    fixture.store.resume().await.unwrap();
+    assert_eq!(fixture.ids(JobState::Waiting).await, ids);
 }

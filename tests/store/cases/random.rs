@@ -178,7 +178,7 @@ impl<'d> ModelAndDriver<'d> {
                     }
                 }
             }
-            Step::Turn { master, ends, releases, want, max_bytes } => {
+            Step::Turn { master, ends, releases, want, max_bytes, overdue } => {
                 let (m, r) = (self.settlements(ends, false), self.settlements(ends, true));
                 let (mf, rf) = (self.releases(releases, false), self.releases(releases, true));
                 let (mo, ro) = self.masters[*master].clone();
@@ -189,6 +189,7 @@ impl<'d> ModelAndDriver<'d> {
                     releases,
                     want: *want,
                     max_bytes: *max_bytes,
+                    overdue: *overdue,
                 };
                 let m = self.model.turn(turn(&mo, &m, &mf)).await.unwrap();
                 let r = self.real.turn(turn(&ro, &r, &rf)).await.unwrap();
@@ -217,6 +218,7 @@ impl<'d> ModelAndDriver<'d> {
                     releases: &[],
                     want: 5,
                     max_bytes: 9,
+                    overdue: None,
                 };
                 let replayed = |reply| matches!(reply, Err(StoreError::Replayed));
                 prop_assert!(replayed(self.model.turn(turn(&mo, &m)).await));

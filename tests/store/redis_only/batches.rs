@@ -91,7 +91,15 @@ async fn leases_of_any_size_between_tombstones_are_exact() {
             assert_eq!(store.status().await.unwrap().waiting, waiting.len() as u64);
             let (want, max_bytes) = (random.usize(1..150), random.usize(0..largest * 100));
             let seq = master.next();
-            let turn = Turn { owner: &master.owner, seq, settlements: &[], releases: &[], want, max_bytes };
+            let turn = Turn {
+                owner: &master.owner,
+                seq,
+                settlements: &[],
+                releases: &[],
+                want,
+                max_bytes,
+                overdue: None,
+            };
             let leased = store.turn(turn).await.unwrap().leased;
             let ids: Vec<_> = leased.iter().map(Leased::id).collect();
             assert_eq!(ids, expected(&waiting, want, max_bytes), "round {round}");

@@ -85,6 +85,7 @@ impl Full {
             releases: &[],
             want: 5,
             max_bytes: 1 << 20,
+            overdue: None,
         };
         let all = Clear { waiting: true, delayed: true, failed: true, reserved: true };
         vec![

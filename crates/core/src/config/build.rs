@@ -34,6 +34,7 @@ pub(super) fn channel(
         memory_limit: read.integer("memory_limit"),
         max_attempts: read.integer("max_attempts"),
         max_waiting: read.written_integer("max_waiting"),
+        priority_max_wait: Some(read.seconds("priority_max_wait")).filter(|wait| !wait.is_zero()),
         backoff: backoff(&read, diagnostics),
         stop_wait: read.seconds("stop_wait_seconds"),
         stop_grace: read.seconds("stop_grace_seconds"),
@@ -80,9 +81,11 @@ fn backoff(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) -> Backoff 
         kind,
         base: read.seconds("backoff.base"),
         max: read.seconds("backoff.max"),
+        delays: read.durations("backoff.delays"),
         jitter: read.number("backoff.jitter"),
     };
-    if backoff.base > backoff.max
+    if backoff.delays.is_empty()
+        && backoff.base > backoff.max
         && let Some(node) = read.node("backoff.base").or_else(|| read.node("backoff.max"))
     {
         let message =

@@ -67,6 +67,12 @@ impl Rendered for Duration {
     }
 }
 
+impl Rendered for Vec<Duration> {
+    fn rendered(&self) -> Option<Json> {
+        self.iter().map(Rendered::rendered).collect::<Option<Vec<_>>>().map(Json::Array)
+    }
+}
+
 impl Rendered for Secret {
     fn rendered(&self) -> Option<Json> {
         Some(json!(HIDDEN))

@@ -11,8 +11,8 @@ use super::effective_value::{
 #[cfg(feature = "server")]
 use super::schema::Getter;
 use super::schema::Kind::{
-    Argv, Channels, Choice, Flag, Headers, Hosts, Inherited, Integer, Number, Path, Secret, Secrets, Tables,
-    Text, Variables,
+    Argv, Channels, Choice, Flag, Headers, Hosts, Inherited, Integer, Number, Path, Seconds, Secret, Secrets,
+    Tables, Text, Variables,
 };
 use super::schema::Property::{In, Restart, WithUrl};
 use super::schema::{Key, names_below};
@@ -53,6 +53,8 @@ pub(super) static KEYS: &[Key] = keys! { c: Channel;
         "attempts of a job that does not set its own";
     "max_waiting": Integer(1, 1 << 40), "jobs" = "", [Restart], c.max_waiting,
         "waiting and delayed jobs of the channel; pushes above it are refused; no limit by default";
+    "priority_max_wait": Number(0.0, DAY), "seconds" = "0", [], c.priority_max_wait.unwrap_or_default(),
+        "longest time that the front job of a lower priority waits behind jobs of higher ones; 0 for no limit";
     "stop_wait_seconds": Number(0.0, DAY), "seconds" = "30", [], c.stop_wait,
         "time that a stop, a reload or a retiring worker waits for running jobs";
     "stop_grace_seconds": Number(0.0, 3_600.0), "seconds" = "5", [], c.stop_grace,
@@ -65,6 +67,8 @@ pub(super) static KEYS: &[Key] = keys! { c: Channel;
         "wait after the first attempt";
     "backoff.max": Number(0.0, 365.0 * DAY), "seconds" = "3600", [], c.backoff.max,
         "longest wait, before jitter";
+    "backoff.delays": Seconds(365.0 * DAY), "seconds" = "[]", [], c.backoff.delays,
+        "waits after the first, second … attempt, in place of `kind`, `base` and `max`; the last one repeats";
     "backoff.jitter": Number(0.0, 1.0), = "0.2", [], c.backoff.jitter,
         "largest random share added to the wait";
     "driver.type": Choice(&["sqlite", "redis", "sync"], &[]), = "\"sqlite\"", [Restart], c.driver.type_name(),

@@ -97,6 +97,8 @@ pub struct Channel {
     pub max_attempts: u32,
     /// Most waiting and delayed jobs; `None` for no limit.
     pub max_waiting: Option<u64>,
+    /// Longest time that the front job of a lower priority waits behind jobs of higher ones; `None` for no limit.
+    pub priority_max_wait: Option<Duration>,
     /// The wait before the next attempt of a failed job.
     pub backoff: Backoff,
     /// Time that a stop waits for running jobs.
@@ -178,7 +180,7 @@ impl JobLogLevel {
 }
 
 /// The wait before the next attempt.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Backoff {
     /// The growth of the wait.
     pub kind: BackoffKind,
@@ -186,6 +188,8 @@ pub struct Backoff {
     pub base: Duration,
     /// The longest wait, before jitter.
     pub max: Duration,
+    /// The waits after the first, second … attempt, in place of `kind`, `base` and `max`; the last one repeats. Empty for none.
+    pub delays: Vec<Duration>,
     /// Largest random share added to the wait, 0.0 to 1.0.
     pub jitter: f64,
 }

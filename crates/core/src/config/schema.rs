@@ -58,6 +58,8 @@ pub(super) enum Kind {
     Argv,
     /// Environment variables: a table of strings.
     Variables,
+    /// Up to 100 times, from 0 to this many seconds.
+    Seconds(f64),
     /// Names of hosts.
     Hosts,
     /// Names of declared channels.
@@ -84,8 +86,8 @@ pub(super) enum Getter {
 }
 
 use Kind::{
-    Argv, Channels, Choice, Flag, Headers, Hosts, Inherited, Integer, Number, Path, Secret, Secrets, Tables,
-    Text, Variables,
+    Argv, Channels, Choice, Flag, Headers, Hosts, Inherited, Integer, Number, Path, Seconds, Secret, Secrets,
+    Tables, Text, Variables,
 };
 use Property::{In, Restart, WithUrl};
 
@@ -123,6 +125,7 @@ impl Key {
             Number(..) => "number",
             Flag => "boolean",
             Text | Path | Secret | Choice(..) => "string",
+            Seconds(_) => "array of numbers",
             Argv | Hosts | Channels => "array of strings",
             Inherited => "boolean or array of strings",
             Secrets => "string or array of strings",
@@ -138,6 +141,7 @@ impl Key {
             Integer(min, i64::MAX) => format!("{min} or more{unit}"),
             Integer(min, max) => format!("{min} to {max}{unit}"),
             Number(min, max) => format!("{min} to {max}{unit}"),
+            Seconds(max) => format!("0 to {max}{unit} each"),
             Choice(now, _) => now.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", "),
             Path => "relative to this file".to_owned(),
             Flag | Text | Secret | Secrets | Argv | Hosts | Channels | Inherited | Variables | Headers
@@ -154,6 +158,7 @@ impl Key {
         match self.kind {
             Integer(..) => format!("write a whole number, {}{}", self.range(), such_as(self.default)),
             Number(..) => format!("write a number, {}{}", self.range(), such_as(self.default)),
+            Seconds(_) => format!("write up to 100 numbers, {}, such as [10, 60, 300]", self.range()),
             Flag => "write true or false".to_owned(),
             Text | Path => "write a string that is not empty".to_owned(),
             Secret => "write a string, best of all \"${NAME}\" to take it from the environment".to_owned(),

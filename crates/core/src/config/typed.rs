@@ -63,6 +63,11 @@ impl<'a> TypedTable<'a> {
         seconds(self.number(path))
     }
 
+    /// The times of an array; empty for an absent key.
+    pub(super) fn durations(&self, path: &str) -> Vec<Duration> {
+        self.node(path).map_or(&[][..], |node| node.value.items()).iter().map(as_seconds).collect()
+    }
+
     pub(super) fn flag(&self, path: &str) -> bool {
         match self.node(path).map(|node| &node.value) {
             Some(Value::Flag(flag)) => *flag,

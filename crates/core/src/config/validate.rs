@@ -7,6 +7,7 @@ use super::keys::{self, Found};
 use super::schema::{Key, Kind, names_below};
 use super::spanned::{Node, Table, Value, join};
 use super::suggest::nearest;
+use super::typed::as_number;
 #[cfg(feature = "server")]
 use crate::config::webhook::header_rejection;
 
@@ -25,6 +26,9 @@ pub(super) fn http(table: &mut Table, problems: &mut Problems<'_>) {
 pub(super) fn log(table: &mut Table, problems: &mut Problems<'_>) {
     Validator { root: "log", keys: keys::LOG_KEYS, problems }.table(table, "");
 }
+
+/// Most items of a list of times.
+const MAX_SECONDS: usize = 100;
 
 struct Validator<'a, 'p> {
     root: &'a str,
@@ -109,6 +113,7 @@ impl Validator<'_, '_> {
             (Kind::Text | Kind::Path, Value::Text(text)) => wrong_text(text),
             (Kind::Choice(now, later), Value::Text(text)) => return self.choice(key, node, text, now, later),
             (Kind::Argv, Value::Array(items)) => return self.argv(key, items, node),
+            (Kind::Seconds(max), Value::Array(items)) => return self.seconds(key, items, node, max),
             (Kind::Hosts, Value::Array(items)) => return self.hosts(key, items),
             (Kind::Channels, Value::Array(items)) => return self.channels(key, items),
             (Kind::Inherited, Value::Flag(_)) => None,
@@ -158,6 +163,23 @@ impl Validator<'_, '_> {
         let Some((at, message)) = wrong else { return true };
         self.problems.of_value(at, message, key.wanted());
         false
+    }
+
+    fn seconds(&mut self, key: &Key, items: &[Node], node: &Node, max: f64) -> bool {
+        let before = self.problems.len();
+        if items.len() > MAX_SECONDS {
+            self.problems.of_value(node, format!("has {} numbers", items.len()), key.wanted());
+        }
+        for item in items {
+            match &item.value {
+                Value::Integer(_) | Value::Number(_) if (0.0..=max).contains(&as_number(item)) => {}
+                Value::Integer(n) => self.problems.of_value(item, format!("is {n}"), key.wanted()),
+                Value::Number(n) => self.problems.of_value(item, format!("is {n}"), key.wanted()),
+                Value::Broken => {}
+                _ => self.problems.of_type(item, key.wanted()),
+            }
+        }
+        self.problems.len() == before
     }
 
     fn hosts(&mut self, key: &Key, items: &[Node]) -> bool {

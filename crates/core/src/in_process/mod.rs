@@ -25,7 +25,7 @@ use crate::job::{
 };
 use crate::limits::Breakers;
 use crate::log_macros::debug;
-use crate::retry::{Policy, RunTerms, StartDecision, release_before_start};
+use crate::retry::{Policy, RunTerms, SettlementFacts, StartDecision, release_before_start};
 use crate::store::{
     self, CrossChannelPush, Destination, KeyRelease, LEASE, Leased, MAX_BATCH_BYTES, Owner, Settlement,
     Store, StoreError, Turn, TurnReply,
@@ -156,7 +156,8 @@ impl Runner {
     ) -> Result<TurnReply, StoreError> {
         self.seq += 1;
         let (owner, seq) = (&self.owner, self.seq);
-        let turn = Turn { owner, seq, settlements, releases, want, max_bytes: MAX_BATCH_BYTES };
+        let turn =
+            Turn { owner, seq, settlements, releases, want, max_bytes: MAX_BATCH_BYTES, overdue: None };
         let reply = self.setup.store.turn(turn).await?;
         self.clock = (reply.now, Instant::now());
         Ok(reply)
@@ -195,7 +196,14 @@ impl Runner {
             None => (None, Policy::expire(meta, options, now)),
             Some(outcome) => {
                 let error = error_of(&outcome);
-                (error, handlers.policy.end(meta, outcome, options, now, chance()))
+                (
+                    error,
+                    handlers.policy.end(
+                        meta,
+                        outcome,
+                        SettlementFacts { id, options, now, chance: chance() },
+                    ),
+                )
             }
         };
         self.settle(CompletedRun::of(id, &before, to, error), unique, releases).await

@@ -55,6 +55,9 @@ pub enum NewJobError {
     /// The job expires later than [`MAX_DELAY`] after its push.
     #[error("the expiry is more than ten years from now")]
     Expiry,
+    /// The retry window ends later than [`MAX_DELAY`] after the push.
+    #[error("the retry window ends more than ten years from now")]
+    RetryWindow,
     /// A header breaks a rule.
     #[error("{0}")]
     Header(String),
@@ -86,6 +89,9 @@ impl NewJob {
         check_unique_for(&self.meta)?;
         if self.meta.expires_in_ms.is_some_and(|ms| Duration::from_millis(ms) > MAX_DELAY) {
             return Err(NewJobError::Expiry);
+        }
+        if self.meta.retry_for_ms.is_some_and(|ms| Duration::from_millis(ms) > MAX_DELAY) {
+            return Err(NewJobError::RetryWindow);
         }
         check_headers(&self.meta.headers)?;
         match self.start {
@@ -164,6 +170,7 @@ mod tests {
         assert!(matches!(unique_for(true, UniqueUntil::End, 0), Err(NewJobError::UniqueFor(_))));
         assert!(matches!(unique_for(true, UniqueUntil::End, u64::MAX), Err(NewJobError::UniqueFor(_))));
         assert_eq!(job(|j| j.meta.expires_in_ms = Some(u64::MAX)), Err(NewJobError::Expiry));
+        assert_eq!(job(|j| j.meta.retry_for_ms = Some(u64::MAX)), Err(NewJobError::RetryWindow));
         let header = |name: &str, value: &str| {
             let mut job = NewJob::new("x", Payload::parse("{}").unwrap());
             job.meta.headers.insert(name.to_owned(), value.to_owned());

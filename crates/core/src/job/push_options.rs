@@ -34,6 +34,8 @@ pub struct PushOptions {
     expires_at: Option<Timestamp>,
     headers: BTreeMap<String, String>,
     max_attempts: Option<u32>,
+    retry_for: Option<Duration>,
+    retry_until: Option<Timestamp>,
     timeout: Option<Duration>,
     start: Start,
 }
@@ -117,6 +119,22 @@ impl PushOptions {
         self
     }
 
+    /// Retries the job until this long after the push (at most ten years, by the store's clock), however many attempts that
+    /// takes: the `max_attempts` of its type and channel do not apply, those of [`Self::max_attempts`] do. The job fails when
+    /// its next attempt would begin after that. Replaces an earlier window.
+    #[must_use]
+    pub fn retry_for(mut self, time: Duration) -> Self {
+        (self.retry_for, self.retry_until) = (Some(time), None);
+        self
+    }
+
+    /// Like [`Self::retry_for`], with the end of the window as a time.
+    #[must_use]
+    pub fn retry_until(mut self, time: SystemTime) -> Self {
+        (self.retry_for, self.retry_until) = (None, Some(time.into()));
+        self
+    }
+
     /// Sets the time limit of one run, in whole milliseconds; zero for no limit.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -150,6 +168,8 @@ impl PushOptions {
     pub fn job(&self, name: &str, payload: Payload) -> NewJob {
         let meta = JobMeta {
             max_attempts: self.max_attempts,
+            retry_for_ms: self.retry_for.map(millis_at_least_one),
+            retry_until: self.retry_until,
             timeout_ms: self.timeout.map(millis_at_least_one),
             unique: self.unique.clone(),
             unique_until: self.unique_until,

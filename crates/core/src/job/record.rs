@@ -56,6 +56,12 @@ pub struct JobMeta {
     /// Attempts allowed; the channel's `max_attempts` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<u32>,
+    /// Retry window in milliseconds after the push, in place of the channel's `max_attempts`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_for_ms: Option<u64>,
+    /// End of the retry window as a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_until: Option<Timestamp>,
     /// Longest run in milliseconds, 0 for none; the channel's `max_execute_seconds` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
@@ -306,13 +312,27 @@ impl JobMeta {
         relative.into_iter().chain(self.expires_at).min()
     }
 
-    /// Meta of a failed job that a user retries from the beginning. Its errors stay readable; its expiry is dropped, because
-    /// the user wants it to run now.
+    /// End of the retry window: no attempt begins later. `None` for a job without one. `id` supplies the time of the push.
+    #[must_use]
+    pub fn retry_end(&self, id: JobId) -> Option<Timestamp> {
+        let relative = self.retry_for_ms.map(|ms| self.pushed_at(id).after(Duration::from_millis(ms)));
+        relative.into_iter().chain(self.retry_until).min()
+    }
+
+    /// Whether a time limits the retries of the job, in place of the number of attempts of its type or channel.
+    #[must_use]
+    pub fn has_retry_window(&self) -> bool {
+        self.retry_for_ms.is_some() || self.retry_until.is_some()
+    }
+
+    /// Meta of a failed job that a user retries from the beginning. Its errors stay readable; its expiry and its retry window
+    /// are dropped, because the user wants it to run now.
     #[must_use]
     pub fn reloaded(mut self) -> Self {
         (self.attempts, self.crashes, self.lost) = (0, 0, 0);
         (self.suspect, self.failing, self.failed) = (false, None, None);
         (self.expires_in_ms, self.expires_at) = (None, None);
+        (self.retry_for_ms, self.retry_until) = (None, None);
         self
     }
 

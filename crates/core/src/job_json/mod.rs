@@ -15,6 +15,7 @@
 //! | `unique_until` | end of the hold on that key: `"end"` of the job (the default) or its `"start"` |
 //! | `unique_for` | hold the key for this long after the push instead |
 //! | `priority` | `"high"`, `"normal"` or `"low"` |
+//! | `retry_until` | end of the retry window: a time from the push, or a point in time |
 //! | `expires` | latest start: a time from the push, or a point in time |
 //! | `headers` | an object of texts, metadata for the handler |
 //!
@@ -91,6 +92,7 @@ fn key_of(rule: &NewJobError, job: &NewJob) -> &'static str {
         NewJobError::Attempts => "max_attempts",
         NewJobError::UniqueFor(_) => "unique_for",
         NewJobError::Expiry => "expires",
+        NewJobError::RetryWindow => "retry_until",
         NewJobError::Header(_) => "headers",
     }
 }
@@ -120,6 +122,8 @@ struct JobObject<V, P> {
     at: Option<V>,
     #[serde(default = "none", skip_serializing_if = "Option::is_none")]
     max_attempts: Option<V>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    retry_until: Option<V>,
     #[serde(default = "none", skip_serializing_if = "Option::is_none")]
     timeout: Option<V>,
     #[serde(default = "none", skip_serializing_if = "Option::is_none")]
@@ -183,6 +187,12 @@ impl JobObject<&RawValue, &RawValue> {
             let read = serde_json::from_str(attempts.get());
             options = options.max_attempts(read.map_err(|_| wrong("max_attempts", "write a whole number"))?);
         }
+        if let Some(end) = self.retry_until {
+            options = match read_until("retry_until", end)? {
+                Until::After(length) => options.retry_for(length),
+                Until::At(time) => options.retry_until(time),
+            };
+        }
         if let Some(timeout) = self.timeout {
             options = options.timeout(read_duration("timeout", timeout)?);
         }
@@ -238,6 +248,7 @@ pub fn check(job: &NewJob) -> Result<(), NewJobError> {
     match job.start {
         Start::At(time) if time > latest => Err(NewJobError::Delay),
         _ if job.meta.expires_at.is_some_and(|time| time > latest) => Err(NewJobError::Expiry),
+        _ if job.meta.retry_until.is_some_and(|time| time > latest) => Err(NewJobError::RetryWindow),
         _ => job.check(),
     }
 }
@@ -307,6 +318,11 @@ mod tests {
         let meta = parsed(text, Some("other")).unwrap().meta;
         assert_eq!((meta.unique_until, meta.unique_for_ms), (UniqueUntil::End, Some(60_000)));
         assert_eq!((meta.expires_in_ms, meta.expires_at), (None, Some(Timestamp(1_796_029_200_000_000))));
+
+        let window = |text| parsed(text, Some("other")).unwrap().meta;
+        assert_eq!(window(r#"{"retry_until":"2h"}"#).retry_for_ms, Some(7_200_000));
+        let until = window(r#"{"retry_until":"2026-11-30T09:00:00Z"}"#);
+        assert_eq!((until.retry_for_ms, until.retry_until), (None, Some(Timestamp(1_796_029_200_000_000))));
 
         let job = parsed(r#"{"at":"1970-01-01T00:00:01Z"}"#, Some("other")).unwrap();
         assert_eq!((job.meta.job.as_str(), job.payload.as_str()), ("other", "{}"));
@@ -389,6 +405,8 @@ mod tests {
         wrong(r#"{"job":"a","unique":"k","unique_until":"now"}"#, Some("unique_until"), "\"start\" or");
         wrong(r#"{"job":"a","priority":1}"#, Some("priority"), "write \"high\"");
         wrong(r#"{"job":"a","expires":"soon"}"#, Some("expires"), "write seconds");
+        wrong(r#"{"job":"a","retry_until":"2999-01-01"}"#, Some("retry_until"), "ten years");
+        wrong(r#"{"job":"a","retry_until":"9999d"}"#, Some("retry_until"), "ten years");
         wrong(r#"{"job":"a","expires":"9999d"}"#, Some("expires"), "ten years");
         wrong(r#"{"job":"a","expires":"2999-01-01"}"#, Some("expires"), "ten years");
         wrong(r#"{"job":"a","headers":{"a":1}}"#, Some("headers"), "an object of texts");

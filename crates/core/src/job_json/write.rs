@@ -22,6 +22,7 @@ pub fn write(job: &NewJob) -> String {
         delay,
         at,
         max_attempts: meta.max_attempts.map(Value::from),
+        retry_until: meta.retry_for_ms.map(ms).or_else(|| meta.retry_until.map(text)),
         timeout: meta.timeout_ms.map(ms),
         unique: meta.unique.as_deref().map(Value::from),
         unique_until: (meta.unique_until != UniqueUntil::End).then(|| json!(meta.unique_until)),
@@ -58,11 +59,13 @@ mod tests {
                 .unique("k")
                 .max_attempts(7)
                 .timeout(second / 2)
+                .retry_for(second)
                 .priority(Priority::Low),
             PushOptions::new().at(soon).unique_until_start("k").timeout(Duration::ZERO).expires_in(second),
             PushOptions::new()
                 .unique_for(second, "k")
                 .expires_at(soon)
+                .retry_until(soon)
                 .header("a", "b")
                 .trace("00-1", Some("x=y")),
         ];

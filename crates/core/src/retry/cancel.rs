@@ -39,10 +39,15 @@ fn cancelled(mut meta: JobMeta, how: &str, now: Timestamp) -> Destination {
 
 #[cfg(test)]
 mod tests {
+    use super::super::SettlementFacts;
     use super::*;
-    use crate::job::{JobOptions, Outcome};
+    use crate::job::{JobId, JobOptions, Outcome};
 
     const NOW: Timestamp = Timestamp(1_000_000);
+
+    fn facts(options: JobOptions) -> SettlementFacts {
+        SettlementFacts { id: JobId(1), options, now: NOW, chance: 0.5 }
+    }
 
     fn rests(place: Destination) -> JobMeta {
         let Destination::Failed(meta) = place else { panic!("it goes to failed, not to {place:?}") };
@@ -54,7 +59,7 @@ mod tests {
         let before = JobMeta { attempts: 1, crashes: 1, max_attempts: Some(9), ..JobMeta::named("x") };
         for (killed, word) in [(true, "killed"), (false, "ended when asked")] {
             let outcome = Outcome::Cancelled { killed };
-            let meta = rests(Policy::default().settle(before.clone(), outcome, NOW, 0.5));
+            let meta = rests(Policy::default().end(before.clone(), outcome, facts(JobOptions::default())));
             assert_eq!((meta.failed, meta.attempts, meta.crashes), (Some(FailReason::Cancelled), 1, 1));
             let noted = meta.errors.last().expect("it is noted");
             assert_eq!((noted.attempt, noted.kind), (2, ErrorKind::Cancelled));
@@ -66,7 +71,7 @@ mod tests {
     fn cancelled_job_has_no_failed_callback() {
         let options = JobOptions { failed: true, ..JobOptions::default() };
         let outcome = Outcome::Cancelled { killed: false };
-        let place = Policy::default().end(JobMeta::named("x"), outcome, options, NOW, 0.0);
+        let place = Policy::default().end(JobMeta::named("x"), outcome, facts(options));
         assert_eq!(rests(place).failed, Some(FailReason::Cancelled));
     }
 
@@ -76,9 +81,7 @@ mod tests {
         let ran = Policy::default().end(
             failing.clone(),
             Outcome::Cancelled { killed: true },
-            JobOptions::default(),
-            NOW,
-            0.0,
+            facts(JobOptions::default()),
         );
         for place in [ran, Policy::cancel(failing, NOW)] {
             let meta = rests(place);

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use crate::config::{Backoff, BackoffKind, Channel};
 use crate::job::{
-    ErrorKind, FailReason, JobMeta, JobOptions, MAX_CRASHES, MAX_DELAY, Outcome, RetryDecision, Timestamp,
+    ErrorKind, FailReason, JobId, JobMeta, JobOptions, MAX_CRASHES, MAX_DELAY, Outcome, RetryDecision,
+    Timestamp,
 };
 use crate::store::Destination;
 pub use start::{RunTerms, StartDecision, release_before_start};
@@ -19,9 +20,9 @@ pub use start::{RunTerms, StartDecision, release_before_start};
 const MIN_CALLBACK_RELEASE: Duration = Duration::from_secs(1);
 
 /// A channel's retry policy.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
-    /// Attempts of a job that sets no number itself.
+    /// Attempts of a job that sets neither a number nor a retry window itself.
     pub max_attempts: u32,
     /// The wait before the next attempt.
     pub backoff: Backoff,
@@ -32,37 +33,52 @@ impl Default for Policy {
     fn default() -> Self {
         let second = Duration::from_secs(1);
         let kind = BackoffKind::Exponential;
-        Self { max_attempts: 3, backoff: Backoff { kind, base: second, max: 3600 * second, jitter: 0.2 } }
+        Self {
+            max_attempts: 3,
+            backoff: Backoff { kind, base: second, max: 3600 * second, delays: Vec::new(), jitter: 0.2 },
+        }
     }
+}
+
+/// The facts of a settlement besides the job and its outcome.
+#[derive(Clone, Copy, Debug)]
+pub struct SettlementFacts {
+    /// The id of the job.
+    pub id: JobId,
+    /// The options of its handler.
+    pub options: JobOptions,
+    /// The store's time.
+    pub now: Timestamp,
+    /// A random number from 0 to 1, for the jitter.
+    pub chance: f64,
 }
 
 impl Policy {
     /// The policy of a channel.
     #[must_use]
     pub fn of(channel: &Channel) -> Self {
-        Self { max_attempts: channel.max_attempts, backoff: channel.backoff }
+        Self { max_attempts: channel.max_attempts, backoff: channel.backoff.clone() }
     }
 
-    /// The number of attempts of a job.
+    /// The number of attempts of a job; `options` are those of its handler. A job with a retry window has only the limit that
+    /// its push sets, if any.
     #[must_use]
-    pub fn max_attempts(&self, meta: &JobMeta) -> u32 {
-        meta.max_attempts.unwrap_or(self.max_attempts).max(1)
+    pub fn max_attempts(&self, meta: &JobMeta, options: JobOptions) -> u32 {
+        let inherited = match meta.has_retry_window() {
+            true => u32::MAX,
+            false => options.max_attempts.unwrap_or(self.max_attempts),
+        };
+        meta.max_attempts.unwrap_or(inherited).max(1)
     }
 
-    /// The destination of a job after a run of it, or of its failed callback. `options` are those of its handler.
+    /// The destination of a job after a run of it, or of its failed callback.
     #[must_use]
-    pub fn end(
-        &self,
-        meta: JobMeta,
-        outcome: Outcome,
-        options: JobOptions,
-        now: Timestamp,
-        chance: f64,
-    ) -> Destination {
+    pub fn end(&self, meta: JobMeta, outcome: Outcome, facts: SettlementFacts) -> Destination {
+        let options = facts.options;
         if meta.failing.is_some() {
-            return Self::settle_callback(meta, outcome, now);
+            return Self::settle_callback(meta, outcome, facts.now);
         }
-        match self.with(options).settle(meta, outcome, now, chance) {
+        match self.settle(meta, outcome, facts) {
             Destination::Failed(meta) if options.failed && has_callback(&meta) => {
                 Self::via_callback(Destination::Failed(meta))
             }
@@ -70,9 +86,10 @@ impl Policy {
         }
     }
 
-    /// The destination of a job after a run. `now` is the store's time, `chance` a random number from 0 to 1 for the jitter.
-    #[must_use]
-    pub fn settle(&self, mut meta: JobMeta, outcome: Outcome, now: Timestamp, chance: f64) -> Destination {
+    /// The destination of a job after a run.
+    fn settle(&self, mut meta: JobMeta, outcome: Outcome, facts: SettlementFacts) -> Destination {
+        let now = facts.now;
+        let again = |meta, reason, after| self.again(meta, reason, after, facts);
         match outcome {
             Outcome::Done => Destination::Done,
             Outcome::Interrupted => Destination::Front(meta),
@@ -89,37 +106,28 @@ impl Policy {
                 match next {
                     RetryDecision::Never => failed(meta, FailReason::Final),
                     RetryDecision::UnknownJob => failed(meta, FailReason::UnknownJob),
-                    RetryDecision::ByPolicy => self.again(meta, FailReason::Exhausted, None, chance),
-                    RetryDecision::After(delay) => {
-                        self.again(meta, FailReason::Exhausted, Some(delay), chance)
-                    }
+                    RetryDecision::ByPolicy => again(meta, FailReason::Exhausted, None),
+                    RetryDecision::After(delay) => again(meta, FailReason::Exhausted, Some(delay)),
                 }
             }
             Outcome::TimedOut { limit, how } => {
                 let message = Outcome::time_out_text(limit, &how);
                 self.count(&mut meta, now, ErrorKind::Timeout, &message);
-                self.again(meta, FailReason::Timeout, None, chance)
+                again(meta, FailReason::Timeout, None)
             }
             Outcome::Crashed { how } => {
                 meta.crashes = meta.crashes.saturating_add(1);
                 self.count(&mut meta, now, ErrorKind::Crash, &format!("the worker {how}"));
                 if meta.crashes >= MAX_CRASHES {
                     failed(meta, FailReason::Poison)
-                } else if meta.crashes == 1 && meta.attempts < self.max_attempts(&meta) {
+                } else if meta.crashes == 1 && self.has_attempt_left(&meta, facts, now) {
                     // The worker may be to blame for a first crash, so another worker retries immediately.
                     Destination::Front(meta)
                 } else {
-                    self.again(meta, FailReason::Crashed, None, chance)
+                    again(meta, FailReason::Crashed, None)
                 }
             }
         }
-    }
-
-    /// The policy, with a handler's options applied.
-    #[must_use]
-    pub fn with(mut self, options: JobOptions) -> Self {
-        self.max_attempts = options.max_attempts.unwrap_or(self.max_attempts);
-        self
     }
 
     /// The destination of a held job that has expired.
@@ -183,20 +191,35 @@ impl Policy {
         meta.record_error(meta.attempts, now, kind, message);
     }
 
-    fn again(&self, meta: JobMeta, reason: FailReason, after: Option<Duration>, chance: f64) -> Destination {
-        if meta.attempts >= self.max_attempts(&meta) {
-            return failed(meta, reason);
-        }
+    /// Whether another attempt may begin at `start`.
+    fn has_attempt_left(&self, meta: &JobMeta, facts: SettlementFacts, start: Timestamp) -> bool {
+        meta.attempts < self.max_attempts(meta, facts.options)
+            && meta.retry_end(facts.id).is_none_or(|end| start <= end)
+    }
+
+    fn again(
+        &self,
+        meta: JobMeta,
+        reason: FailReason,
+        after: Option<Duration>,
+        facts: SettlementFacts,
+    ) -> Destination {
         let delay = after.unwrap_or_else(|| self.delay(meta.attempts));
-        let jitter = delay.mul_f64(self.backoff.jitter.clamp(0.0, 1.0) * chance.clamp(0.0, 1.0));
+        let jitter = delay.mul_f64(self.backoff.jitter.clamp(0.0, 1.0) * facts.chance.clamp(0.0, 1.0));
         // A delay chosen by the handler is exact: jitter spreads the policy's own delays only.
-        let delay = if after.is_some() { delay } else { delay + jitter };
-        Destination::Delayed(delay.min(MAX_DELAY), meta)
+        let delay = if after.is_some() { delay } else { delay + jitter }.min(MAX_DELAY);
+        match self.has_attempt_left(&meta, facts, facts.now.after(delay)) {
+            true => Destination::Delayed(delay, meta),
+            false => failed(meta, reason),
+        }
     }
 
     /// The wait after this many attempts, before jitter.
     fn delay(&self, attempts: u32) -> Duration {
-        let Backoff { kind, base, max, .. } = self.backoff;
+        let Backoff { kind, base, max, ref delays, .. } = self.backoff;
+        if let Some(last) = delays.last() {
+            return *delays.get(attempts.saturating_sub(1) as usize).unwrap_or(last);
+        }
         let factor = match kind {
             BackoffKind::Fixed => 1,
             BackoffKind::Linear => attempts.max(1),
@@ -232,13 +255,25 @@ mod tests {
     const NOW: Timestamp = Timestamp(1_000_000);
 
     fn policy(kind: BackoffKind) -> Policy {
-        let backoff = Backoff { kind, base: SECOND, max: 60 * SECOND, jitter: 0.2 };
+        let backoff = Backoff { kind, base: SECOND, max: 60 * SECOND, delays: Vec::new(), jitter: 0.2 };
         Policy { max_attempts: 3, backoff }
+    }
+
+    /// A job pushed at [`NOW`].
+    const ID: JobId = JobId(NOW.0);
+
+    fn facts(options: JobOptions, now: Timestamp) -> SettlementFacts {
+        SettlementFacts { id: ID, options, now, chance: 0.0 }
+    }
+
+    /// The destination of a job whose handler sets no options.
+    fn settle(policy: &Policy, meta: JobMeta, outcome: Outcome) -> Destination {
+        policy.settle(meta, outcome, facts(JobOptions::default(), NOW))
     }
 
     fn after(attempts: u32, crashes: u32, outcome: Outcome) -> Destination {
         let meta = JobMeta { attempts, crashes, ..JobMeta::named("x") };
-        policy(BackoffKind::Exponential).settle(meta, outcome, NOW, 0.0)
+        settle(&policy(BackoffKind::Exponential), meta, outcome)
     }
 
     fn error(next: RetryDecision) -> Outcome {
@@ -322,10 +357,12 @@ mod tests {
 
     #[test]
     fn retry_options_precedence_is_push_handler_channel() {
-        let policy =
-            policy(BackoffKind::Fixed).with(JobOptions { max_attempts: Some(7), ..Default::default() });
-        assert_eq!(policy.max_attempts(&JobMeta::named("x")), 7);
-        assert_eq!(policy.max_attempts(&JobMeta { max_attempts: Some(2), ..JobMeta::named("x") }), 2);
+        let policy = policy(BackoffKind::Fixed);
+        let of_handler = JobOptions { max_attempts: Some(7), ..Default::default() };
+        let of_push = JobMeta { max_attempts: Some(2), ..JobMeta::named("x") };
+        assert_eq!(policy.max_attempts(&JobMeta::named("x"), JobOptions::default()), 3);
+        assert_eq!(policy.max_attempts(&JobMeta::named("x"), of_handler), 7);
+        assert_eq!(policy.max_attempts(&of_push, of_handler), 2);
     }
 
     #[test]
@@ -345,7 +382,7 @@ mod tests {
         assert_eq!(reason(&after(2, 0, crash())), Some(FailReason::Crashed));
         // Many remaining attempts do not prevent poison.
         let meta = JobMeta { attempts: 2, crashes: 2, max_attempts: Some(100), ..JobMeta::named("x") };
-        let destination = policy(BackoffKind::Fixed).settle(meta, crash(), NOW, 0.0);
+        let destination = settle(&policy(BackoffKind::Fixed), meta, crash());
         assert_eq!(reason(&destination), Some(FailReason::Poison));
     }
 
@@ -353,7 +390,7 @@ mod tests {
     fn counts_at_their_limit_stay_there() {
         let most = JobMeta { attempts: u32::MAX, crashes: u32::MAX, lost: u32::MAX, ..JobMeta::named("x") };
         let destination =
-            policy(BackoffKind::Fixed).settle(most.clone(), Outcome::Crashed { how: "x".into() }, NOW, 0.0);
+            settle(&policy(BackoffKind::Fixed), most.clone(), Outcome::Crashed { how: "x".into() });
         assert_eq!(reason(&destination), Some(FailReason::Poison));
         assert_eq!(most.after_lost(NOW).failed, Some(FailReason::Lost));
     }
@@ -376,7 +413,7 @@ mod tests {
         let with_callback = JobOptions { failed: true, ..JobOptions::default() };
         let end = |lost| {
             let meta = JobMeta { lost, max_attempts: Some(1), ..JobMeta::named("x") };
-            Policy::default().end(meta, Outcome::Lost, with_callback, NOW, 0.0)
+            Policy::default().end(meta, Outcome::Lost, facts(with_callback, NOW))
         };
         for lost in [0, 1] {
             assert!(matches!(end(lost), Destination::Front(m) if (m.attempts, m.lost) == (0, lost + 1)));
@@ -386,7 +423,7 @@ mod tests {
         assert!(matches!(destination, Destination::Failed(m) if (m.attempts, m.failing) == (0, None)));
         // A callback that kills its guardian keeps the reason of the failure.
         let failing = JobMeta { lost: 2, failing: Some(FailReason::Exhausted), ..JobMeta::named("x") };
-        let destination = Policy::default().end(failing, Outcome::Lost, with_callback, NOW, 0.0);
+        let destination = Policy::default().end(failing, Outcome::Lost, facts(with_callback, NOW));
         assert_eq!(reason(&destination), Some(FailReason::Exhausted));
     }
 
@@ -402,6 +439,42 @@ mod tests {
         assert_eq!(delays(BackoffKind::Fixed), [1, 1, 1, 1, 1]);
         assert_eq!(delays(BackoffKind::Linear), [1, 2, 3, 4, 40]);
         assert_eq!(delays(BackoffKind::Exponential), [1, 2, 4, 8, 60]);
+    }
+
+    #[test]
+    fn listed_delays_replace_growth_and_the_last_repeats() {
+        let delays = vec![10 * SECOND, 60 * SECOND, Duration::ZERO];
+        let mut policy = policy(BackoffKind::Exponential);
+        policy.backoff.delays = delays;
+        assert_eq!([1, 2, 3, 4, 40].map(|n| policy.delay(n).as_secs()), [10, 60, 0, 0, 0]);
+    }
+
+    #[test]
+    fn retry_window_replaces_the_attempts_of_handler_and_channel() {
+        let policy = policy(BackoffKind::Fixed);
+        let handler = JobOptions { max_attempts: Some(2), ..JobOptions::default() };
+        let end = |meta: &JobMeta, now| {
+            policy.settle(meta.clone(), error(RetryDecision::ByPolicy), facts(handler, now))
+        };
+        let window = JobMeta { attempts: 500, retry_for_ms: Some(10_000), ..JobMeta::named("x") };
+        assert_eq!(policy.max_attempts(&window, handler), u32::MAX);
+        // The next attempt would begin a second after `now`: at the end of the window, then behind it.
+        assert!(matches!(end(&window, NOW.after(9 * SECOND)), Destination::Delayed(SECOND, _)));
+        let late = end(&window, NOW.after(9 * SECOND + Duration::from_micros(1)));
+        assert_eq!(reason(&late), Some(FailReason::Exhausted));
+        // A window that ends at a time, and a number of attempts beside it: the first limit reached ends the job.
+        let until = JobMeta { retry_until: Some(NOW.after(10 * SECOND)), ..JobMeta::named("x") };
+        assert!(matches!(end(&until, NOW), Destination::Delayed(..)));
+        assert_eq!(reason(&end(&until, NOW.after(10 * SECOND))), Some(FailReason::Exhausted));
+        let both = JobMeta { max_attempts: Some(1), ..until.clone() };
+        assert_eq!(reason(&end(&both, NOW)), Some(FailReason::Exhausted));
+        // A first crash is retried at once within the window only.
+        let crash =
+            |now| policy.settle(until.clone(), Outcome::Crashed { how: "x".into() }, facts(handler, now));
+        assert!(matches!(crash(NOW), Destination::Front(_)));
+        assert_eq!(reason(&crash(NOW.after(11 * SECOND))), Some(FailReason::Crashed));
+        // A job that a user retries starts anew, without its window.
+        assert!(!until.clone().reloaded().has_retry_window());
     }
 
     proptest! {
@@ -420,7 +493,7 @@ mod tests {
                     4 => Outcome::Lost,
                     _ => Outcome::CrashedWithOthers,
                 };
-                match policy.settle(meta.clone(), outcome, NOW, chance) {
+                match policy.settle(meta.clone(), outcome, SettlementFacts { chance, ..facts(JobOptions::default(), NOW) }) {
                     Destination::Front(m) | Destination::Back(m) => meta = m,
                     Destination::Delayed(delay, m) => {
                         prop_assert!(delay >= SECOND && delay <= 72 * SECOND);

@@ -21,6 +21,7 @@ pub enum StartDecision {
 #[derive(Debug, PartialEq)]
 pub struct RunTerms {
     pub attempt: u32,
+    /// [`u32::MAX`] if only a retry window limits the attempts.
     pub max_attempts: u32,
     pub timeout: Option<Duration>,
     /// Set when the failed callback runs instead of the job.
@@ -57,7 +58,7 @@ impl Policy {
         let limit = |millis| (millis > 0).then(|| Duration::from_millis(millis));
         StartDecision::Run(RunTerms {
             attempt: if failure.is_some() { meta.attempts } else { meta.attempts.saturating_add(1) },
-            max_attempts: self.with(options).max_attempts(meta),
+            max_attempts: self.max_attempts(meta, options),
             timeout: match (meta.timeout_ms, options.timeout) {
                 (Some(ms), _) => limit(ms),
                 (None, Some(timeout)) => (!timeout.is_zero()).then_some(timeout),

@@ -157,6 +157,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn identity(&self) -> Option<StoreIdentity> {
         None
     }
+
+    /// The finding and the remedy if files of this open store were removed or replaced. Blocks on the file system.
+    fn damage(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Pushes into any channel of the configuration.
@@ -234,6 +239,28 @@ pub struct Turn<'a> {
     pub want: usize,
     /// Stop leasing at this many payload bytes; one job is always leased.
     pub max_bytes: usize,
+    /// Lower priorities whose front job goes before all others in this turn, if it leases any. `None`: the reply need not tell
+    /// which lower priorities wait.
+    pub overdue: Option<LowerPriorities>,
+}
+
+/// A set of the priorities below `high`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LowerPriorities {
+    /// [`Priority::Normal`](crate::job::Priority::Normal).
+    pub normal: bool,
+    /// [`Priority::Low`](crate::job::Priority::Low).
+    pub low: bool,
+}
+
+impl LowerPriorities {
+    /// The priorities of this set, lowest first.
+    pub(crate) fn lowest_first(self) -> impl Iterator<Item = crate::job::Priority> {
+        use crate::job::Priority::{Low, Normal};
+        [(self.low, Low), (self.normal, Normal)]
+            .into_iter()
+            .filter_map(|(is_in, priority)| is_in.then_some(priority))
+    }
 }
 
 /// The release of a key held by a job. See [`Store::turn`].
@@ -327,6 +354,9 @@ pub struct TurnReply {
     /// Number of leasable waiting jobs after the turn: zero while the channel is paused. An estimate while a clear is
     /// running.
     pub waiting: u64,
+    /// The lower priorities with waiting jobs after the turn; empty if the turn did not ask ([`Turn::overdue`]). On Redis, jobs
+    /// that were removed while they waited count until they are passed.
+    pub lower_waiting: LowerPriorities,
     /// The store's clock.
     pub now: Timestamp,
 }

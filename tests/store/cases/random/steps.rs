@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use aint_queue::job::Priority;
-use aint_queue::store::ClaimKind;
+use aint_queue::store::{ClaimKind, LowerPriorities};
 use proptest::collection::vec;
-use proptest::prelude::*;
+use proptest::{option, prelude::*};
 
 /// Number of participating masters.
 pub const MASTERS: usize = 3;
@@ -21,6 +21,7 @@ pub enum Step {
         releases: Vec<(usize, Freed)>,
         want: usize,
         max_bytes: usize,
+        overdue: Option<LowerPriorities>,
     },
     /// A repeated `seq`.
     Replay {
@@ -131,12 +132,15 @@ pub fn step() -> impl Strategy<Value = Step> {
     let job = 0..64_usize;
     let max_bytes = prop_oneof![4 => Just(usize::MAX), 1 => Just(0), 1 => Just(40)];
     let releases = vec((job.clone(), freed()), 0..5);
-    let turn = (master.clone(), vec((job.clone(), ending()), 0..12), releases, 0..6_usize, max_bytes);
+    let overdue =
+        option::of((any::<bool>(), any::<bool>()).prop_map(|(normal, low)| LowerPriorities { normal, low }));
+    let turn =
+        (master.clone(), vec((job.clone(), ending()), 0..12), releases, 0..6_usize, max_bytes, overdue);
     let claims = vec((job.clone(), 0..2_u8, claim_kind()), 0..12);
     prop_oneof![
         6 => vec(kind(), 1..6).prop_map(Step::Push),
-        12 => turn.prop_map(|(master, ends, releases, want, max_bytes)| {
-            Step::Turn { master, ends, releases, want, max_bytes }
+        12 => turn.prop_map(|(master, ends, releases, want, max_bytes, overdue)| {
+            Step::Turn { master, ends, releases, want, max_bytes, overdue }
         }),
         4 => (master.clone(), claims).prop_map(|(master, claims)| Step::Claim { master, claims }),
         1 => (master.clone(), job.clone()).prop_map(|(master, job)| Step::Replay { master, job }),

@@ -180,7 +180,8 @@ impl Channel {
         let next_due = changes.min().map(|next| next.since(now));
         let waiting = if pause.is_some() { 0 } else { self.of(JobState::Waiting).len() as u64 };
         let held = self.held(turn.owner).len() as u64;
-        Ok(TurnReply { conflicts, leased, next_due, held, waiting, now })
+        let lower_waiting = turn.overdue.map(|_| self.waiting.lower()).unwrap_or_default();
+        Ok(TurnReply { conflicts, leased, next_due, held, waiting, lower_waiting, now })
     }
 
     fn settle(
@@ -240,6 +241,11 @@ impl Channel {
     }
 
     fn lease(&mut self, turn: &Turn<'_>) -> Vec<Leased> {
+        for priority in turn.overdue.filter(|_| turn.want > 0).unwrap_or_default().lowest_first() {
+            if let Some(id) = self.waiting.first_of(priority) {
+                self.put(id, JobLocation::Waiting(self.waiting.front(Priority::High)));
+            }
+        }
         let (mut leased, mut bytes) = (Vec::new(), 0);
         while leased.len() < turn.want.min(MAX_BATCH) && (leased.is_empty() || bytes < turn.max_bytes) {
             let Some(id) = self.waiting.first() else { break };

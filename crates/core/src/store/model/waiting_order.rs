@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::job::{JobId, Priority};
+use crate::store::LowerPriorities;
 
 /// Sort key of a waiting job: ascending from the front, per priority.
 pub(super) type Rank = (Priority, i64);
@@ -29,6 +30,18 @@ impl WaitingOrder {
     /// The next job to lease.
     pub(super) fn first(&self) -> Option<JobId> {
         self.0.values().next().copied()
+    }
+
+    /// The first job of a priority.
+    pub(super) fn first_of(&self, priority: Priority) -> Option<JobId> {
+        let mut jobs = self.0.range((priority, i64::MIN)..=(priority, i64::MAX));
+        jobs.next().map(|(_, id)| *id)
+    }
+
+    /// The lower priorities that have jobs.
+    pub(super) fn lower(&self) -> LowerPriorities {
+        let has = |priority| self.first_of(priority).is_some();
+        LowerPriorities { normal: has(Priority::Normal), low: has(Priority::Low) }
     }
 
     /// Whether a job is among the first `depth` jobs.

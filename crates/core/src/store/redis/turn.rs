@@ -14,8 +14,8 @@ use super::{RedisStore, micros};
 use crate::job::{FailReason, JobId, JobMeta, MAX_DELAY, Timestamp};
 use crate::store::driver_rules::meta_text;
 use crate::store::{
-    Destination, KeyRelease, MAX_BATCH, MAX_BATCH_BYTES, SettleConflict, Settlement, StoreError, Turn,
-    TurnReply,
+    Destination, KeyRelease, LowerPriorities, MAX_BATCH, MAX_BATCH_BYTES, SettleConflict, Settlement,
+    StoreError, Turn, TurnReply,
 };
 
 /// Largest byte bound that Lua represents exactly; in effect no bound.
@@ -27,6 +27,7 @@ impl RedisStore {
         call.arg(turn.owner.as_str()).arg(turn.seq).arg(micros(self.lease));
         call.arg(turn.want.min(MAX_BATCH)).arg(turn.max_bytes.min(MAX_LUA_INTEGER));
         call.arg(first_step(self.record_bytes.load(Ordering::Relaxed)));
+        call.arg(overdue_argument(turn.overdue));
         let (once, again) = split(turn.settlements);
         settle(&mut call, &once);
         for free in turn.releases {
@@ -46,6 +47,17 @@ impl RedisStore {
         let answered = repeated(&once, &again, &reply.conflicts);
         reply.conflicts.extend(answered);
         Ok(reply)
+    }
+}
+
+/// The script form of the lower priorities whose front job goes first.
+fn overdue_argument(overdue: Option<LowerPriorities>) -> &'static str {
+    match overdue {
+        None => "",
+        Some(LowerPriorities { normal: false, low: false }) => "none",
+        Some(LowerPriorities { normal: true, low: false }) => "normal",
+        Some(LowerPriorities { normal: false, low: true }) => "low",
+        Some(LowerPriorities { normal: true, low: true }) => "low,normal",
     }
 }
 
@@ -108,7 +120,8 @@ fn first_step(record_bytes: usize) -> usize {
 
 /// The parsed reply, the foreign entries that were leased, and the bytes of all records.
 fn read(reply: Value) -> Option<(TurnReply, Vec<Vec<u8>>, usize)> {
-    let [conflicts, ids, records, next_due, held, waiting, now] = fields(reply)?;
+    let [conflicts, ids, records, next_due, held, waiting, now, lower] = fields(reply)?;
+    let lower = int(lower)?;
     let bytes = records.as_sequence()?.iter().map(bytes_of).sum();
     let conflicts = list(conflicts)?
         .chunks_exact(2)
@@ -125,6 +138,7 @@ fn read(reply: Value) -> Option<(TurnReply, Vec<Vec<u8>>, usize)> {
         next_due: u64::try_from(int(next_due)?).ok().map(Duration::from_micros),
         held: count(held)?,
         waiting: count(waiting)?,
+        lower_waiting: LowerPriorities { normal: lower & 1 != 0, low: lower & 2 != 0 },
         now: Timestamp(count(now)?),
     };
     Some((reply, foreign, bytes))
@@ -187,6 +201,6 @@ mod tests {
     #[test]
     fn malformed_turn_reply_is_an_error() {
         assert_eq!(read(Value::Nil), None);
-        assert_eq!(read(Value::Array(vec![Value::Int(1); 7])), None);
+        assert_eq!(read(Value::Array(vec![Value::Int(1); 8])), None);
     }
 }

@@ -74,6 +74,8 @@ fn try_writer(path: &Path) -> Result<Connection, SqliteError> {
 pub(super) fn reader(path: &Path) -> Result<Connection, SqliteError> {
     let connection = open(path)?;
     connection.pragma_update(None, "query_only", true)?;
+    // SQLite opens the files beside the main one at the first read: they are the ones of the writing connection now.
+    identify(&connection)?;
     Ok(connection)
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 
 use crate::store::StoreError;
 
@@ -57,6 +57,21 @@ impl SqliteError {
 }
 
 fn sql(error: Arc<rusqlite::Error>, place: String, doing: &'static str) -> StoreError {
+    match error.sqlite_extended_error_code() {
+        Some(ffi::SQLITE_IOERR_SHORT_READ) => {
+            let detail = format!(
+                "the file or its \"-wal\" file is shorter than at the last write ({error}): one of them was removed, replaced or cut \
+                 while in use; stop every process that uses the file (a master with queue:stop), then start again, or restore it \
+                 from a backup"
+            );
+            return StoreError::Refused { place, detail };
+        }
+        Some(ffi::SQLITE_READONLY_DBMOVED) => {
+            let detail = "the file was moved, removed or replaced while in use: put it back, or start again";
+            return StoreError::Refused { place, detail: detail.to_owned() };
+        }
+        _ => {}
+    }
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => {
             let detail = "the disk has no room left: free some space".to_owned();

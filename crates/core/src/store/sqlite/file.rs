@@ -16,6 +16,8 @@ use tokio::sync::{Semaphore, watch};
 use super::clock::WallClock;
 use super::connect;
 use super::error::SqliteError;
+use super::file_holders;
+use super::file_watch::FileWatch;
 use super::path_checks::{self, StorePath};
 use super::reader_thread::{Reader, Request};
 use super::transaction::{self, BoxedOperation, Tx};
@@ -36,7 +38,7 @@ static OPEN_FILES: Mutex<BTreeMap<PathBuf, Weak<File>>> = Mutex::new(BTreeMap::n
 
 /// An open store file.
 pub(super) struct File {
-    place: StorePath,
+    watch: Arc<FileWatch>,
     /// The path, for messages.
     name: String,
     writes: Sender<BoxedOperation>,
@@ -56,10 +58,13 @@ impl File {
         files.retain(|_, file| file.strong_count() > 0);
         if let Some(file) = files.get(&place.path).and_then(Weak::upgrade)
             // Otherwise the path leads to a new file; handles on the old one report that themselves.
-            && file.place == place
+            && *file.watch.place() == place
         {
+            // A second set of files beside the one in use would share nothing with it.
+            file.watch.check_readable()?;
             return Ok(file);
         }
+        file_holders::check(&place)?;
         let file = Arc::new(Self::start(place.clone())?);
         files.insert(place.path, Arc::downgrade(&file));
         Ok(file)
@@ -68,21 +73,28 @@ impl File {
     fn start(place: StorePath) -> Result<Self, SqliteError> {
         let write = connect::writer(&place.path)?;
         let read = connect::reader(&place.path)?;
+        let watch = Arc::new(FileWatch::of(place.clone())?);
         let (writes, write_ops) = unbounded();
         let (reads, read_ops) = unbounded();
         let (wakes, clock) = (Wakeups::default(), WallClock::default());
         let writer = Writer {
             connection: write,
-            place: place.clone(),
+            watch: Arc::clone(&watch),
             ops: write_ops,
             wakes: wakes.clone(),
             clock: clock.clone(),
         };
-        let reader = Reader { connection: read, ops: read_ops, wakes: wakes.clone(), clock: clock.clone() };
+        let reader = Reader {
+            connection: read,
+            watch: Arc::clone(&watch),
+            ops: read_ops,
+            wakes: wakes.clone(),
+            clock: clock.clone(),
+        };
         spawn("sqlite-write", move || writer.run())?;
         spawn("sqlite-read", move || reader.run())?;
         let name = place.path.display().to_string();
-        Ok(Self { place, name, writes, reads, room: Arc::new(Semaphore::new(MAX_QUEUED_KIB)), wakes, clock })
+        Ok(Self { watch, name, writes, reads, room: Arc::new(Semaphore::new(MAX_QUEUED_KIB)), wakes, clock })
     }
 
     /// Runs `act` in a write transaction and replies after the commit. `bytes` is the size of the carried data.
@@ -96,12 +108,18 @@ impl File {
 
     /// The identity of the file, opened by the path `configured`.
     pub(super) fn identity(&self, configured: &Path) -> StoreIdentity {
-        StoreIdentity::sqlite(configured, &self.place.path, Some(self.place.inode))
+        let place = self.watch.place();
+        StoreIdentity::sqlite(configured, &place.path, Some(place.inode))
+    }
+
+    /// The file of this store that is not the opened one, and the remedy.
+    pub(super) fn damage(&self) -> Option<String> {
+        self.watch.damage()
     }
 
     /// Refuses a push when the disk is nearly full.
     pub(super) fn has_room(&self, doing: &'static str) -> Result<(), StoreError> {
-        self.place.has_room().map_err(|fault| fault.at(&self.name, doing))
+        self.watch.place().has_room().map_err(|fault| fault.at(&self.name, doing))
     }
 
     /// Runs `act` like [`File::write`], for a caller that may block.
@@ -157,10 +175,8 @@ impl File {
 
     /// A fault with the path, owner and mode that caused it, if a permission did: it may have changed since the file was opened.
     fn explained(&self, fault: SqliteError) -> SqliteError {
-        match self.place.denied() {
-            Some(denied) if fault.is_denied() => SqliteError::Refused(denied.to_string()),
-            _ => fault,
-        }
+        let denied = if fault.is_denied() { self.watch.place().denied() } else { None };
+        denied.map_or(fault, |denied| SqliteError::Refused(denied.to_string()))
     }
 
     /// Bytes of queued calls.

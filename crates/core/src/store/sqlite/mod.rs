@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `path_checks.rs`, `connect.rs` | checks the location of the file; opens it |
 //! | `schema.sql`, `upgrade_2.sql`, `upgrade_3.sql` | the tables; the upgrades of older files |
+//! | `file_watch.rs`, `file_holders.rs`, `rescue.rs` | files that are removed or replaced while they are in use |
 //! | `file.rs` | the open file of this process, shared by all handles |
 //! | `writer_thread.rs` | the only writing thread: groups waiting calls into one transaction, replies after the commit |
 //! | `reader_thread.rs` | the only reading thread; also watches for commits of other processes |
@@ -20,6 +21,8 @@ mod commands;
 mod connect;
 mod error;
 mod file;
+mod file_holders;
+mod file_watch;
 mod keys;
 mod limits;
 mod owner;
@@ -30,6 +33,7 @@ mod queries;
 mod rank;
 mod reader_thread;
 mod record;
+mod rescue;
 #[cfg(test)]
 mod tests;
 mod transaction;
@@ -185,6 +189,7 @@ impl Store for SqliteStore {
             releases: turn.releases.to_vec(),
             want: turn.want,
             max_bytes: turn.max_bytes,
+            overdue: turn.overdue,
         };
         let (reply, leased) =
             self.file.write("taking a turn", bytes, move |tx| turn::turn(tx, &args)).await?;
@@ -325,6 +330,10 @@ impl Store for SqliteStore {
 
     fn identity(&self) -> Option<StoreIdentity> {
         Some(self.file.identity(&self.configured))
+    }
+
+    fn damage(&self) -> Option<String> {
+        self.file.damage()
     }
 }
 

@@ -76,9 +76,7 @@ impl StorePath {
             ));
         }
         for suffix in ["-wal", "-shm", "-journal"] {
-            let mut beside = self.path.clone().into_os_string();
-            beside.push(suffix);
-            let beside = PathBuf::from(beside);
+            let beside = beside(&self.path, suffix);
             let Ok(found) = fs::symlink_metadata(&beside) else { continue };
             if !found.is_file() {
                 return Err(SqliteError::Refused(format!(
@@ -115,6 +113,13 @@ impl StorePath {
     pub(super) fn is_here(&self) -> bool {
         inode(&self.path).is_ok_and(|inode| inode == self.inode)
     }
+}
+
+/// The file that SQLite keeps beside the store file under this suffix.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 /// Refuses a place where another user may have put the file, before anything is created there. A place that a configuration

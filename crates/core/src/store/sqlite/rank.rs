@@ -24,7 +24,7 @@ fn index(priority: Priority) -> usize {
 }
 
 /// First and last rank of a band.
-fn band(priority: Priority) -> (i64, i64) {
+pub(super) fn band(priority: Priority) -> (i64, i64) {
     let middle = number(priority) * BAND;
     (middle - BAND / 2, middle + BAND / 2 - 1)
 }

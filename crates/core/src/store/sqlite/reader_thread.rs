@@ -3,6 +3,7 @@
 //! While a master waits for work, the thread checks every [`POLL_INTERVAL`] whether another process has committed, and wakes the
 //! waiting ones. It ends when the last handle on the file is dropped.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -10,6 +11,8 @@ use rusqlite::Connection;
 
 use super::clock::WallClock;
 use super::error::SqliteError;
+use super::file_watch::FileWatch;
+use super::rescue;
 use super::transaction::{BoxedOperation, Operation, Tx};
 use super::wakeups::Wakeups;
 
@@ -18,6 +21,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(25);
 
 pub(super) struct Reader {
     pub(super) connection: Connection,
+    pub(super) watch: Arc<FileWatch>,
     pub(super) ops: Receiver<Request>,
     pub(super) wakes: Wakeups,
     pub(super) clock: WallClock,
@@ -31,8 +35,13 @@ pub(super) enum Request {
 }
 
 impl Reader {
-    /// Runs until all senders are dropped.
+    /// Runs until all senders are dropped, then closes the connection.
     pub(super) fn run(self) {
+        self.serve();
+        rescue::close(self.connection, &self.watch);
+    }
+
+    fn serve(&self) {
         let mut version = None;
         let mut looked = Instant::now();
         loop {
@@ -63,14 +72,19 @@ impl Reader {
     }
 
     fn read(&self, op: &mut dyn Operation) -> Result<(), SqliteError> {
+        self.watch.check_readable()?;
         self.connection.prepare_cached("BEGIN")?.execute([])?;
         let tx = Tx::new(&self.connection, &self.clock);
         let outcome = op.run(&tx);
-        self.connection.prepare_cached("ROLLBACK")?.execute([])?;
+        // An I/O error may have ended the transaction already; its own error says more than that of a second end.
+        if !self.connection.is_autocommit() {
+            self.connection.prepare_cached("ROLLBACK")?.execute([])?;
+        }
         outcome
     }
 
     fn poll(&self, seen: &mut Option<i64>) -> Result<(), SqliteError> {
+        self.watch.check_readable()?;
         let tx = Tx::new(&self.connection, &self.clock);
         let version = tx.number("PRAGMA data_version", [])?;
         if version == *seen {

@@ -11,7 +11,9 @@ use super::transaction::Tx;
 use super::{keys, limits};
 use crate::job::{FailReason, JobId, MAX_DELAY, Priority, Timestamp};
 use crate::store::driver_rules::{CLOCK_STEP, meta_text};
-use crate::store::{Destination, KeyRelease, MAX_BATCH, SettleConflict, Settlement, TurnReply};
+use crate::store::{
+    Destination, KeyRelease, LowerPriorities, MAX_BATCH, SettleConflict, Settlement, TurnReply,
+};
 
 /// A settlement as row values.
 pub(super) struct PreparedSettlement {
@@ -65,6 +67,7 @@ pub(super) struct TurnArgs {
     pub(super) releases: Vec<KeyRelease>,
     pub(super) want: usize,
     pub(super) max_bytes: usize,
+    pub(super) overdue: Option<LowerPriorities>,
 }
 
 /// Makes a turn; the leased jobs are beside the reply, because the caller parses them.
@@ -79,7 +82,14 @@ pub(super) fn turn(tx: &Tx<'_>, args: &TurnArgs) -> Result<(TurnReply, Vec<RawRe
     if channel.pause_is_over {
         tx.execute("UPDATE channels SET paused = 0 WHERE id = ?1", [channel.id])?;
     }
-    let leased = if channel.pause.is_some() { Vec::new() } else { lease(tx, &channel, own, args)? };
+    let leased = if channel.pause.is_some() {
+        Vec::new()
+    } else {
+        for priority in args.overdue.filter(|_| args.want > 0).unwrap_or_default().lowest_first() {
+            raise_front(tx, &channel, &mut ends, priority)?;
+        }
+        lease(tx, &channel, own, args)?
+    };
 
     let taken = leased.len() as i64;
     bucket::count(tx, own, taken - settled.gone)?;
@@ -100,6 +110,10 @@ pub(super) fn turn(tx: &Tx<'_>, args: &TurnArgs) -> Result<(TurnReply, Vec<RawRe
         next_due: changes.min().map(|next| next.since(tx.now)),
         held: bucket::jobs(tx, own)?.cast_unsigned(),
         waiting: if channel.pause.is_some() { 0 } else { bucket::jobs(tx, channel.waiting)?.cast_unsigned() },
+        lower_waiting: match args.overdue {
+            Some(_) => lower_waiting(tx, &channel)?,
+            None => LowerPriorities::default(),
+        },
         now: tx.now,
     };
     Ok((reply, leased))
@@ -204,6 +218,35 @@ fn promote(tx: &Tx<'_>, channel: &Channel, ends: &mut WaitingEnds) -> Result<i64
         bucket::shift(tx, *id, channel.delayed, channel.waiting, rank)?;
     }
     Ok(due.len() as i64)
+}
+
+/// Moves the front job of a priority before all other waiting jobs.
+fn raise_front(
+    tx: &Tx<'_>,
+    channel: &Channel,
+    ends: &mut WaitingEnds,
+    priority: Priority,
+) -> Result<(), SqliteError> {
+    let Some(id) = front(tx, channel, priority)? else { return Ok(()) };
+    let rank = ends.fronts(tx, Priority::High, 1)?;
+    bucket::shift(tx, id, channel.waiting, channel.waiting, rank)?;
+    Ok(())
+}
+
+fn lower_waiting(tx: &Tx<'_>, channel: &Channel) -> Result<LowerPriorities, SqliteError> {
+    Ok(LowerPriorities {
+        normal: front(tx, channel, Priority::Normal)?.is_some(),
+        low: front(tx, channel, Priority::Low)?.is_some(),
+    })
+}
+
+/// The first waiting job of a priority.
+fn front(tx: &Tx<'_>, channel: &Channel, priority: Priority) -> Result<Option<i64>, SqliteError> {
+    let (first, last) = rank::band(priority);
+    tx.number(
+        "SELECT id FROM jobs WHERE lane = ?1 AND rank BETWEEN ?2 AND ?3 ORDER BY rank, id LIMIT 1",
+        [channel.waiting, first, last],
+    )
 }
 
 fn lease(tx: &Tx<'_>, channel: &Channel, own: i64, args: &TurnArgs) -> Result<Vec<RawRecord>, SqliteError> {

@@ -5,15 +5,17 @@
 //! the file is dropped.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, TryRecvError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 use rusqlite::Connection;
 
 use super::clock::WallClock;
 use super::error::SqliteError;
-use super::path_checks::StorePath;
+use super::file_watch::FileWatch;
+use super::rescue;
 use super::transaction::{BoxedOperation, Operation, Tx};
 use super::wakeups::Wakeups;
 
@@ -21,12 +23,14 @@ use super::wakeups::Wakeups;
 const MAX_WRITE_BURST: Duration = Duration::from_millis(20);
 /// Length of that chance.
 const WRITE_GAP: Duration = Duration::from_millis(1);
+/// Time between two looks at the files without a call: commits of files that have lost their names are saved soon.
+const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Most calls in memory ahead of their transaction.
 const MAX_GROUPED_CALLS: usize = 256;
 
 pub(super) struct Writer {
     pub(super) connection: Connection,
-    pub(super) place: StorePath,
+    pub(super) watch: Arc<FileWatch>,
     pub(super) ops: Receiver<BoxedOperation>,
     pub(super) wakes: Wakeups,
     pub(super) clock: WallClock,
@@ -36,8 +40,15 @@ pub(super) struct Writer {
 type CompletedCall = (BoxedOperation, Result<(), SqliteError>);
 
 impl Writer {
-    /// Runs until all senders are dropped.
+    /// Runs until all senders are dropped, then closes the connection.
     pub(super) fn run(self) {
+        self.serve();
+        // The last chance to save what is only in files without a name.
+        let _ = self.check_files();
+        rescue::close(self.connection, &self.watch);
+    }
+
+    fn serve(&self) {
         let mut backlog = VecDeque::new();
         let mut working_since = Instant::now();
         loop {
@@ -46,8 +57,10 @@ impl Writer {
                     Ok(op) => backlog.push_back(op),
                     Err(TryRecvError::Empty) => {
                         let idle_since = Instant::now();
-                        let Ok(op) = self.ops.recv() else { return };
-                        backlog.push_back(op);
+                        match self.next_call() {
+                            Some(op) => backlog.push_back(op),
+                            None => return,
+                        }
                         // A caller that returns immediately leaves other processes no gap.
                         if idle_since.elapsed() >= WRITE_GAP {
                             working_since = Instant::now();
@@ -69,14 +82,34 @@ impl Writer {
         }
     }
 
+    /// Waits for a call and looks at the files meanwhile; `None` when all senders are dropped.
+    fn next_call(&self) -> Option<BoxedOperation> {
+        loop {
+            match self.ops.recv_timeout(FILE_CHECK_INTERVAL) {
+                Ok(op) => return Some(op),
+                // Calls get the error.
+                Err(RecvTimeoutError::Timeout) => drop(self.check_files()),
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+    }
+
+    /// Refuses writes while a file of the store is not the opened one, and saves what was written before.
+    fn check_files(&self) -> Result<(), SqliteError> {
+        if self.watch.check().is_ok() {
+            self.watch.forget_rescue();
+            return Ok(());
+        }
+        rescue::rescue(&self.connection, &self.watch, self.clock.now());
+        // The rescue may have changed the remedy.
+        self.watch.check()
+    }
+
     /// Runs as many queued calls as fit into one time slice, in one transaction.
     fn group(&self, backlog: &mut VecDeque<BoxedOperation>) {
-        if !self.place.is_here() {
+        if let Err(error) = self.check_files() {
             for op in backlog.drain(..) {
-                op.answer(Err(SqliteError::Refused(
-                    "the file was moved, removed or replaced while in use: put it back, or start again"
-                        .into(),
-                )));
+                op.answer(Err(error.clone()));
             }
             return;
         }

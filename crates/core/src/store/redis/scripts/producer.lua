@@ -81,18 +81,19 @@ if given ~= '' then
 end
 local known = {
   delay = 1, at = 1, max_attempts = 1, timeout = 1, unique = 1, unique_until = 1, unique_for = 1, priority = 1,
-  expires = 1, expires_at = 1, headers = 1,
+  expires = 1, expires_at = 1, retry_for = 1, retry_until = 1, headers = 1,
 }
 for key, value in pairs(option) do
   if not known[key] then
     return wrong('options: "', key, '" is not known; known are delay, at, max_attempts, timeout, unique, unique_until, ',
-      'unique_for, priority, expires, expires_at, headers')
+      'unique_for, priority, expires, expires_at, ' ..
+      'retry_for, retry_until, headers')
   elseif value == cjson.null then
     option[key] = nil
   end
 end
 for _, pair in ipairs({
-  { 'delay', 'at' }, { 'expires', 'expires_at' }, { 'unique_until', 'unique_for' },
+  { 'delay', 'at' }, { 'expires', 'expires_at' }, { 'retry_for', 'retry_until' }, { 'unique_until', 'unique_for' },
 }) do
   if option[pair[1]] and option[pair[2]] then
     return wrong(pair[1], ': it and ', pair[2], ' exclude each other: keep one of the two')
@@ -101,13 +102,13 @@ end
 
 -- Times, converted to milliseconds or microseconds.
 local time = now()
-for _, key in ipairs({ 'delay', 'at', 'timeout', 'unique_for', 'expires', 'expires_at' }) do
+for _, key in ipairs({ 'delay', 'at', 'timeout', 'unique_for', 'expires', 'expires_at', 'retry_for', 'retry_until' }) do
   local value = option[key]
   if value then
     if type(value) ~= 'number' or not (value >= 0) then
       return wrong(key, ': give a number of seconds, from 0')
     end
-    local is_point = key == 'at' or key == 'expires_at'
+    local is_point = key == 'at' or key == 'expires_at' or key == 'retry_until'
     if value * 1000000 > MAX_DELAY + (is_point and time or 0) then
       return wrong(key, ': it is more than ten years away')
     end
@@ -173,6 +174,8 @@ local function number(value)
   return value and text(value)
 end
 add('max_attempts', number(attempts))
+add('retry_for_ms', number(option.retry_for))
+add('retry_until', number(option.retry_until))
 add('timeout_ms', number(option.timeout))
 add('unique', unique and cjson.encode(unique))
 add('unique_until', option.unique_until == 'start' and '"start"')

@@ -9,6 +9,8 @@
 --            delay           earliest start, from now
 --            at              earliest start, since 1970
 --            max_attempts    number of attempts
+--            retry_for       retry for this long after the push, in place of the channel's max_attempts
+--            retry_until     end of that time, since 1970
 --            timeout         time limit of a run; 0 for no limit
 --            unique          unique key: add nothing while another job holds it
 --            unique_until    end of the hold on that key: "end" of the job (the default) or its "start"

@@ -4,18 +4,21 @@
 -- ARGV 1   owner           ARGV 2  seq             ARGV 3  lease in µs
 -- ARGV 4   want            ARGV 5  most payload bytes
 -- ARGV 6   number of records to read first
--- ARGV 7   d, the number of done jobs without a unique key
--- ARGV 8   o, the number of other settlements
--- ARGV 9.. d ids; then, per other settlement: kind, id, unique key ('' for none), delay in µs, priority ('' for normal),
+-- ARGV 7   the priorities whose front job goes before all others: none, normal, low, or low,normal; '' like none, and the reply
+--          does not tell which of them wait
+-- ARGV 8   d, the number of done jobs without a unique key
+-- ARGV 9   o, the number of other settlements
+-- ARGV 10.. d ids; then, per other settlement: kind, id, unique key ('' for none), delay in µs, priority ('' for normal),
 --          meta; kind is done, front, back, delayed, failed, or found: failed with an unreadable record, whose text
 --          becomes the payload. No id occurs twice. Then, per release: unique or lock, id, key
 -- reply    'LOST', 'REPLAYED', or
---          {conflicts, ids, records, time to the next due job or end of a pause or -1, held, waiting, now}
+--          {conflicts, ids, records, time to the next due job or end of a pause or -1, held, waiting, now, lower}
 --          waiting is the number of leasable jobs after this turn: none while the channel is paused
+--          lower is the sum of 1 if entries of priority normal are left, and 2 if ones of priority low are
 --          conflicts alternates an id and whether it has a record (1 stale, 0 cleared)
--- order    renew; SMISMEMBER; new places of held jobs; SREM; releases; promote; peek; SADD; LTRIM
+-- order    renew; SMISMEMBER; new places of held jobs; SREM; releases; promote; raise; peek; SADD; LTRIM
 local owner, want, most = ARGV[1], tonumber(ARGV[4]), tonumber(ARGV[5])
-local done, others = tonumber(ARGV[7]), tonumber(ARGV[8])
+local done, others = tonumber(ARGV[8]), tonumber(ARGV[9])
 local RESERVED = KEYS[OWN]
 local time = now()
 local refused = renew_lease(owner, ARGV[2], tonumber(ARGV[3]), time)
@@ -40,7 +43,7 @@ end
 
 if done > 0 then
   -- Usually all are held, and the arguments can be passed on as they are.
-  local ids, first, last = ARGV, 9, 8 + done
+  local ids, first, last = ARGV, 10, 9 + done
   local holds = redis.call('SMISMEMBER', RESERVED, unpack(ids, first, last))
   local all = true
   for n = 1, done do
@@ -51,9 +54,9 @@ if done > 0 then
     for n = 1, done do
       if holds[n] == 1 then
         last = last + 1
-        ids[last] = ARGV[8 + n]
+        ids[last] = ARGV[9 + n]
       else
-        conflict(ARGV[8 + n])
+        conflict(ARGV[9 + n])
       end
     end
   end
@@ -67,11 +70,11 @@ if others > 0 then
   local ids, settled, finished, freed = {}, {}, {}, {}
   local front, back, delayed, failed = { {}, {}, {} }, { {}, {}, {} }, {}, {}
   for n = 1, others do
-    ids[n] = ARGV[done + 6 * n + 4]
+    ids[n] = ARGV[done + 6 * n + 5]
   end
   local holds = redis.call('SMISMEMBER', RESERVED, unpack(ids))
   for n = 1, others do
-    local at = done + 6 * n + 3
+    local at = done + 6 * n + 4
     local kind, id, key, delay, meta = ARGV[at], ids[n], ARGV[at + 2], ARGV[at + 3], ARGV[at + 5]
     local place, record = PLACE[ARGV[at + 4]]
     if holds[n] == 1 then
@@ -132,7 +135,7 @@ if others > 0 then
   end
 end
 
-for n = 9 + done + 6 * others, #ARGV, 3 do
+for n = 10 + done + 6 * others, #ARGV, 3 do
   if ARGV[n] == 'unique' then
     free(ARGV[n + 2], ARGV[n + 1])
   else
@@ -227,6 +230,21 @@ local function lease(place)
   -- Behind that many tombstones there may be jobs that precede the next list.
   full = full or skipped >= want + 2000
 end
+-- Moves the front job of a list before all others. Tombstones before the job are dropped; behind 2000 of them it stays.
+local function raise_front(list)
+  local passed = 0
+  for step = 16, 2000, 496 do
+    for _, id in ipairs(redis.call('LRANGE', list, passed, step - 1)) do
+      passed = passed + 1
+      if redis.call('HEXISTS', RECORDS, id) == 1 then
+        redis.call('LTRIM', list, passed, -1)
+        redis.call('LPUSH', HIGH, id)
+        filled[1], tombstones = true, tombstones + passed - 1
+        return
+      end
+    end
+  end
+end
 local stats = redis.call('HMGET', STATS, 'paused', 'clock')
 local stored, highest = stats[1], tonumber(stats[2]) or 0
 local paused = pause(stored, time)
@@ -238,6 +256,12 @@ if stored and not paused then
   redis.call('HDEL', STATS, 'paused')
 end
 if want > 0 and not paused then
+  for name in string.gmatch(ARGV[7], '[^,]+') do
+    local place = PLACE[name]
+    if place and filled[place] then
+      raise_front(LISTS[place])
+    end
+  end
   lease(1)
   lease(2)
   lease(3)
@@ -267,5 +291,9 @@ end
 if paused and paused > 0 then
   due = math.min(due or paused, paused)
 end
+local lower = 0
+if ARGV[7] ~= '' then
+  lower = (redis.call('LLEN', WAITING) > 0 and 1 or 0) + (filled[3] and redis.call('LLEN', LOW) > 0 and 2 or 0)
+end
 due = due and math.max(0, due - time) or -1
-return { conflicts, ids, records, due, redis.call('SCARD', RESERVED), waiting, time }
+return { conflicts, ids, records, due, redis.call('SCARD', RESERVED), waiting, time, lower }

@@ -1,0 +1,66 @@
+//! Saves the commits that are only in files which have lost their names.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+
+use super::error::SqliteError;
+use super::file_watch::FileWatch;
+use super::path_checks::beside;
+use crate::job::Timestamp;
+use crate::log_macros::{error, warn};
+
+/// Writes all commits into the main file, or, if another process has used files of these names meanwhile, into a copy beside it:
+/// the log of the other process belongs to the main file as it is. Repeated until it succeeds.
+pub(super) fn rescue(connection: &Connection, watch: &FileWatch, now: Timestamp) {
+    if watch.is_rescued() {
+        return;
+    }
+    let saved = if watch.has_rival() { copy(connection, watch, now) } else { checkpoint(connection, watch) };
+    // The next attempt follows soon, and the end of the process is another one.
+    if let Err(error) = saved {
+        let file = watch.place().path.display();
+        error!(%file, error = %error.at("this path", "saving its jobs"), "files of the store changed while in use: saving its jobs failed, trying again");
+    }
+}
+
+/// Whether every commit is in the main file now. A reader of another process may hold some back for a moment.
+fn checkpoint(connection: &Connection, watch: &FileWatch) -> Result<(), SqliteError> {
+    let (busy, log, done): (i64, i64, i64) =
+        connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?;
+    if busy == 0 && log == done {
+        watch.record_rescue(None);
+        warn!(file = %watch.place().path.display(), "files of the store changed while in use: its jobs are saved in the main file");
+    }
+    Ok(())
+}
+
+fn copy(connection: &Connection, watch: &FileWatch, now: Timestamp) -> Result<(), SqliteError> {
+    let path = beside(&watch.place().path, &format!("-rescued-{}", now.0 / 1_000_000));
+    let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+    created.map_err(|error| {
+        SqliteError::Unavailable(format!("\"{}\" cannot be created ({error})", path.display()))
+    })?;
+    if let Err(error) = connection.execute("VACUUM INTO ?1", [path.to_string_lossy()]) {
+        // An unfinished copy has nothing that is worth keeping.
+        let _ = std::fs::remove_file(&path);
+        return Err(error.into());
+    }
+    warn!(copy = %path.display(), "files of the store changed while in use, and another process has written under their names: the jobs are saved in a copy");
+    watch.record_rescue(Some(path));
+    Ok(())
+}
+
+/// Closes a connection. Without names of their own the files must not be closed in the usual way: SQLite would delete by name
+/// what other processes use now.
+pub(super) fn close(connection: Connection, watch: &FileWatch) {
+    if watch.is_rescued() && watch.check().is_err() {
+        // If this fails, the usual close follows: the jobs of this process are kept.
+        let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+    }
+    drop(connection);
+}
