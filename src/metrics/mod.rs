@@ -34,6 +34,8 @@ const STORE_BUCKETS: [f64; 14] =
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// The names of all metrics of this program; those of the process come from a library.
+    names: Arc<Mutex<Vec<String>>>,
     families: Families,
     dropped_lines: IntCounter,
     loop_lag: Gauge,
@@ -84,12 +86,16 @@ struct Families {
 }
 
 /// Adds metrics to a registry.
-struct Declaration<'a>(&'a Registry);
+struct Declaration<'a> {
+    registry: &'a Registry,
+    names: &'a Mutex<Vec<String>>,
+}
 
 impl Declaration<'_> {
     fn add<T: Collector + Clone + 'static>(&self, metric: prometheus::Result<T>) -> T {
         let metric = metric.expect("a valid declaration");
-        self.0.register(Box::new(metric.clone())).expect("each name is declared once");
+        self.registry.register(Box::new(metric.clone())).expect("each name is declared once");
+        lock(self.names).extend(metric.desc().into_iter().map(|description| description.fq_name.clone()));
         metric
     }
 
@@ -266,7 +272,8 @@ impl Families {
 impl Default for Metrics {
     fn default() -> Self {
         let registry = Registry::new();
-        let declare = Declaration(&registry);
+        let names = Arc::<Mutex<Vec<String>>>::default();
+        let declare = Declaration { registry: &registry, names: &names };
         let families = Families::new(&declare);
         let dropped_lines = declare.add(IntCounter::new(
             "aint_queue_master_lines_dropped_total",
@@ -276,7 +283,7 @@ impl Default for Metrics {
             "aint_queue_loop_lag_seconds",
             "Delay of the last sample behind its time: how late the master gets to its work.",
         ));
-        Self { families, dropped_lines, loop_lag, channels: Arc::default(), registry }
+        Self { families, dropped_lines, loop_lag, channels: Arc::default(), names, registry }
     }
 }
 
@@ -285,7 +292,7 @@ impl Metrics {
     #[must_use]
     pub fn of_master() -> Self {
         let metrics = Self::default();
-        let declare = Declaration(&metrics.registry);
+        let declare = Declaration { registry: &metrics.registry, names: &metrics.names };
         let started = declare.add(Gauge::new(
             "aint_queue_master_start_time_seconds",
             "Start of this master, in seconds since 1970.",
@@ -320,6 +327,12 @@ impl Metrics {
     /// Sets how late the last sample was.
     pub fn loop_lag(&self, lag: std::time::Duration) {
         self.loop_lag.set(lag.as_secs_f64());
+    }
+
+    /// The names of all metrics, also of those that have no value yet.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        lock(&self.names).clone()
     }
 
     /// All metrics in the text format of Prometheus.
