@@ -33,7 +33,7 @@ pub(super) struct Auth {
     guesses: TokenGuesses,
 }
 
-/// Who may read metrics.
+/// The rule for readers of metrics.
 pub(super) struct Readers {
     pub(super) token: Option<Secret>,
     /// Whether the listener serves nothing but metrics and health.
@@ -44,9 +44,9 @@ pub(super) struct Readers {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MayRead(pub(super) bool);
 
-/// What a path asks for.
+/// The kinds of paths.
 enum Asked {
-    /// Health, in words without names: for everybody.
+    /// Health, in words without names: open to all clients.
     Health,
     Metrics,
     /// A push, or a path that does not exist.

@@ -1,4 +1,4 @@
-//! What a listener shows of its master: metrics and health.
+//! Metrics and health of the master, as a listener shows them.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -48,7 +48,7 @@ pub struct ChannelHealth {
     pub quiet: bool,
 }
 
-/// A reason why a channel is not ready: words for everybody, and details for those who may read them.
+/// A reason why a channel is not ready: words for all clients, and details for readers of metrics.
 struct Reason {
     words: &'static str,
     details: Option<String>,

@@ -1,4 +1,4 @@
-//! What the HTTP listener shows of a master: metrics and the health of its channels.
+//! The view of a master that the HTTP listener shows: metrics and the health of its channels.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::job_names::JobNameMetrics;
 use super::words::{
-    DROP_REASONS, EXCEPTION_REASONS, EXIT_WAYS, JOB_STATES, OUTCOMES, RECYCLE_LIMITS, REFUSAL_REASONS, SCALE_DIRECTIONS,
-    STORE_CALLS, STORE_ERRORS, index_of,
+    DROP_REASONS, EXCEPTION_REASONS, EXIT_WAYS, JOB_STATES, OUTCOMES, RECYCLE_LIMITS, REFUSAL_REASONS,
+    SCALE_DIRECTIONS, STORE_CALLS, STORE_ERRORS, index_of,
 };
 use super::{Families, raise_to};
 use crate::pool::{END_CAUSES, PoolStatus, WorkerCounts};

@@ -346,7 +346,7 @@ impl Metrics {
     }
 }
 
-/// Raises a counter to a count that only grows; begins anew with a count that has begun anew.
+/// Raises a counter to a count that only grows; resets the counter first when the count has restarted.
 fn raise_to(counter: &IntCounter, to: u64) {
     if to < counter.get() {
         counter.reset();
@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn counter_of_a_new_store_begins_anew() {
+    fn counter_of_a_new_store_restarts() {
         let counter = IntCounter::new("x", "x").unwrap();
         raise_to(&counter, 7);
         raise_to(&counter, 9);

@@ -88,6 +88,12 @@ impl EndFacts {
 }
 
 impl LifetimeCounts {
+    /// Whether no worker was started.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
     pub(super) fn started(&mut self) {
         self.started += 1;
     }

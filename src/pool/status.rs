@@ -144,6 +144,7 @@ pub struct PoolStatus {
     /// Workers replaced, by reason.
     pub recycled: RecycleCounts,
     /// Workers started and ended, by cause.
+    #[serde(skip_serializing_if = "LifetimeCounts::is_empty")]
     pub lifetimes: LifetimeCounts,
     /// Lines of workers that are not in the log.
     #[serde(skip_serializing_if = "DroppedOutput::is_empty")]

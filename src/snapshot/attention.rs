@@ -1,4 +1,4 @@
-//! Who looks at a master: decides how often its channels are sampled.
+//! The last looks at a master: they decide how often its channels are sampled.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use aint_queue_core::mutex::lock;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Time between two samples while somebody looks.
+/// Time between two samples while a viewer looks.
 const LOOKING: Duration = Duration::from_secs(1);
 /// Time for which one look counts.
 const LOOK_LASTS: Duration = Duration::from_secs(10);
@@ -19,7 +19,7 @@ const SCRAPE_LASTS: Duration = Duration::from_secs(180);
 /// The last looks at a master.
 ///
 /// A scrape reads the last values and takes no sample. While scrapes come, samples are taken as often as for alert rules, so that
-/// the values are at most five seconds old; an idle master that nobody looks at samples at `job_snapshot.interval`.
+/// the values are at most five seconds old; an idle master without viewers samples at `job_snapshot.interval`.
 #[derive(Debug, Default)]
 pub struct Attention {
     last: Mutex<LastLooks>,
@@ -33,13 +33,13 @@ struct LastLooks {
 }
 
 impl Attention {
-    /// Somebody looks at the values.
+    /// Notes that a viewer looks at the values.
     pub fn looked(&self, now: Instant) {
         let is_news = self.note(now, |last| &mut last.looked, LOOK_LASTS);
         self.wake(is_news);
     }
 
-    /// A scraper has read the values.
+    /// Notes that a scraper has read the values.
     pub fn scraped(&self, now: Instant) {
         let is_news = self.note(now, |last| &mut last.scraped, SCRAPE_LASTS);
         self.wake(is_news);
@@ -60,7 +60,7 @@ impl Attention {
         wanted.min(configured)
     }
 
-    /// Waits until somebody begins to look.
+    /// Waits until a viewer or scraper begins to look.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
     }

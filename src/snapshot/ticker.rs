@@ -44,19 +44,19 @@ pub fn handlers(
 pub struct SampledChannel {
     /// The name of the channel.
     pub name: Arc<str>,
-    /// Its store.
+    /// The store of the channel.
     pub store: Arc<dyn Store>,
-    /// The command queue of its actor.
+    /// The command queue of the actor.
     pub commands: mpsc::Sender<Command>,
-    /// Its metrics.
+    /// The metrics of the channel.
     pub metrics: ChannelMetrics,
     /// The metrics of the master.
     pub master_metrics: Metrics,
-    /// Who looks at the master.
+    /// The last looks at the master.
     pub attention: Arc<Attention>,
 }
 
-/// Takes samples of the channel as often as somebody looks, and every `interval` a snapshot for the handlers, until the future is
+/// Takes samples of the channel at the pace of its viewers, and every `interval` a snapshot for the handlers, until the future is
 /// dropped.
 pub async fn run(channel: SampledChannel, interval: Duration, handlers: Vec<Arc<dyn SnapshotHandler>>) {
     let (latest, _) = watch::channel(None);

@@ -50,7 +50,10 @@ fn scrape_agrees_with_the_store_at_rest() {
     }
     let due = value(served.address, "aint_queue_next_due_seconds{channel=\"default\"} ");
     assert!((3_500.0..=3_600.0).contains(&due), "{due}");
-    assert!(!get(served.address, "/metrics").text.contains("aint_queue_front_waiting_seconds{"), "no job waits");
+    assert!(
+        !get(served.address, "/metrics").text.contains("aint_queue_front_waiting_seconds{"),
+        "no job waits"
+    );
     assert!(served.master.stop().success());
 }
 

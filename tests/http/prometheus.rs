@@ -123,7 +123,10 @@ fn prometheus_scrapes_the_master_and_fires_a_rule() {
         let alerts = prometheus.ask("/api/v1/alerts")?;
         alerts.contains("\"alertname\":\"Failed\"").then_some(alerts)
     });
-    assert!(alerts.contains("\"channel\":\"default\"") && alerts.contains("\"state\":\"firing\""), "{alerts}");
+    assert!(
+        alerts.contains("\"channel\":\"default\"") && alerts.contains("\"state\":\"firing\""),
+        "{alerts}"
+    );
     let rules = prometheus.ask("/api/v1/rules").unwrap();
     assert!(rules.contains("AintQueueStalled") && !rules.contains("\"health\":\"err\""), "{rules}");
     drop(prometheus);

@@ -33,7 +33,7 @@ pub(in crate::engine::master) struct MasterShared {
     pub(in crate::engine::master) cross_channel: Arc<dyn CrossChannelPush>,
     /// The metrics of all channels.
     pub(in crate::engine::master) metrics: Metrics,
-    /// Who looks at the master.
+    /// The last looks at the master, which set the pace of samples.
     pub(in crate::engine::master) attention: Arc<Attention>,
     /// Names of the served channels.
     pub(in crate::engine::master) channels: Vec<String>,
