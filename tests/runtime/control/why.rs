@@ -230,9 +230,11 @@ fn why_reports_paused_and_quiet_channels() {
 fn program_without_a_start_is_the_reason_at_once() {
     let fixture =
         Fixture::sqlite("[channels.default.worker]\ntype = \"process\"\ncommand = [\"./worker\"]\n");
+    fixture.write("worker", "#!/bin/sh\n");
+    let master = fixture.listen(&[]);
+    // The start would refuse it.
     fixture.write("worker", "#!/nowhere/interpreter\n");
     let job = fixture.push("noop", "{}", &[]);
-    let master = fixture.listen(&[]);
     let seen = until("the channel to be degraded", || {
         // The master hands jobs back, which is a settlement, when the channel becomes degraded.
         let (of_channel, of_job) =

@@ -145,6 +145,8 @@ pub(super) static KEYS: &[Key] = keys! { c: Channel;
         "jobs at once";
     "worker.command": Argv, = "", [], c.worker.handler.command(),
         "program that runs the jobs, and its arguments; without it, the jobs registered in this binary";
+    "worker.demo_jobs": Flag, = "false", [], c.worker.demo_jobs,
+        "run the demo jobs of the `aint-queue` binary, such as `sleep` and `leak`; on without a configuration file";
     "worker.protocol": Choice(&["wire", "exec"], &[]), = "\"exec\" in `process`, else \"wire\"", [], c.worker.handler.protocol(),
         "protocol of `command`: `wire`, the worker protocol; `exec`, one process per job";
     "worker.url": Text, = "", [], webhook(c).map(|w| w.url.to_string()),

@@ -91,6 +91,7 @@ impl Config {
         built_in.file = None;
         for channel in built_in.channels.values_mut() {
             channel.source = None;
+            channel.worker.demo_jobs = true;
             if let Driver::Sqlite { path, named } = &mut channel.driver {
                 *named = false;
                 channel.pid_path = run_directory::of_store(path);

@@ -337,6 +337,8 @@ pub struct Worker {
     pub plan: Plan,
     /// The code that runs the jobs.
     pub handler: Handler,
+    /// The demo jobs of the `aint-queue` binary run. A configuration file must switch them on.
+    pub demo_jobs: bool,
     /// Longest idle wait of the master; a push wakes the channel at once.
     pub sleep: Duration,
     /// The rules for replacing or killing a worker.
