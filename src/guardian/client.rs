@@ -8,6 +8,7 @@
 //! - Reaps orphans that were re-parented to the master.
 //! - When the guardian dies: kills and reaps its children, reports them as `Abandoned`, starts a new guardian, and
 //!   sends the requests that were still queued.
+//! - A guardian on demand, for runs that may kill it, lives only while it has a child.
 //!
 //! The task ends on a shutdown command, or with the [`super::Guardian`] that owns it.
 
@@ -42,42 +43,106 @@ const RESTART_DELAY: (Duration, Duration) = (Duration::from_millis(100), Duratio
 /// Interval of SIGCONT to a guardian that owes a report, in case a signal has stopped it.
 const WAKE_INTERVAL: Duration = Duration::from_secs(1);
 
-pub(super) struct Client {
+/// A client without a guardian process.
+pub(super) struct Standby {
     pub(super) program: PathBuf,
     pub(super) cookie_base: String,
     pub(super) commands: mpsc::UnboundedReceiver<Command>,
     pub(super) shared: Arc<Shared>,
-    pub(super) socket: GuardianSocket,
     pub(super) child_ended: Signal,
     pub(super) outbox: Outbox,
     /// The longest silence of the master before the guardian ends its children.
     pub(super) silence_limit: Duration,
+    /// Whether the guardian is started for its first child and ended after its last one.
+    pub(super) is_on_demand: bool,
+}
+
+/// A client with its guardian process.
+pub(super) struct Client {
+    base: Standby,
+    socket: GuardianSocket,
     /// Present while runs are under the guardian.
-    pub(super) watch: Option<Watch>,
+    watch: Option<Watch>,
 }
 
 /// Why the exchange with one guardian process ended.
 enum SessionEnd {
     Died,
+    /// A guardian on demand has no child left.
+    Idle,
     /// By a command, which waits for the end, or because all handles were dropped.
     ShutDown(Option<oneshot::Sender<()>>),
 }
 
+impl Standby {
+    /// Serves commands with a guardian process that exists already.
+    pub(super) async fn run_with(self, socket: GuardianSocket) {
+        Client { base: self, socket, watch: None }.run().await;
+    }
+
+    /// Serves commands with a guardian process for each time in which there are children.
+    pub(super) async fn run_on_demand(self) {
+        if let Some(client) = self.start(Duration::ZERO).await {
+            client.run().await;
+        }
+    }
+
+    /// Starts a guardian. `None` after a shutdown command in the meantime.
+    async fn start(mut self, mut delay: Duration) -> Option<Client> {
+        loop {
+            let begin = Instant::now() + delay;
+            // Commands are accepted during the delay, so that the channel cannot grow without bound.
+            loop {
+                tokio::select! {
+                    () = sleep_until(begin), if !self.is_on_demand || self.outbox.has_children() => break,
+                    command = self.commands.recv() => match command {
+                        Some(Command::ShutDown(done)) => {
+                            self.outbox.close(&mut self.commands, &self.shared);
+                            let _ = done.send(());
+                            return None;
+                        }
+                        Some(command) => self.outbox.accept(command, &self.shared),
+                        None => return None,
+                    },
+                    _ = self.child_ended.recv() => orphans::reap_orphans(),
+                }
+            }
+            match GuardianSocket::start(&self.program, &self.cookie_base).await {
+                Ok(socket) => {
+                    self.outbox.requeue_locks();
+                    return Some(Client { base: self, socket, watch: None });
+                }
+                Err(error) => {
+                    tracing::error!(%error, "guardian did not start: no worker can be started, retrying");
+                    self.outbox.fail_unsent_spawns(&self.shared, &error);
+                    delay = longer_delay(delay);
+                }
+            }
+        }
+    }
+}
+
 impl Client {
     /// Serves commands, with one guardian process after the other, until shutdown.
-    pub(super) async fn run(mut self) {
+    async fn run(mut self) {
         let mut delay = Duration::ZERO;
         loop {
             let started = Instant::now();
-            if let SessionEnd::ShutDown(done) = self.exchange().await {
-                self.finish().await;
-                // The caller of `shut_down` may have stopped waiting.
-                let _ = done.map(|done| done.send(()));
-                return;
-            }
-            let is_stable = started.elapsed() >= STABLE_LIFETIME;
-            delay = if is_stable { Duration::ZERO } else { longer_delay(delay) };
-            match self.replace(delay).await {
+            let next = match self.exchange().await {
+                SessionEnd::ShutDown(done) => {
+                    self.finish().await;
+                    // The caller of `shut_down` may have stopped waiting.
+                    let _ = done.map(|done| done.send(()));
+                    return;
+                }
+                SessionEnd::Idle => self.end_guardian().await.start(Duration::ZERO).await,
+                SessionEnd::Died => {
+                    let is_stable = started.elapsed() >= STABLE_LIFETIME;
+                    delay = if is_stable { Duration::ZERO } else { longer_delay(delay) };
+                    self.bury().await.start(delay).await
+                }
+            };
+            match next {
                 Some(client) => self = client,
                 None => return,
             }
@@ -92,23 +157,27 @@ impl Client {
             if self.look_after_guardian(Instant::now()).is_break() {
                 return SessionEnd::Died;
             }
+            if self.base.is_on_demand && !self.base.outbox.has_children() {
+                return SessionEnd::Idle;
+            }
             let mut interest = Interest::READABLE;
-            if self.outbox.has_unsent() && send_retry_at.is_none() {
+            if self.base.outbox.has_unsent() && send_retry_at.is_none() {
                 interest |= Interest::WRITABLE;
             }
-            let unanswered = self.outbox.dying > 0 || self.shared.pending_spawns.load(Ordering::Relaxed) > 0;
+            let unanswered =
+                self.base.outbox.dying > 0 || self.base.shared.pending_spawns.load(Ordering::Relaxed) > 0;
             let mut readable = false;
             tokio::select! {
-                command = self.commands.recv() => {
+                command = self.base.commands.recv() => {
                     let mut command = command;
                     // Queue every command that is ready, so that they are sent together.
                     loop {
                         match command {
                             Some(Command::ShutDown(done)) => return SessionEnd::ShutDown(Some(done)),
-                            Some(command) => self.outbox.accept(command, &self.shared),
+                            Some(command) => self.base.outbox.accept(command, &self.base.shared),
                             None => return SessionEnd::ShutDown(None),
                         }
-                        match self.commands.try_recv() {
+                        match self.base.commands.try_recv() {
                             Ok(next) => command = Some(next),
                             Err(_) => break,
                         }
@@ -118,7 +187,7 @@ impl Client {
                     Ok(()) => readable = true,
                     Err(_) => return SessionEnd::Died,
                 },
-                _ = self.child_ended.recv() => orphans::reap_orphans(),
+                _ = self.base.child_ended.recv() => orphans::reap_orphans(),
                 () = until(send_retry_at) => send_retry_at = None,
                 () = until(self.watch.as_ref().map(Watch::next_at)) => {}
                 () = sleep(WAKE_INTERVAL), if unanswered => self.socket.wake(),
@@ -127,7 +196,7 @@ impl Client {
                 return SessionEnd::Died;
             }
             if send_retry_at.is_none() {
-                match self.outbox.send_to(&self.socket) {
+                match self.base.outbox.send_to(&self.socket) {
                     Ok(()) | Err(SendError::Full) => {}
                     Err(SendError::NoBuffers) => send_retry_at = Some(Instant::now() + SEND_RETRY_DELAY),
                     // Final reports may still be unread; reading detects the end of the socket.
@@ -139,10 +208,10 @@ impl Client {
 
     /// Continues a stopped guardian and sends it beats, while runs are under it. Breaks when it must be replaced.
     fn look_after_guardian(&mut self, now: Instant) -> ControlFlow<()> {
-        let has_runs = self.shared.runs.load(Ordering::Relaxed) > 0;
+        let has_runs = self.base.shared.runs.load(Ordering::Relaxed) > 0;
         if has_runs && self.watch.is_none() {
-            self.shared.is_watched.store(true, Ordering::Relaxed);
-            self.watch = Some(Watch::new(self.silence_limit, now));
+            self.base.shared.is_watched.store(true, Ordering::Relaxed);
+            self.watch = Some(Watch::new(self.base.silence_limit, now));
         }
         let Some(watch) = &mut self.watch else { return ControlFlow::Continue(()) };
         match watch.check(|| self.socket.state(), now) {
@@ -164,11 +233,11 @@ impl Client {
             }
         }
         if watch.take_beat(now) {
-            self.outbox.beat(has_runs.then_some(self.silence_limit));
+            self.base.outbox.beat(has_runs.then_some(self.base.silence_limit));
             if !has_runs {
                 // A run that begins from here on asks for a watch; one that has begun since the look above is watched on.
-                self.shared.is_watched.store(false, Ordering::Relaxed);
-                if self.shared.runs.load(Ordering::Relaxed) == 0 {
+                self.base.shared.is_watched.store(false, Ordering::Relaxed);
+                if self.base.shared.runs.load(Ordering::Relaxed) == 0 {
                     self.watch = None;
                 }
             }
@@ -180,7 +249,7 @@ impl Client {
     fn read_reports(&mut self) -> io::Result<()> {
         for _ in 0..MAX_REPORTS_PER_WAKEUP {
             match self.socket.receive() {
-                Ok(Some(report)) => self.outbox.dispatch(report, &self.shared),
+                Ok(Some(report)) => self.base.outbox.dispatch(report, &self.base.shared),
                 Ok(None) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                 Err(e) => {
@@ -192,51 +261,28 @@ impl Client {
         Ok(())
     }
 
-    /// Cleans up after a dead guardian and starts a new one. `None` after a shutdown command in the meantime.
-    async fn replace(mut self, mut delay: Duration) -> Option<Self> {
-        self.shared.deaths.fetch_add(1, Ordering::Relaxed);
+    /// Cleans up after a dead guardian.
+    async fn bury(mut self) -> Standby {
+        self.base.shared.deaths.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(
             pid = self.socket.pid(),
             "guardian died: killing its children, starting a new guardian"
         );
         self.socket.kill_and_reap().await;
         kill_orphans().await;
-        self.outbox.abandon(&self.shared);
-        self.watch = None;
-        loop {
-            let begin = Instant::now() + delay;
-            // Commands are accepted during the delay, so that the channel cannot grow without bound.
-            loop {
-                tokio::select! {
-                    () = sleep_until(begin) => break,
-                    command = self.commands.recv() => match command {
-                        Some(Command::ShutDown(done)) => {
-                            self.outbox.close(&mut self.commands, &self.shared);
-                            let _ = done.send(());
-                            return None;
-                        }
-                        Some(command) => self.outbox.accept(command, &self.shared),
-                        None => return None,
-                    },
-                    _ = self.child_ended.recv() => orphans::reap_orphans(),
-                }
-            }
-            match GuardianSocket::start(&self.program, &self.cookie_base).await {
-                Ok(socket) => {
-                    self.outbox.requeue_locks();
-                    return Some(Self { socket, ..self });
-                }
-                Err(error) => {
-                    tracing::error!(%error, "guardian did not start: no worker can be started, retrying");
-                    self.outbox.fail_unsent_spawns(&self.shared, &error);
-                    delay = longer_delay(delay);
-                }
-            }
-        }
+        self.base.outbox.abandon(&self.base.shared);
+        self.base
+    }
+
+    /// Ends the guardian and every command after it.
+    async fn finish(self) {
+        let mut base = self.end_guardian().await;
+        kill_orphans().await;
+        base.outbox.close(&mut base.commands, &base.shared);
     }
 
     /// Ends the guardian and dispatches its final reports.
-    async fn finish(mut self) {
+    async fn end_guardian(mut self) -> Standby {
         self.socket.close();
         loop {
             tokio::select! {
@@ -249,8 +295,7 @@ impl Client {
             }
         }
         self.socket.reap().await;
-        kill_orphans().await;
-        self.outbox.close(&mut self.commands, &self.shared);
+        self.base
     }
 }
 

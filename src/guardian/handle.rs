@@ -80,6 +80,8 @@ const MAX_PENDING_SPAWNS: usize = 1024;
 #[derive(Clone, Debug)]
 pub struct GuardianHandle {
     commands: UnboundedSender<Command>,
+    /// The guardian of runs that may kill it.
+    exclusive: Option<UnboundedSender<Command>>,
     /// Id of the lock that this handle's children belong to; the first part of their cookies.
     scope: Arc<str>,
     /// User, niceness and resource limits of this handle's children.
@@ -141,7 +143,7 @@ pub(super) enum Command {
     },
     Terminate(ChildId),
     Kill(ChildId),
-    Hold(String, OwnedFd),
+    Hold(String, Arc<OwnedFd>),
     Release(String),
     /// A run began while the guardian was not watched.
     RunBegan,
@@ -149,8 +151,18 @@ pub(super) enum Command {
 }
 
 impl GuardianHandle {
-    pub(super) fn new(commands: UnboundedSender<Command>, shared: Arc<Shared>) -> Self {
-        Self { commands, scope: "".into(), privileges: None, shared }
+    pub(super) fn new(
+        commands: UnboundedSender<Command>,
+        exclusive: Option<UnboundedSender<Command>>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self { commands, exclusive, scope: "".into(), privileges: None, shared }
+    }
+
+    /// A handle that starts children under a guardian of their own: nothing under another one can take them along.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self { commands: self.exclusive.as_ref().unwrap_or(&self.commands).clone(), ..self.clone() }
     }
 
     /// A handle whose children belong to this lock: a later holder of the lock finds leftovers by their cookies.
@@ -198,23 +210,24 @@ impl GuardianHandle {
 
     /// SIGTERM to the child's process group.
     pub fn terminate(&self, child: ChildId) {
-        self.send(Command::Terminate(child));
+        self.send_to_all(|| Command::Terminate(child));
     }
 
     /// SIGKILL to the child's whole process tree; `Exited` follows.
     pub fn kill(&self, child: ChildId) {
-        self.send(Command::Kill(child));
+        self.send_to_all(|| Command::Kill(child));
     }
 
     /// Makes the guardian keep the descriptor of a locked file open until it is released or the guardian ends. A
     /// replacement guardian receives it again.
     pub fn hold(&self, name: &str, lock: OwnedFd) {
-        self.send(Command::Hold(name.to_owned(), lock));
+        let lock = Arc::new(lock);
+        self.send_to_all(|| Command::Hold(name.to_owned(), Arc::clone(&lock)));
     }
 
     /// Makes the guardian close a held descriptor.
     pub fn release(&self, name: &str) {
-        self.send(Command::Release(name.to_owned()));
+        self.send_to_all(|| Command::Release(name.to_owned()));
     }
 
     /// Counts a run that begins in a child.
@@ -222,7 +235,7 @@ impl GuardianHandle {
     pub fn run_began(&self) -> RunTicket {
         self.shared.runs.fetch_add(1, Ordering::Relaxed);
         if !self.shared.is_watched.swap(true, Ordering::Relaxed) {
-            self.send(Command::RunBegan);
+            self.send_to_all(|| Command::RunBegan);
         }
         RunTicket(Arc::clone(&self.shared))
     }
@@ -245,8 +258,22 @@ impl GuardianHandle {
         self.shared.deaths.load(Ordering::Relaxed)
     }
 
-    pub(super) fn send(&self, command: Command) {
-        // The client task ends after the guardian, when no child and no lock is left to act on.
-        let _ = self.commands.send(command);
+    /// Asks for the end of every guardian; each receiver resolves at the end of one.
+    pub(super) fn shut_down(&self) -> Vec<oneshot::Receiver<()>> {
+        let mut ends = Vec::new();
+        self.send_to_all(|| {
+            let (done, is_done) = oneshot::channel();
+            ends.push(is_done);
+            Command::ShutDown(done)
+        });
+        ends
+    }
+
+    /// Sends a command to both guardians; children that a guardian does not know mean nothing to it.
+    fn send_to_all(&self, mut command: impl FnMut() -> Command) {
+        for guardian in [Some(&self.commands), self.exclusive.as_ref()].into_iter().flatten() {
+            // The client task ends after its guardian, when no child and no lock is left to act on.
+            let _ = guardian.send(command());
+        }
     }
 }

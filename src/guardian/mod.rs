@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use nix::sys::prctl;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 pub use handle::{ChildEvent, ChildId, ChildSpec, Events, Exit, GuardianHandle};
@@ -47,12 +47,13 @@ pub use sweep::sweep;
 /// The running executable, even when its file has been replaced since the start.
 const SELF_EXE: &str = "/proc/self/exe";
 
-/// A running guardian process and the task connected to it. Dropping it ends both without waiting; call
+/// A running guardian process, a second one for runs that may kill it, which lives only while there is such a run, and the
+/// tasks connected to them. Dropping it ends all without waiting; call
 /// [`Guardian::shut_down`] to wait until every child is gone.
 #[derive(Debug)]
 pub struct Guardian {
     handle: GuardianHandle,
-    task: JoinHandle<()>,
+    tasks: [JoinHandle<()>; 2],
 }
 
 impl Guardian {
@@ -84,22 +85,25 @@ impl Guardian {
         silence_limit: Duration,
     ) -> io::Result<Self> {
         prctl::set_child_subreaper(true)?;
-        let child_ended = signal(SignalKind::child())?;
-        let socket = guardian_socket::GuardianSocket::start(program, &cookie_base).await?;
         let (sender, commands) = mpsc::unbounded_channel();
+        let (exclusive_sender, exclusive_commands) = mpsc::unbounded_channel();
         let shared = Arc::new(handle::Shared::default());
-        let client = client::Client {
-            program: program.to_owned(),
-            cookie_base,
-            commands,
-            shared: Arc::clone(&shared),
-            socket,
-            child_ended,
-            outbox: outbox::Outbox::default(),
-            silence_limit,
-            watch: None,
+        let standby = |commands, is_on_demand| {
+            io::Result::Ok(client::Standby {
+                program: program.to_owned(),
+                cookie_base: cookie_base.clone(),
+                commands,
+                shared: Arc::clone(&shared),
+                child_ended: signal(SignalKind::child())?,
+                outbox: outbox::Outbox::default(),
+                silence_limit,
+                is_on_demand,
+            })
         };
-        Ok(Self { handle: GuardianHandle::new(sender, shared), task: tokio::spawn(client.run()) })
+        let (usual, exclusive) = (standby(commands, false)?, standby(exclusive_commands, true)?);
+        let socket = guardian_socket::GuardianSocket::start(program, &cookie_base).await?;
+        let tasks = [tokio::spawn(usual.run_with(socket)), tokio::spawn(exclusive.run_on_demand())];
+        Ok(Self { handle: GuardianHandle::new(sender, Some(exclusive_sender), Arc::clone(&shared)), tasks })
     }
 
     /// A handle for starting, signalling and killing children; cheap to clone.
@@ -117,16 +121,16 @@ impl Guardian {
     /// Ends the guardian process and waits until it and every child tree are gone. Children that still ran report
     /// their final events first.
     pub async fn shut_down(self) {
-        let (done, is_done) = oneshot::channel();
-        self.handle.send(handle::Command::ShutDown(done));
-        // An error means that the client task has ended already.
-        let _ = is_done.await;
+        for is_done in self.handle.shut_down() {
+            // An error means that the client task has ended already.
+            let _ = is_done.await;
+        }
     }
 }
 
 impl Drop for Guardian {
     fn drop(&mut self) {
-        // Aborting the task closes the master's end of the socket, on which the guardian process exits.
-        self.task.abort();
+        // Aborting a task closes the master's end of its socket, on which the guardian process exits.
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }

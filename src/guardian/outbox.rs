@@ -78,7 +78,6 @@ impl Outbox {
                 }
             }
             Command::Hold(name, lock) => {
-                let lock = Arc::new(lock);
                 self.locks.insert(name.clone(), Arc::clone(&lock));
                 self.enqueue(&Request::Hold { name }, vec![lock], RequestKind::Lock);
             }
@@ -228,6 +227,11 @@ impl Outbox {
         for child in unsent {
             self.finish_child(child, ChildEvent::SpawnFailed { error: error.to_string(), errno }, shared);
         }
+    }
+
+    /// Whether children are requested or running.
+    pub(super) fn has_children(&self) -> bool {
+        !self.children.is_empty()
     }
 
     /// Whether requests are queued.

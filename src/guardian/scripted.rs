@@ -18,7 +18,7 @@ pub(crate) struct ScriptedGuardian(UnboundedReceiver<Command>);
 impl ScriptedGuardian {
     pub(crate) fn new() -> (GuardianHandle, Self) {
         let (commands, receiver) = unbounded_channel();
-        (GuardianHandle::new(commands, std::sync::Arc::default()), Self(receiver))
+        (GuardianHandle::new(commands, None, std::sync::Arc::default()), Self(receiver))
     }
 
     /// The signals since the last call.

@@ -1,7 +1,7 @@
 //! The turn to run a job that may have killed a guardian.
 //!
 //! When a guardian dies, every run under it is lost, and any of them may be the cause. Before the last loss that a job is
-//! allowed, it runs while no other such job of the master does: otherwise one culprit would fail all of them.
+//! allowed, it runs under a guardian of its own, one such job of the master after the other: its next loss has no other cause.
 
 use crate::guardian::handle::{ExclusiveRun, GuardianHandle};
 

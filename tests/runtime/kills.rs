@@ -200,6 +200,48 @@ fn job_that_kills_its_parent_fails_and_other_channels_work() {
     assert!(master.stop().success());
 }
 
+/// Two channels of programs: "killer" ends its parent process after a moment, every other job takes longer than that.
+const PARENT_KILLERS: &str = r#"
+[defaults.worker]
+type = "process-pool"
+command = ["./work.sh"]
+protocol = "exec"
+min_worker_number = 4
+max_worker_number = 4
+[channels.one]
+[channels.two]
+"#;
+
+#[test]
+fn killers_in_several_channels_fail_no_innocent_job() {
+    let fixture = Fixture::sqlite(PARENT_KILLERS);
+    fixture.write(
+        "work.sh",
+        "#!/bin/sh\n[ \"$AINT_QUEUE_JOB\" = killer ] || exec sleep 1\nsleep 0.3\nkill -9 $PPID\nsleep 60\n",
+    );
+    let master = fixture.listen(&["-t", "one", "-t", "two"]);
+    let jobs = |names: [&str; 4]| names.map(|name| format!(r#"{{"job":"{name}","payload":{{}}}}"#));
+    fixture.push_lines("one", jobs(["killer", "a", "b", "c"]));
+    // The innocent jobs of the first channel are lost twice by now, and have the turn one after the other.
+    fixture.until("one", "the first killer to fail", |c| c.failed == 1);
+    fixture.push_lines("two", jobs(["killer", "d", "e", "f"]));
+    fixture.until("two", "the second killer to fail", |c| c.failed == 1);
+    for channel in ["one", "two"] {
+        let ended = fixture.until(channel, "the others to be done", |c| c.done + c.failed == 4);
+        assert_eq!((ended.done, ended.failed), (3, 1), "{channel}");
+        let failed = fixture.json(&["queue:failed", "-t", channel]);
+        assert_eq!(
+            (&failed["jobs"][0]["job"], &failed["jobs"][0]["reason"]),
+            (&"killer".into(), &"lost".into())
+        );
+    }
+    // Each killer twice among the others, and once alone.
+    assert_eq!(master.log().matches("guardian died").count(), 6, "{}", master.log());
+    // The guardian of lost jobs has ended with the last of them.
+    until("one guardian", || (crate::fixture::children(master.pid()).len() == 1).then_some(()));
+    assert!(master.stop().success());
+}
+
 #[test]
 fn job_that_stops_its_parent_is_reported_and_others_work() {
     let fixture = Fixture::sqlite(PARENT_KILLER);

@@ -62,7 +62,9 @@ pub(super) fn blockers(facts: &Facts) -> Vec<Explanation> {
 /// The failure of the last start, and the next attempt, while no worker is ready.
 pub(super) fn failed_start(status: &ChannelStatus) -> Option<(String, String)> {
     let WorkerCounts { idle, busy, draining, retiring, .. } = status.workers;
-    let error = status.worker_error.as_deref().filter(|_| idle + busy + draining + retiring == 0)?;
+    // A program that is started for a job counts as busy before it has a process.
+    let is_unserved = idle + busy + draining + retiring == 0 || status.pids.is_empty();
+    let error = status.worker_error.as_deref().filter(|_| is_unserved)?;
     let next = next_boot(status).map_or(String::new(), |next| format!(" ({next})"));
     Some((sanitize::line(error).into_owned(), next))
 }

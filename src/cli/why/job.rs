@@ -140,7 +140,7 @@ fn reserved(job: &JobView, facts: &Facts) -> Explanation {
     let error = sanitize::line(details.report.store_error.as_deref().unwrap_or_default());
     let is_without_worker = match &details.job {
         Some(HeldJobStatus::Ready { alone: false }) => true,
-        Some(HeldJobStatus::Running(run)) => run.booting,
+        Some(HeldJobStatus::Running(run)) => run.booting || run.pid.is_none(),
         _ => false,
     };
     if let Some((error, next)) = failed_start(&details.report).filter(|_| is_without_worker) {

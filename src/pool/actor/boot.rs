@@ -103,7 +103,7 @@ impl Pool {
         let counts = |worker: &&Worker| match worker.origin.role {
             Role::Plan => !worker.state.is_retiring(),
             Role::Canary => true,
-            Role::Isolated => false,
+            Role::Isolated | Role::Exclusive => false,
         };
         let total = self.workers.iter().filter(counts).count();
         // Under a memory limit the workers beside the serving ones weigh more, so they are a share of the target.

@@ -98,29 +98,28 @@ impl Pool {
         if self.generations.spec().runs_are_alone() {
             return self.capacity(now) > 0;
         }
+        let isolated = self.workers.iter().filter(|worker| worker.is_role(Role::Isolated));
+        let has_place = isolated.count() < self.max_isolated
+            || self.workers.iter().any(|worker| self.is_free_for_suspect(worker));
+        has_place && self.can_start_beside_plan(now)
+    }
+
+    /// Whether a worker for a single job can be started beside the plan now.
+    fn can_start_beside_plan(&self, now: Instant) -> bool {
         if self.is_closing || !self.generations.is_introduced() {
             // Before a run begins it must be known what its handler wants, and whether it has a failed callback.
             return false;
         }
-        let isolated = self.workers.iter().filter(|worker| worker.is_role(Role::Isolated));
-        let has_place = isolated.count() < self.max_isolated
-            || self.workers.iter().any(|worker| self.is_free_for_suspect(worker));
         // While boots are tried one at a time, a worker for a suspect is started only beside a worker that serves.
         let may_boot = !self.backoff.is_probing(now) || self.is_served(now);
         let has_room = self.room.starts(self.starting(), now) > 0;
-        has_place && may_boot && has_room && !self.backoff.is_waiting(now)
+        may_boot && has_room && !self.backoff.is_waiting(now)
     }
 
     /// Hands a run to a free slot. The caller has asked [`capacity`](Self::capacity) before.
     pub fn dispatch(&mut self, run: Run, now: Instant) {
-        self.place(run, None, now);
-    }
-
-    fn place(&mut self, run: Run, turn: Option<ExclusiveRun>, now: Instant) {
         if self.generations.spec().is_exec() {
-            let worker = self.launcher.start_exec(self.generations.current(), &run, now);
-            let child = self.workers.add(worker);
-            return self.track(run, child, turn, now);
+            return self.execute(run, Role::Plan, None, now);
         }
         let files = ProgramFiles::of(self.generations.spec());
         // Preferred is a worker that is not to be replaced. A file that changed after the caller asked leaves workers of
@@ -128,39 +127,20 @@ impl Pool {
         let rank = |worker: &&Worker| (!self.has_current_files(worker, &files), worker.replacement.is_some());
         let free = self.workers.planned().filter(|worker| self.free_slots(worker, now) > 0);
         let child = free.min_by_key(rank).expect("the caller checked the capacity").child;
-        self.assign(run, child, turn, now);
+        self.assign(run, child, None, now);
+    }
+
+    /// Starts a program for a run.
+    fn execute(&mut self, run: Run, role: Role, turn: Option<ExclusiveRun>, now: Instant) {
+        let worker = self.launcher.start_exec(self.generations.current(), role, &run, now);
+        let child = self.workers.add(worker);
+        self.track(run, child, turn, now);
     }
 
     /// Hands a run to a worker of its own. The caller has asked [`can_dispatch_alone`](Self::can_dispatch_alone) before.
     pub fn dispatch_alone(&mut self, run: Run, now: Instant) {
-        self.place_alone(run, None, now);
-    }
-
-    /// Whether a run that may have killed a guardian can be dispatched now. Such a run needs a worker of its own and the
-    /// turn that all pools of the master share.
-    pub fn can_dispatch_exclusive(&mut self, now: Instant) -> bool {
-        if !self.can_dispatch_alone(now) {
-            self.yield_exclusive_turn();
-            return false;
-        }
-        self.exclusive_turn.claim(&self.generations.current().guardian)
-    }
-
-    /// Hands a run to a worker of its own, while no other such run of the master begins. The caller has asked
-    /// [`can_dispatch_exclusive`](Self::can_dispatch_exclusive) before.
-    pub fn dispatch_exclusive(&mut self, run: Run, now: Instant) {
-        let turn = self.exclusive_turn.take();
-        self.place_alone(run, turn, now);
-    }
-
-    /// Leaves the turn for runs that may have killed a guardian to other pools: no such run can start here now.
-    pub fn yield_exclusive_turn(&mut self) {
-        self.exclusive_turn.take();
-    }
-
-    fn place_alone(&mut self, run: Run, turn: Option<ExclusiveRun>, now: Instant) {
         if self.generations.spec().runs_are_alone() {
-            return self.place(run, turn, now);
+            return self.dispatch(run, now);
         }
         let free =
             self.workers.iter().find(|worker| self.is_free_for_suspect(worker)).map(|worker| worker.child);
@@ -168,7 +148,47 @@ impl Pool {
             Some(child) => child,
             None => self.start_worker(Role::Isolated, "alone with a suspect".to_owned(), now),
         };
+        self.assign(run, child, None, now);
+    }
+
+    /// Whether a run that may have killed a guardian can be dispatched now. Such a run needs a worker of its own, under a
+    /// guardian of its own, and the turn that all pools of the master share.
+    pub fn can_dispatch_exclusive(&mut self, now: Instant) -> bool {
+        let is_exec = self.generations.spec().is_exec();
+        let can_start = if is_exec { self.capacity(now) > 0 } else { self.can_start_beside_plan(now) };
+        if !can_start {
+            self.yield_exclusive_turn();
+            return false;
+        }
+        self.exclusive_turn.claim(&self.generations.current().guardian)
+    }
+
+    /// Hands a run to a worker under a guardian of its own, while no other such run of the master begins. The caller has asked
+    /// [`can_dispatch_exclusive`](Self::can_dispatch_exclusive) before.
+    pub fn dispatch_exclusive(&mut self, run: Run, now: Instant) {
+        let turn = self.exclusive_turn.take();
+        if self.generations.spec().is_exec() {
+            return self.execute(run, Role::Exclusive, turn, now);
+        }
+        let life = self.generations.spec().plan.jobs_per_life;
+        let number = self.generations.number();
+        let is_free = |worker: &&Worker| {
+            let is_own = worker.is_role(Role::Exclusive) && worker.origin.generation == number;
+            is_own && worker.is_idle() && worker.free_slots(life) > 0
+        };
+        let free = self.workers.iter().find(is_free).map(|worker| worker.child);
+        let child = match free {
+            Some(child) => child,
+            None => {
+                self.start_worker(Role::Exclusive, "alone with a job that was lost twice".to_owned(), now)
+            }
+        };
         self.assign(run, child, turn, now);
+    }
+
+    /// Leaves the turn for runs that may have killed a guardian to other pools: no such run can start here now.
+    pub fn yield_exclusive_turn(&mut self) {
+        self.exclusive_turn.take();
     }
 
     /// Whether a worker can take a suspect. Isolated workers of an old generation take no more.

@@ -9,7 +9,6 @@ use tracing::{error, info, warn};
 use super::Pool;
 use crate::pool::recycling::{self, RecycleReason};
 use crate::pool::workers::program_files::ProgramFiles;
-use crate::pool::workers::state::Role;
 use crate::pool::workers::worker::Worker;
 
 impl Pool {
@@ -18,7 +17,8 @@ impl Pool {
         if self.is_closing {
             return;
         }
-        for child in self.workers.ids_where(|worker| worker.is_role(Role::Isolated) && worker.is_idle()) {
+        for child in self.workers.ids_where(|worker| worker.origin.role.is_beside_plan() && worker.is_idle())
+        {
             self.stop_worker(child, now);
         }
         self.report_degraded(now);

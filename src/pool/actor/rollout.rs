@@ -43,7 +43,7 @@ impl Pool {
     /// Starts the canary as soon as there is room for one more worker.
     fn start_canary(&mut self, now: Instant) {
         let spec = self.generations.spec();
-        let counts = |worker: &&Worker| !worker.is_role(Role::Isolated) && !worker.state.is_retiring();
+        let counts = |worker: &&Worker| !worker.origin.role.is_beside_plan() && !worker.state.is_retiring();
         if self.workers.iter().filter(counts).count() >= spec.plan.max + spec.surge() {
             return self.make_room(now);
         }

@@ -9,7 +9,7 @@ use super::Pool;
 use crate::guardian::handle::ChildId;
 use crate::job::{JobId, Response};
 use crate::pool::job_requests::{ReplyTo, RequestKind, RunRequest};
-use crate::pool::workers::state::{Hello, Role, WorkerState};
+use crate::pool::workers::state::{Hello, WorkerState};
 use crate::producer_memory::Reservation;
 use crate::wire::{self, FromMaster, FromWorker, ReadFrame, RequestId, RunId, WireError};
 
@@ -132,8 +132,11 @@ impl Pool {
             return;
         }
         let Some(worker) = self.workers.get(child) else { return };
-        let planned =
-            if worker.is_role(Role::Isolated) { 1 } else { self.generations.spec_of(generation).plan.slots };
+        let planned = if worker.origin.role.is_beside_plan() {
+            1
+        } else {
+            self.generations.spec_of(generation).plan.slots
+        };
         let (slots, jobs) = (hello.slots.clamp(1, planned), hello.jobs.len());
         self.backoff.ready(worker.origin.started_at, now);
         debug!(channel = %self.generations.spec().channel, pid = worker.pid(), slots, jobs, "worker ready");

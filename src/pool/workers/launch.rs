@@ -80,7 +80,7 @@ impl Launcher {
         env: Vec<(String, String)>,
         stdin: Option<&str>,
     ) -> Worker {
-        let (child, link) = self.try_start(generation, env, stdin).unwrap_or_else(|error| {
+        let (child, link) = self.try_start(generation, origin.role, env, stdin).unwrap_or_else(|error| {
             // No descriptors left, most likely.
             let child = generation.guardian.reserve_id();
             let errno = error.raw_os_error().unwrap_or_default();
@@ -100,14 +100,14 @@ impl Launcher {
         reason: String,
         now: Instant,
     ) -> Worker {
-        let slots = if role == Role::Isolated { 1 } else { generation.spec.plan.slots };
+        let slots = if role.is_beside_plan() { 1 } else { generation.spec.plan.slots };
         let state = WorkerState::Booting { deadline: now + generation.spec.boot_timeout, early_hello: None };
         let env = vec![(wire::SLOTS_VARIABLE.to_owned(), slots.to_string())];
         self.start(generation, origin(generation, role, reason, now), state, env, None)
     }
 
     /// Starts a program for one run.
-    pub(crate) fn start_exec(&self, generation: &Generation, run: &Run, now: Instant) -> Worker {
+    pub(crate) fn start_exec(&self, generation: &Generation, role: Role, run: &Run, now: Instant) -> Worker {
         let timeout = run.timeout.map_or(0, |timeout| timeout.as_millis());
         let env = [
             ("AINT_QUEUE_JOB", run.job.clone()),
@@ -117,13 +117,14 @@ impl Launcher {
             ("AINT_QUEUE_TIMEOUT_MS", timeout.to_string()),
         ];
         let env = env.map(|(name, value)| (name.to_owned(), value)).to_vec();
-        let origin = origin(generation, Role::Plan, "its job".to_owned(), now);
+        let origin = origin(generation, role, "its job".to_owned(), now);
         self.start(generation, origin, WorkerState::Serving, env, Some(run.payload.as_str()))
     }
 
     fn try_start(
         &self,
         generation: &Generation,
+        role: Role,
         mut env: Vec<(String, String)>,
         stdin: Option<&str>,
     ) -> io::Result<(ChildId, IoLink)> {
@@ -156,7 +157,10 @@ impl Launcher {
             stderr: child_stderr,
             wire: child_socket,
         };
-        let child = generation.guardian.spawn(child_spec, self.children.clone());
+        let child = match role {
+            Role::Exclusive => generation.guardian.apart().spawn(child_spec, self.children.clone()),
+            _ => generation.guardian.spawn(child_spec, self.children.clone()),
+        };
         let log = Arc::new(WorkerLog::new(&spec.channel, spec.log_rate, &self.drops, Instant::now()));
         let (to_task, commands) = mpsc::unbounded_channel();
         let unread = Arc::new(AtomicUsize::new(0));

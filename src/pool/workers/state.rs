@@ -111,6 +111,15 @@ pub(crate) enum Role {
     Canary,
     /// Runs suspects, one at a time.
     Isolated,
+    /// Runs one job that may have killed a guardian, under a guardian of its own.
+    Exclusive,
+}
+
+impl Role {
+    /// Whether the worker is beside the plan, for a job that must be alone.
+    pub(crate) fn is_beside_plan(self) -> bool {
+        matches!(self, Self::Isolated | Self::Exclusive)
+    }
 }
 
 /// Why the pool kills a worker.
