@@ -101,7 +101,11 @@ impl Standby {
                             let _ = done.send(());
                             return None;
                         }
-                        Some(command) => self.outbox.accept(command, &self.shared),
+                        Some(command) => {
+                            self.outbox.accept(command, &self.shared);
+                            // A queued request would keep the descriptor of a lock after its release.
+                            self.outbox.drop_lock_requests();
+                        }
                         None => return None,
                     },
                     _ = self.child_ended.recv() => orphans::reap_orphans(),

@@ -207,9 +207,14 @@ impl Outbox {
             .filter_map(|o| if let RequestKind::Spawn(child) = o.kind { Some(child) } else { None })
     }
 
+    /// Removes the queued requests about locks: a new guardian gets those that are held then.
+    pub(super) fn drop_lock_requests(&mut self) {
+        self.queue.retain(|o| o.kind != RequestKind::Lock);
+    }
+
     /// Queues every held lock for a new guardian, ahead of all other requests.
     pub(super) fn requeue_locks(&mut self) {
-        self.queue.retain(|o| o.kind != RequestKind::Lock);
+        self.drop_lock_requests();
         let locks: Vec<(String, Arc<OwnedFd>)> =
             self.locks.iter().map(|(name, lock)| (name.clone(), Arc::clone(lock))).collect();
         for (name, lock) in locks {
