@@ -391,6 +391,11 @@ impl CommandContext {
         write_out(&format!("{}\n", sanitize::json(value)))
     }
 
+    /// Prints a result that is JSON or text already; with `--quiet` only JSON.
+    pub(crate) fn print_result(&self, shown: &str) -> Result<(), Failure> {
+        if self.json() { write_out(shown) } else { self.print(shown) }
+    }
+
     /// Prints a result, as JSON or as text.
     pub(crate) fn show(&self, json: &impl serde::Serialize, text: &str) -> Result<(), Failure> {
         if self.json() { self.print_json(json) } else { self.print(text) }

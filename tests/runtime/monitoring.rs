@@ -1,5 +1,6 @@
 //! Snapshots, metrics, single runs.
 
+use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use nix::sys::signal::{Signal, kill};
@@ -114,4 +115,28 @@ fn queue_run_stops_for_stop_signals_only() {
     let output = run.wait_with_output().unwrap();
     assert!(output.status.success());
     assert!(text(&output.stdout).contains("is done"), "{}", text(&output.stdout));
+}
+
+#[test]
+fn watched_status_is_shown_again_until_its_reader_leaves() {
+    let fixture = Fixture::sqlite("[channels.default.worker]\ntype = \"process-pool\"\n");
+    let watch = |arguments: &[&str]| {
+        let mut command = fixture.command(&[&["queue:status", "--watch", "100ms"], arguments].concat());
+        command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let mut child = watch(&["--json"]);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let waiting = |line: String| serde_json::from_str::<serde_json::Value>(&line).unwrap()["waiting"].clone();
+    assert_eq!(waiting(lines.next().unwrap()), 0);
+    fixture.push("noop", "{}", &[]);
+    assert!(lines.by_ref().map(waiting).any(|waiting| waiting == 1));
+    drop(lines);
+    assert!(child.wait().unwrap().success(), "a closed pipe is the end");
+    // Text in a pipe has no control characters.
+    let mut child = watch(&[]);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let second = lines.by_ref().filter(|line| line.contains("The status of default-queue")).nth(1).unwrap();
+    assert_eq!(second, "The status of default-queue:");
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+    child.wait().unwrap();
 }

@@ -2,6 +2,7 @@
 
 mod json;
 mod metrics;
+mod watch;
 pub(in crate::cli) mod workers;
 
 use std::time::Duration;
@@ -28,6 +29,16 @@ pub(crate) struct Status {
     /// Print metrics in the text format of Prometheus
     #[arg(long, conflicts_with_all = ["json", "workers"])]
     metrics: bool,
+    /// Show the status again after this time, in place of the last one, until Ctrl-C [default: 1 s]
+    #[arg(
+        long,
+        value_name = "TIME",
+        num_args = 0..=1,
+        default_missing_value = "1s",
+        value_parser = watch::period,
+        conflicts_with = "metrics"
+    )]
+    watch: Option<Duration>,
 }
 
 /// Consequence of a clock that was set back.
@@ -60,7 +71,20 @@ impl Status {
             return metrics::show(context, &channels);
         }
         let one = channels.len() == 1 && !self.all;
+        match self.watch {
+            Some(period) => watch::run(context, period, || self.read(context, &channels, one)),
+            None => {
+                let Reading { shown, failures } = self.read(context, &channels, one);
+                context.print_result(&shown)?;
+                context.finish(failures)
+            }
+        }
+    }
+
+    /// Reads the status of the channels.
+    fn read(&self, context: &CommandContext, channels: &[&Channel], one: bool) -> Reading {
         let (mut reports, mut failures) = (Vec::new(), Vec::new());
+        let mut shown = String::new();
         for channel in channels {
             let doing = format!("read the status of channel \"{}\"", channel.name);
             let missing = CommandContext::is_store_missing(channel);
@@ -86,24 +110,34 @@ impl Status {
                     failures.push(failure);
                     // Without the store show what the master knows. JSON output has complete entries only.
                     if !context.json() && !matches!(master, MasterState::NotRunning) {
-                        context.print(&without_store(channel, &master, self.workers, context.colours()))?;
+                        shown.push_str(&without_store(channel, &master, self.workers, context.colours()));
                     }
                 }
             }
         }
         if context.json() {
-            let shown: Vec<_> = reports.iter().map(StatusJson::from).collect();
-            match shown.as_slice() {
-                [object] if one => context.print_json(object)?,
+            let json: Vec<_> = reports.iter().map(StatusJson::from).collect();
+            match json.as_slice() {
+                [object] if one => shown = json_line(object),
                 // A request for one channel prints one object or none, never an array.
                 [] if one => {}
-                several => context.print_json(&several)?,
+                several => shown = json_line(&several),
             }
         } else {
-            context.print(&render(&reports, context.colours()))?;
+            shown.push_str(&render(&reports, context.colours()));
         }
-        context.finish(failures)
+        Reading { shown, failures }
     }
+}
+
+/// The status of some channels: the text or JSON, and the channels that could not be read.
+struct Reading {
+    shown: String,
+    failures: Vec<Failure>,
+}
+
+fn json_line(value: &impl serde::Serialize) -> String {
+    format!("{}\n", sanitize::json(value))
 }
 
 fn reported(response: ControlResponse) -> Option<ChannelStatus> {
