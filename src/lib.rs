@@ -221,7 +221,7 @@ pub mod engine {
 #[doc(inline)]
 pub use aint_queue_core::{config, job, middleware, queue, store};
 #[cfg(feature = "server")]
-use aint_queue_core::{executor, in_process, job_json, limits, queue_set, retry, trust};
+use aint_queue_core::{dangling_link, executor, in_process, job_json, limits, queue_set, retry, trust};
 #[cfg(not(feature = "server"))]
 use aint_queue_core::{in_process, retry};
 #[cfg(feature = "server")]

@@ -5,6 +5,8 @@
 
 pub mod config;
 #[doc(hidden)]
+pub mod dangling_link;
+#[doc(hidden)]
 pub mod durations;
 #[doc(hidden)]
 pub mod executor;

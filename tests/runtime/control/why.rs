@@ -238,7 +238,8 @@ fn program_without_a_start_is_the_reason_at_once() {
         let (of_channel, of_job) =
             (fixture.json(&["queue:why"]), fixture.json(&["queue:why", &job.to_string()]));
         for why in [&of_channel, &of_job] {
-            let known = ["starting", "worker_error", "degraded", "settling"].contains(&why["reason"].as_str().unwrap());
+            let known = ["starting", "worker_error", "degraded", "settling"]
+                .contains(&why["reason"].as_str().unwrap());
             let is_named = why["facts"]["channel"]["worker_error"].is_null() || why["reason"] != "starting";
             assert!(known && is_named, "{why}");
         }
