@@ -87,6 +87,7 @@ scripts! {
     Claim, Writes, "claim", OWN_KEYS, LOCK_MEMBERS;
     Holder, Reads, "holder";
     Quarantine, Writes, "quarantine", OWN_KEYS;
+    Unlisted, Reads, "unlisted", OWN_KEYS, ALL_OWNERS;
 }
 
 static WITH_FLAGS: LazyLock<Vec<Loaded>> = LazyLock::new(|| PARTS.iter().map(|p| p.load(true)).collect());
