@@ -218,10 +218,12 @@ pub mod engine {
     pub use aint_queue_core::{executor, in_process, job_json, limits, queue_set, retry};
 }
 
+#[cfg(feature = "server")]
+use aint_queue_core::{
+    access, dangling_link, executor, in_process, job_json, limits, queue_set, retry, trust,
+};
 #[doc(inline)]
 pub use aint_queue_core::{config, job, middleware, queue, store};
-#[cfg(feature = "server")]
-use aint_queue_core::{dangling_link, executor, in_process, job_json, limits, queue_set, retry, trust};
 #[cfg(not(feature = "server"))]
 use aint_queue_core::{in_process, retry};
 #[cfg(feature = "server")]

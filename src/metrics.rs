@@ -26,6 +26,7 @@ pub struct Metrics {
     quiet: IntGaugeVec,
     wanted: IntGaugeVec,
     max_waiting: IntGaugeVec,
+    refused_pushes: IntCounterVec,
     recycled: IntCounterVec,
     dropped_output: IntCounterVec,
     dropped_lines: IntCounter,
@@ -79,6 +80,11 @@ impl Default for Metrics {
                 "aint_queue_max_waiting",
                 "Limit of waiting and delayed jobs (max_waiting); 0 without one.",
                 &["channel"],
+            ),
+            refused_pushes: counter(
+                "aint_queue_pushes_refused_total",
+                "Pushes by this master that were refused for want of room, by reason.",
+                &["channel", "reason"],
             ),
             wanted: gauge("aint_queue_workers_wanted", "Target number of serving workers.", &["channel"]),
             recycled: counter(
@@ -137,6 +143,8 @@ pub const EXIT_WAYS: [&str; 2] = ["done", "cleared"];
 pub const RECYCLE_LIMITS: [&str; 4] = ["jobs", "life", "memory", "memory_hard"];
 /// Reasons why a line of a worker is not in the log.
 pub const DROP_REASONS: [&str; 2] = ["rate", "slow_reader"];
+/// Reasons for refused pushes.
+pub const REFUSAL_REASONS: [&str; 2] = ["max_waiting", "store_full"];
 /// Directions of a change of the target number of workers.
 pub const SCALE_DIRECTIONS: [&str; 2] = ["up", "down"];
 
@@ -160,6 +168,7 @@ impl Metrics {
             quiet: self.quiet.with_label_values(&[name]),
             wanted: self.wanted.with_label_values(&[name]),
             max_waiting: self.max_waiting.with_label_values(&[name]),
+            refused_pushes: REFUSAL_REASONS.map(|reason| counter(&self.refused_pushes, reason)),
             recycled: RECYCLE_LIMITS.map(|limit| counter(&self.recycled, limit)),
             dropped_output: DROP_REASONS.map(|reason| counter(&self.dropped_output, reason)),
             scaled: SCALE_DIRECTIONS.map(|direction| counter(&self.scaled, direction)),
@@ -195,6 +204,7 @@ pub struct ChannelMetrics {
     quiet: IntGauge,
     wanted: IntGauge,
     max_waiting: IntGauge,
+    refused_pushes: [IntCounter; REFUSAL_REASONS.len()],
     recycled: [IntCounter; RECYCLE_LIMITS.len()],
     dropped_output: [IntCounter; DROP_REASONS.len()],
     scaled: [IntCounter; SCALE_DIRECTIONS.len()],
@@ -231,6 +241,11 @@ impl ChannelMetrics {
     /// Sets the limit of waiting jobs, 0 for none.
     pub fn max_waiting(&self, limit: u64) {
         self.max_waiting.set(signed(limit));
+    }
+
+    /// Updates the numbers of refused pushes, in the order of [`REFUSAL_REASONS`].
+    pub fn refused_pushes(&self, refused: [u64; REFUSAL_REASONS.len()]) {
+        self.refused_pushes.iter().zip(refused).for_each(raise_to);
     }
 
     /// Updates the metrics of the workers. `quiet` says whether `queue:quiet` is in effect.
@@ -286,6 +301,7 @@ mod tests {
         mail.pool(&WorkerCounts { retiring: 5, ..WorkerCounts::default() }, &pool(false, 7), false);
         mail.pool(&WorkerCounts::default(), &pool(true, 8), false);
         metrics.master_lines_dropped(3);
+        mail.refused_pushes([4, 1]);
         let text = metrics.render();
         for line in [
             r#"aint_queue_runs_total{channel="mail",outcome="timed_out"} 1"#,
@@ -298,6 +314,7 @@ mod tests {
             r#"aint_queue_worker_lines_dropped_total{channel="mail",reason="rate"} 8"#,
             r#"aint_queue_worker_lines_dropped_total{channel="mail",reason="slow_reader"} 2"#,
             "aint_queue_master_lines_dropped_total 3",
+            r#"aint_queue_pushes_refused_total{channel="mail",reason="max_waiting"} 4"#,
             r#"aint_queue_run_seconds_bucket{channel="mail",le="0.05"} 1"#,
         ] {
             assert!(text.contains(line), "{line} is missing in:\n{text}");

@@ -44,7 +44,7 @@ async function run(job) {
   const { signal } = running.set(job.run, new AbortController()).get(job.run);
   try {
     const handler = Object.hasOwn(handlers, job.job) && handlers[job.job];
-    if (!handler) throw new Outcome('failed', { error: `no handler for ${job.job}`, unknown_job: true });
+    if (!handler) throw new Outcome('failed', { error: `unknown job ${job.job}`, unknown_job: true });
     await handler(job, job.payload, signal);
     send({ type: 'done', run: job.run });
   } catch (error) {

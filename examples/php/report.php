@@ -28,4 +28,5 @@ if (file_exists('books.open')) {
 if (!file_put_contents('reports.txt', getenv('AINT_QUEUE_JOB_ID') . " $payload[month]\n", FILE_APPEND)) {
     throw new RuntimeException('could not write reports.txt');
 }
-echo 'attempt ', getenv('AINT_QUEUE_ATTEMPT'), ' of ', getenv('AINT_QUEUE_JOB'), " is done\n";
+[$attempt, $attempts] = [getenv('AINT_QUEUE_ATTEMPT'), getenv('AINT_QUEUE_MAX_ATTEMPTS')];
+echo "attempt $attempt of $attempts of ", getenv('AINT_QUEUE_JOB'), " is done\n";

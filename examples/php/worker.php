@@ -53,7 +53,7 @@ function check_cancelled(array $job): void // long jobs call this; without it th
 send(['type' => 'hello', 'protocol' => 1, 'jobs' => array_keys($handlers)]);
 while (($job = array_shift($pending) ?? receive()) && $job['type'] !== 'stop') {
     if ($job['type'] !== 'run') continue; // a cancel that arrived just after its job ended
-    $outcome = ['type' => 'failed', 'error' => "no handler for $job[job]", 'unknown_job' => true];
+    $outcome = ['type' => 'failed', 'error' => "unknown job $job[job]", 'unknown_job' => true];
     try {
         isset($handlers[$job['job']]) || throw new Outcome($outcome);
         $handlers[$job['job']]($job, $job['payload']);

@@ -1,22 +1,24 @@
 """A job of aint-queue as a program: the payload is on standard input, other data in the environment, and the exit
-status is the outcome. Standard error becomes the error of the job: a traceback, for example.
+status is the outcome. Standard error becomes the error of the job.
 
 Copy this file and configure: command = ["python3", "-u", "report.py"]
 """
 import json, os, sys
 
-RELEASE, FINAL = os.EX_TEMPFAIL, os.EX_DATAERR  # 75, 65
+RELEASE, FINAL_FAILURE = 75, 65
 
-payload = json.load(sys.stdin)
+text = sys.stdin.read()
+payload = json.loads(text)  # an uncaught exception: its traceback is the error, its status is 1
 
 if "month" not in payload:
-    print(f"no month in {payload}", file=sys.stderr)
-    sys.exit(FINAL)  # failed for good: a retry would not help
+    print(f"no month in {text}", file=sys.stderr)
+    sys.exit(FINAL_FAILURE)  # failed for good: a retry would not help
 
 if os.path.exists("books.open"):
     sys.exit(RELEASE)  # released for one second, no attempt is counted
 
-# An exception ends Python with status 1: an error, retried by the policy of the channel.
+# Any other status is an error, retried by the policy of the channel.
 with open("reports.txt", "a") as reports:
     reports.write(f"{os.environ['AINT_QUEUE_JOB_ID']} {payload['month']}\n")
-print(f"attempt {os.environ['AINT_QUEUE_ATTEMPT']} of {os.environ['AINT_QUEUE_JOB']} is done")
+env = os.environ
+print(f"attempt {env['AINT_QUEUE_ATTEMPT']} of {env['AINT_QUEUE_MAX_ATTEMPTS']} of {env['AINT_QUEUE_JOB']} is done")

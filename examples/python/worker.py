@@ -25,6 +25,9 @@ def write_report(job, payload):
         time.sleep(0.01)
         send(type="progress", run=job["run"], percent=100 * (page + 1) / payload["pages"])
 
+def unknown_job(job, payload):
+    raise Outcome("failed", error=f"unknown job {job['job']}", unknown_job=True)
+
 HANDLERS = {"send_mail": send_mail, "call_partner": call_partner, "write_report": write_report}
 master, buffer, pending = socket.socket(fileno=int(os.environ["AINT_QUEUE_FD"])), b"", []
 
@@ -54,9 +57,9 @@ send(type="hello", protocol=1, jobs=list(HANDLERS))
 while (job := pending.pop(0) if pending else receive()) and job["type"] != "stop":
     try:
         if job["type"] == "run":  # other frames: a cancel that arrived just after its job ended
-            HANDLERS[job["job"]](job, job["payload"])
+            HANDLERS.get(job["job"], unknown_job)(job, job["payload"])
             send(type="done", run=job["run"])
     except Outcome as outcome:
         send(run=job["run"], **outcome.frame)
     except Exception as error:
-        send(type="failed", run=job["run"], error=repr(error)[:4096], unknown_job=job["job"] not in HANDLERS)
+        send(type="failed", run=job["run"], error=repr(error)[:4096])

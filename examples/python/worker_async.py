@@ -24,6 +24,9 @@ async def write_report(job, payload):
         await asyncio.sleep(0.01)  # a cancel ends the task at any await
         send(type="progress", run=job["run"], percent=100 * (page + 1) / payload["pages"])
 
+async def unknown_job(job, payload):
+    raise Outcome("failed", error=f"unknown job {job['job']}", unknown_job=True)
+
 HANDLERS = {"send_mail": send_mail, "call_partner": call_partner, "write_report": write_report}
 
 def send(**frame):  # text that is not valid UTF-8, such as a file name, becomes "?"
@@ -37,12 +40,12 @@ def read(line):
 
 async def run(job):
     try:
-        await HANDLERS[job["job"]](job, job["payload"])
+        await HANDLERS.get(job["job"], unknown_job)(job, job["payload"])
         send(type="done", run=job["run"])
     except Outcome as outcome:
         send(run=job["run"], **outcome.frame)
     except (Exception, asyncio.CancelledError) as error:
-        send(type="failed", run=job["run"], error=repr(error)[:4096], unknown_job=job["job"] not in HANDLERS)
+        send(type="failed", run=job["run"], error=repr(error)[:4096])
 
 async def main():
     global writer

@@ -20,8 +20,8 @@
 --            expires_at      latest start, since 1970
 --            headers         an object of texts, metadata for the handler
 -- reply    {id, 1} for a new job, {id, 0} when the job with this id holds the unique key
--- errors   AINTARG (a wrong argument, with the reason), AINTKEY (a key belongs to another program), AINTSCHEMA (the channel
---          belongs to another version of aint-queue)
+-- errors   AINTARG (a wrong argument, with the reason), AINTFULL (max_waiting jobs wait), AINTKEY (a key belongs to another
+--          program), AINTSCHEMA (the channel belongs to another version of aint-queue)
 --
 -- The test suite of aint-queue builds this file from the driver's own scripts. See docs/redis-producers.md.
 local NAMES = {
@@ -61,7 +61,8 @@ end
 --    9 stats     hash    last_id, checked_to, done, cleared, tombstones, clearing_<state>,
 --                        clock: the highest time that the server's clock has shown,
 --                        paused: 1 for no end, else the time of the end,
---                        priorities: set once a job had high or low priority
+--                        priorities: set once a job had high or low priority,
+--                        max_waiting: the limit of waiting and delayed jobs, if there is one
 --   10 unique    hash    unique key -> id, until the end or start of that job
 --   11 notify    list    at most one token: work may be available
 --   12 clearing  hash    name -> state, for each list or zset renamed by a clear
@@ -600,6 +601,18 @@ if #names > 0 then
   add('headers', '{' .. table.concat(pairs_of, ',') .. '}')
 end
 local record = '{' .. table.concat(meta, ',') .. '}\n' .. string.gsub(payload, '[\r\n]', ' ')
+
+-- The limit of the configuration, which masters record.
+local limit = tonumber(redis.call('HGET', STATS, 'max_waiting'))
+if limit then
+  local counts = redis.call('HMGET', STATS, 'tombstones', 'clearing_waiting', 'clearing_delayed')
+  local jobs = entries() + redis.call('ZCARD', DELAYED) + (tonumber(counts[2]) or 0) + (tonumber(counts[3]) or 0)
+    - (tonumber(counts[1]) or 0)
+  if jobs + 1 > limit then
+    return redis.error_reply('AINTFULL the channel is full: ' .. math.max(0, jobs) .. ' jobs wait, and max_waiting allows ' .. limit
+      .. ': retry later, add workers, or raise max_waiting')
+  end
+end
 
 local start = option.delay and '+' .. text(option.delay) or option.at and '@' .. text(option.at) or ''
 local is_new = option.unique_until == 'start' or option.unique_for or priority ~= 'normal' or option.expires

@@ -1,6 +1,8 @@
 #!/bin/sh
 # A job of aint-queue as a program: the payload is on standard input, other data in the environment, and the exit
 # status is the outcome. Standard error becomes the error of the job.
+#
+# Copy this file and configure: command = ["./report.sh"]
 payload=$(cat)
 
 case $payload in

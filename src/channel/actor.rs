@@ -95,13 +95,18 @@ impl Channel {
         let now = Instant::now();
         let requests =
             JobRequests::new(Arc::clone(&setup.name), Arc::clone(&setup.store), setup.cross_channel);
+        let mut store_calls = StoreCalls::new(setup.store.clone(), setup.on_join, now);
+        // A queue:run may follow a newer configuration than the master that serves the channel.
+        if matches!(setup.scope, Scope::All) {
+            store_calls = store_calls.announcing(setup.settings.push_limit.max_waiting());
+        }
         Self {
             name: setup.name,
             settings: setup.settings,
             metrics: setup.metrics,
             pool: setup.pool,
-            work_wait: WorkWait::new(Arc::clone(&setup.store)),
-            store_calls: StoreCalls::new(setup.store, setup.on_join, now),
+            work_wait: WorkWait::new(setup.store),
+            store_calls,
             turns: Turns::new(setup.dead),
             held_jobs: HeldJobs::default(),
             prefetch: Prefetch::new(now),
@@ -396,6 +401,7 @@ impl Channel {
         let (job, outcome) = self.scope.ended_run().unzip();
         Some(Stopped {
             handed_back: shutdown.returned,
+            interrupted: shutdown.interrupted,
             settled,
             jobs_settled,
             quiet: self.is_quiet,

@@ -14,6 +14,9 @@ use crate::store::{
     ClockStep, Destination, KeyRelease, Leased, SettleConflict, Settlement, StoreError, TurnReply,
 };
 
+/// Most jobs that one log line names.
+const MAX_LISTED_JOBS: usize = 10;
+
 impl Channel {
     /// Takes the result of a call that began at `began`.
     pub(super) fn on_call_result(&mut self, result: CallResult, began: Instant, now: Instant) {
@@ -95,6 +98,7 @@ impl Channel {
             debug!(channel = %self.name, job = id.0, reason, "settlement refused: the job is not held any more");
             self.metrics.exception(reason);
         }
+        warn_of_cleared_jobs(&self.name, &reply.conflicts);
         self.held_jobs.settled(&request.settlements);
         self.cancellations.settled(&request.settlements, &reply.conflicts);
         self.turns.turned(request.want, &reply, now);
@@ -183,4 +187,15 @@ impl Channel {
             self.stop(false, now);
         }
     }
+}
+
+/// Warns of jobs that were cleared while they ran: the log may have called them done.
+fn warn_of_cleared_jobs(channel: &str, conflicts: &[(JobId, SettleConflict)]) {
+    let is_cleared = |(_, conflict): &&(JobId, SettleConflict)| *conflict == SettleConflict::Cleared;
+    let cleared: Vec<_> = conflicts.iter().filter(is_cleared).map(|(id, _)| id.to_string()).collect();
+    if cleared.is_empty() {
+        return;
+    }
+    let jobs = cleared[..cleared.len().min(MAX_LISTED_JOBS)].join(", ");
+    warn!(%channel, number = cleared.len(), %jobs, "jobs cleared while they ran: the end of their runs is not recorded");
 }

@@ -223,10 +223,7 @@ async fn push(
 ) -> Result<Vec<u64>, String> {
     let jobs = parse(&jobs)?;
     let pushed = match (channel, cross_channel) {
-        (None, _) => {
-            limit.check(&*store, jobs.len()).await.map_err(|error| error_chain(&error))?;
-            store.push(&jobs).await.map_err(|error| error_chain(&error))?
-        }
+        (None, _) => limit.push(&*store, &jobs).await.map_err(|error| error_chain(&error))?,
         (Some(channel), Some(cross_channel)) => cross_channel.push(&channel, &jobs).await?,
         (Some(channel), None) => {
             return Err(format!("channel \"{channel}\" cannot be reached from this channel"));

@@ -98,8 +98,9 @@ impl Channel {
             return;
         };
         self.cancellations.run_ended(id, &outcome, now);
-        if matches!(outcome, Outcome::Interrupted | Outcome::Lost) {
-            self.count_returned();
+        if let (Outcome::Interrupted | Outcome::Lost, Some(shutdown)) = (&outcome, &mut self.shutdown) {
+            shutdown.returned += 1;
+            shutdown.interrupted += 1;
         }
         let is_callback = meta.failing.is_some();
         self.scope.ended(id, &outcome, is_callback);
@@ -158,14 +159,7 @@ impl Channel {
         for (id, meta) in ready {
             let unique = meta.unique.clone();
             self.held_jobs.settle(Settlement { id, unique, to: Destination::Front(meta) });
-            self.count_returned();
-        }
-    }
-
-    /// Counts a returned job, if it is returned because of a stop.
-    fn count_returned(&mut self) {
-        if let Some(shutdown) = &mut self.shutdown {
-            shutdown.returned += 1;
+            self.shutdown.iter_mut().for_each(|shutdown| shutdown.returned += 1);
         }
     }
 }

@@ -20,8 +20,10 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The end of a channel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stopped {
-    /// Jobs returned to waiting, uncounted.
+    /// Jobs returned to waiting, uncounted, also those that had not begun.
     pub handed_back: usize,
+    /// Returned jobs that ran.
+    pub interrupted: usize,
     /// Whether the store recorded everything, including that the owner left.
     pub settled: bool,
     /// Whether the store recorded the settlement of every job.
@@ -49,12 +51,14 @@ pub(super) struct Shutdown {
     stage: Stage,
     /// Number of jobs returned because of the stop.
     pub(super) returned: usize,
+    /// Number of those that ran.
+    pub(super) interrupted: usize,
 }
 
 impl Shutdown {
     /// Starts a stop that lets running jobs finish within `stop_wait`.
     pub(super) fn new(stop_wait: Duration, now: Instant) -> Self {
-        Self { stage: Stage::Draining { interrupt_at: now + stop_wait }, returned: 0 }
+        Self { stage: Stage::Draining { interrupt_at: now + stop_wait }, returned: 0, interrupted: 0 }
     }
 
     /// When the stop needs its next step, if nothing happens before.

@@ -107,6 +107,8 @@ struct InFlight {
 pub(super) struct StoreCalls {
     store: Arc<dyn Store>,
     on_join: OnJoin,
+    /// The limit of waiting jobs to announce at a join; the outer `None` announces nothing.
+    announced_limit: Option<Option<u64>>,
     /// This master in the store; `None` before it has joined and after it has left or lost its lease.
     owner: Option<Owner>,
     /// Number of the last call of this owner: the store ignores calls that arrive out of order.
@@ -126,6 +128,7 @@ impl StoreCalls {
         Self {
             store,
             on_join,
+            announced_limit: None,
             owner: None,
             seq: 0,
             in_flight: None,
@@ -134,6 +137,11 @@ impl StoreCalls {
             health: StoreHealth::new(now),
             clock: ClockWatch::default(),
         }
+    }
+
+    /// Announces this limit of waiting jobs at each join.
+    pub(super) fn announcing(self, max_waiting: Option<u64>) -> Self {
+        Self { announced_limit: Some(max_waiting), ..self }
     }
 
     /// This master in the store, while it is an owner.
@@ -186,6 +194,7 @@ impl StoreCalls {
     pub(super) fn start(&mut self, call: Call, now: Instant) {
         let store = Arc::clone(&self.store);
         let owner = self.owner.clone();
+        let announced = self.announced_limit;
         self.seq += 1;
         let seq = self.seq;
         let owner = move || owner.expect("only an owner makes this call");
@@ -195,7 +204,12 @@ impl StoreCalls {
                     let jobs = store.reap(Reap::Owner(&dead)).await?;
                     CallReply::OwnerReaped(dead, jobs)
                 }
-                Call::Join => CallReply::Joined(store.join().await?),
+                Call::Join => {
+                    if let Some(max_waiting) = announced {
+                        store.announce_limit(max_waiting).await?;
+                    }
+                    CallReply::Joined(store.join().await?)
+                }
                 Call::Held => CallReply::Held(store.held(&owner(), seq).await?),
                 Call::Fetch(ids) => CallReply::Fetched(store.fetch(&owner(), &ids).await?),
                 Call::Take(id) => CallReply::Taken(store.take(&owner(), seq, id).await?.map(Box::new)),

@@ -42,7 +42,7 @@ impl Clear {
                  --all-channels"
             ));
         }
-        let channels = context.channels(self.all_channels)?;
+        let channels = context.channels_by(self.all_channels, Some("--all-channels"))?;
         let which = self.states();
         for channel in &channels {
             context.check_store(channel, &doing(channel))?;

@@ -5,6 +5,7 @@ use std::path::Path;
 use clap::Args;
 
 use super::{CommandContext, Exit, Failure};
+use crate::access::{self, Access};
 use crate::config::command_check::Search;
 use crate::config::{self, Channel, CommandLine, Config, Handler, SnapshotHandler, command_check};
 
@@ -59,6 +60,7 @@ fn missing_files(config: &Config) -> Vec<String> {
             && let Some(file) = &settings.ca_file
             && let Err(error) = std::fs::File::open(file)
         {
+            let error = access::explained(error, file, Access::Read);
             let (file, name) = (file.display(), &channel.name);
             missing.push(format!("\"{file}\" of channels.{name}.worker.ca_file cannot be read: {error}"));
         }

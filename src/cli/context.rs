@@ -15,13 +15,16 @@ use super::program::Program;
 use super::sanitize;
 use crate::config::{Channel, Config, Driver, Handler, LogFile};
 use crate::dangling_link::DanglingLink;
-use crate::job::{Registry, Timestamp};
+use crate::job::{JobId, Registry, Timestamp};
 use crate::logging::LogFileSettings;
 use crate::master;
 use crate::queue::{OpenError, Queue};
 use crate::store::model::Model;
 use crate::store::{Store, StoreError};
 use crate::trust;
+
+/// Columns of a terminal that does not tell its size.
+const USUAL_COLUMNS: usize = 80;
 
 /// Context of one run of the command line.
 pub(crate) struct CommandContext {
@@ -131,7 +134,7 @@ impl CommandContext {
     /// The channel of a command that takes exactly one.
     pub(crate) fn channel(&self) -> Result<&Channel, Failure> {
         let name = match self.globals.channels.as_slice() {
-            [] => return self.usual_channel(),
+            [] => return self.usual_channel("name one with --channel"),
             [name] => name,
             several => {
                 return Err(Failure::new(Exit::Usage, "choose the channel")
@@ -143,7 +146,7 @@ impl CommandContext {
     }
 
     /// The channel of a command that names none: the only declared one, else `default`.
-    fn usual_channel(&self) -> Result<&Channel, Failure> {
+    fn usual_channel(&self, hint: &str) -> Result<&Channel, Failure> {
         let channels = &self.config()?.channels;
         let only = channels.values().next().filter(|_| channels.len() == 1);
         if let Some(channel) = only.or_else(|| channels.get("default")) {
@@ -152,11 +155,16 @@ impl CommandContext {
         let names: Vec<_> = channels.keys().map(String::as_str).collect();
         Err(Failure::new(Exit::Usage, "choose the channel")
             .because(format!("none is named, and the configuration declares several: {}", names.join(", ")))
-            .hint("name one with --channel"))
+            .hint(hint))
     }
 
     /// The channels of a command that takes several: all declared ones, the named ones, or the usual one.
     pub(crate) fn channels(&self, all: bool) -> Result<Vec<&Channel>, Failure> {
+        self.channels_by(all, Some("--all"))
+    }
+
+    /// As [`CommandContext::channels`], for a command whose option for all channels has another name, or that has none.
+    pub(crate) fn channels_by(&self, all: bool, option: Option<&str>) -> Result<Vec<&Channel>, Failure> {
         let config = self.config()?;
         if all {
             // Channels of the sync driver have no stored jobs and no master.
@@ -169,7 +177,14 @@ impl CommandContext {
             return Ok(kept);
         }
         let chosen = self.named(self.globals.channels.iter().map(String::as_str))?;
-        Ok(if chosen.is_empty() { vec![self.usual_channel()?] } else { chosen })
+        if !chosen.is_empty() {
+            return Ok(chosen);
+        }
+        let hint = match option {
+            Some(option) => format!("name channels with --channel, or take all with {option}"),
+            None => "name channels with --channel".to_owned(),
+        };
+        Ok(vec![self.usual_channel(&hint)?])
     }
 
     /// The channels with these names, without duplicates.
@@ -187,6 +202,54 @@ impl CommandContext {
         Ok(chosen)
     }
 
+    /// Whether the command line names a channel.
+    pub(crate) fn names_channel(&self) -> bool {
+        !self.globals.channels.is_empty()
+    }
+
+    /// The declared channels other than `searched` that have the job; a store that cannot be read is skipped.
+    pub(crate) fn other_channels_with(&self, id: JobId, searched: &Channel) -> Vec<&Channel> {
+        let Ok(config) = self.config() else { return Vec::new() };
+        let others = config.channels.values().filter(|channel| channel.name != searched.name);
+        let has_job = |channel: &&Channel| {
+            channel.driver != Driver::Sync
+                && self
+                    .call_store(channel, "find the job", async |store| store.get(id).await)
+                    .is_ok_and(|job| job.is_some())
+        };
+        others.filter(has_job).collect()
+    }
+
+    /// The remedy for a command that did not find a job in its channel, when another one has the job.
+    pub(crate) fn hint_of_channel(&self, id: JobId, searched: &Channel) -> Option<String> {
+        let others = self.other_channels_with(id, searched);
+        let options: Vec<_> = others.iter().map(|channel| format!("--channel {}", channel.name)).collect();
+        let (first, more) = options.split_first()?;
+        let more: String = more.iter().map(|option| format!(" or {option}")).collect();
+        Some(format!("another channel has job {id}: use {first}{more}"))
+    }
+
+    /// The channel in which a command about one job looks: the one that it names, else the only one that has the job. `searched` is
+    /// the usual channel, which does not have it.
+    pub(crate) fn channel_with<'a>(&'a self, id: JobId, searched: &'a Channel) -> &'a Channel {
+        if self.names_channel() {
+            return searched;
+        }
+        match self.other_channels_with(id, searched).as_slice() {
+            [only] => only,
+            _ => searched,
+        }
+    }
+
+    /// Columns of the terminal that standard output is; `None` for a pipe or a file, in which nothing is cut.
+    pub(crate) fn columns(&self) -> Option<usize> {
+        let terminal = io::stdout().is_terminal();
+        let set = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+        let measured =
+            || terminal_size::terminal_size().map_or(USUAL_COLUMNS, |(width, _)| usize::from(width.0));
+        terminal.then(|| set.unwrap_or_else(measured))
+    }
+
     /// Opens a channel for pushing; with the sync driver, pushes run the jobs of this binary.
     pub(crate) fn queue(&self, channel: &Channel) -> Result<Queue, Failure> {
         let opened = self.block_on(crate::in_process::queue(&self.registry, self.config()?, &channel.name));
@@ -196,6 +259,20 @@ impl CommandContext {
             OpenError::Store(error) => Failure::store(doing, error),
             error => Failure::new(Exit::Failed, doing).because(error),
         })
+    }
+
+    /// As [`CommandContext::queue`], for the commands that push. Without a configuration the store depends on the current directory:
+    /// a note tells that a new one was created, which no master of another directory serves.
+    pub(crate) fn queue_for_push(&self, channel: &Channel) -> Result<Queue, Failure> {
+        let is_new = self.config()?.file.is_none() && Self::is_store_missing(channel);
+        let queue = self.queue(channel)?;
+        if let (true, Driver::Sqlite { path, .. }) = (is_new, &channel.driver) {
+            self.note(&format!(
+                "created the store \"{}\", because no configuration file was found",
+                path.display()
+            ));
+        }
+        Ok(queue)
     }
 
     /// Opens a channel's store.

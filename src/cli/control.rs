@@ -2,6 +2,7 @@
 
 use super::other_store::OtherStore;
 use super::{Exit, Failure, sanitize};
+use crate::access::Denied;
 use crate::channel::ChannelStatus;
 use crate::config::Channel;
 use crate::master::{self, Answered, ControlError, ControlRequest, ControlResponse};
@@ -12,6 +13,8 @@ use crate::store::StoreIdentity;
 pub(super) enum MasterState<T> {
     /// No master is running.
     NotRunning,
+    /// This user may not see whether a master is running.
+    Hidden(Denied),
     /// A master is running but did not answer the request.
     NotResponding { pid: Option<i32>, error: ControlError },
     /// A master is running in the run directory of the channel, but for another store. Nothing was asked.
@@ -41,12 +44,17 @@ impl ServedPlace {
 
 impl<T> MasterState<T> {
     pub(super) fn is_running(&self) -> bool {
-        !matches!(self, Self::NotRunning | Self::Elsewhere(_))
+        !matches!(self, Self::NotRunning | Self::Hidden(_) | Self::Elsewhere(_))
+    }
+
+    /// Whether a permission of this user keeps the answer from it.
+    pub(super) fn is_denied(&self) -> bool {
+        matches!(self, Self::Hidden(_) | Self::NotResponding { error: ControlError::Denied(_), .. })
     }
 
     pub(super) fn pid(&self) -> Option<i32> {
         match self {
-            Self::NotRunning | Self::Elsewhere(_) => None,
+            Self::NotRunning | Self::Hidden(_) | Self::Elsewhere(_) => None,
             Self::NotResponding { pid, .. } | Self::Responding { pid, .. } => *pid,
         }
     }
@@ -60,7 +68,7 @@ impl<T> MasterState<T> {
         match self {
             Self::Elsewhere(other) => vec![format!("{}: {}", other.clause(), other.remedy())],
             Self::Responding { place, .. } => place.differences(),
-            Self::NotRunning | Self::NotResponding { .. } => Vec::new(),
+            Self::NotRunning | Self::Hidden(_) | Self::NotResponding { .. } => Vec::new(),
         }
     }
 
@@ -79,6 +87,7 @@ impl<T> MasterState<T> {
             Self::NotResponding { error: ControlError::Unexpected, .. } => {
                 Some("it sent an unexpected response".to_owned())
             }
+            Self::Hidden(denied) => Some(sanitize::line(&denied.to_string()).into_owned()),
             Self::NotResponding { error, .. } => Some(sanitize::line(&error.to_string()).into_owned()),
             _ => None,
         }
@@ -94,6 +103,9 @@ pub(super) fn query<T>(
     take: impl FnOnce(ControlResponse) -> Option<T>,
 ) -> MasterState<T> {
     let presence = master::presence(channel);
+    if let Some(denied) = presence.denied {
+        return MasterState::Hidden(denied);
+    }
     if !presence.running {
         return MasterState::NotRunning;
     }
@@ -125,6 +137,7 @@ pub(super) fn ask<T>(
 ) -> Result<T, Failure> {
     match query(channel, request, progress, take) {
         MasterState::NotRunning => Err(not_running(doing)),
+        MasterState::Hidden(denied) => Err(hidden(doing, denied)),
         MasterState::Elsewhere(other) => Err(other.failure(doing)),
         MasterState::NotResponding { error, .. } => Err(failure(doing, error)),
         MasterState::Responding { answer, .. } => Ok(answer),
@@ -135,6 +148,9 @@ pub(super) fn ask<T>(
 /// the difference if the master is one of this configuration.
 pub(super) fn require_master(channel: &Channel, doing: &str) -> Result<Option<OtherStore>, Failure> {
     let presence = master::presence(channel);
+    if let Some(denied) = presence.denied {
+        return Err(hidden(doing, denied));
+    }
     if !presence.running {
         return Err(not_running(doing));
     }
@@ -149,6 +165,11 @@ pub(super) fn no_master(doing: &str) -> Failure {
     Failure::new(Exit::Running, doing)
         .because("no master of a declared channel is running on this machine")
         .hint("queue:listen starts a master; queue:status shows whether one is running")
+}
+
+/// The failure of a command whose user may not see whether a master is running.
+pub(super) fn hidden(doing: &str, denied: Denied) -> Failure {
+    Failure::new(Exit::Failed, doing).because(denied)
 }
 
 fn not_running(doing: &str) -> Failure {
@@ -167,6 +188,7 @@ pub(super) fn failure(doing: &str, error: ControlError) -> Failure {
         ControlError::NotListening { .. } => "it may be starting or stopping: try again, or check its log",
         ControlError::Disconnected(_)
         | ControlError::Refused(_)
+        | ControlError::Denied(_)
         | ControlError::Unexpected
         | ControlError::Stranger { .. }
         | ControlError::Distrusted(_)

@@ -8,8 +8,8 @@ use super::per_channel::{self, ChannelDone};
 use super::{CommandContext, Failure, sanitize, time};
 use crate::store::{self, Cursor, JobFilter, JobState, JobView, Page};
 
-/// Longest shown line of an error, so that an indented line fits into 80 columns.
-const MAX_ERROR_CHARS: usize = 76;
+/// Columns before an error on its line.
+const ERROR_INDENT: usize = 4;
 
 /// List failed jobs, newest first
 #[derive(Debug, Args)]
@@ -36,20 +36,38 @@ impl Failed {
             let page = context.call_store(channel, "list the failed jobs", async |store| {
                 store::list(store, JobState::Failed, &filter, after, limit).await
             })?;
-            let text = render(&channel.name, &page, after.is_some(), filter != JobFilter::default());
+            let list = List {
+                channel: &channel.name,
+                page: &page,
+                is_later: after.is_some(),
+                is_selected: filter != JobFilter::default(),
+            };
+            let text = render(&list, context.columns());
             Ok(ChannelDone::new(channel, text, to_json(&page)))
         })
     }
 }
 
-/// The page as text: two lines per job, the second one with the last error. An error is longer than a column of a table can
-/// be in 80 columns.
-fn render(channel: &str, page: &Page, later_page: bool, selected: bool) -> String {
+/// A page of the failed jobs of a channel.
+struct List<'a> {
+    channel: &'a str,
+    page: &'a Page,
+    /// Whether earlier pages were shown.
+    is_later: bool,
+    /// Whether options select the jobs.
+    is_selected: bool,
+}
+
+/// The page as text: two lines per job, the second one with the last error, which would not fit into a column of a table. Only
+/// the width of a terminal cuts it.
+fn render(list: &List<'_>, columns: Option<usize>) -> String {
+    let List { channel, page, is_later, is_selected } = list;
     if page.jobs.is_empty() {
-        let more = if later_page { " more" } else { "" };
-        let such = if selected { " that match the options" } else { "" };
+        let more = if *is_later { " more" } else { "" };
+        let such = if *is_selected { " that match the options" } else { "" };
         return format!("Channel \"{channel}\" has no{more} failed jobs{such}.");
     }
+    let error_chars = columns.map_or(usize::MAX, |columns| columns.saturating_sub(ERROR_INDENT));
     let outcomes: Vec<_> = page.jobs.iter().map(outcome).collect();
     let widest = outcomes.iter().map(String::len).chain(["reason (attempts)".len()]).max().unwrap_or(0);
     let mut shown = format!("Failed jobs of channel \"{channel}\", newest first:\n");
@@ -58,7 +76,8 @@ fn render(channel: &str, page: &Page, later_page: bool, selected: bool) -> Strin
         let (at, name) = (time::local(job.at), sanitize::line(&job.meta.job));
         shown.push_str(&format!("{:<16}  {at:<19}  {outcome:<widest$}  {name}\n", job.id));
         if let Some(error) = job.meta.errors.last() {
-            shown.push_str(&format!("    {}\n", sanitize::truncated(&error.message, MAX_ERROR_CHARS)));
+            let error = sanitize::truncated(&error.message, error_chars);
+            shown.push_str(&format!("{:ERROR_INDENT$}{error}\n", ""));
         }
     }
     if let Some(next) = page.next {
@@ -96,6 +115,10 @@ mod tests {
     use super::*;
     use crate::job::{ErrorKind, FailReason, JobId, JobMeta, Timestamp};
 
+    fn shown(channel: &str, page: &Page, is_later: bool, is_selected: bool) -> String {
+        render(&List { channel, page, is_later, is_selected }, Some(80))
+    }
+
     fn page() -> Page {
         let mut meta = JobMeta::named("send_email");
         (meta.attempts, meta.failed) = (3, Some(FailReason::Exhausted));
@@ -107,7 +130,7 @@ mod tests {
 
     #[test]
     fn page_shows_sanitized_lines_and_next_cursor() {
-        let shown = render("default", &page(), false, false);
+        let shown = shown("default", &page(), false, false);
         let lines: Vec<_> = shown.lines().collect();
         assert_eq!(lines[0], "Failed jobs of channel \"default\", newest first:");
         assert_eq!(lines[1], "id                failed at            reason (attempts)  job");
@@ -120,22 +143,25 @@ mod tests {
     }
 
     #[test]
-    fn page_fits_into_eighty_columns() {
+    fn only_a_terminal_cuts_errors() {
         let mut page = page();
         page.jobs[0].meta.failed = Some(FailReason::UnknownJob);
         page.jobs[0].meta.record_error(3, Timestamp(2), ErrorKind::Error, &"word ".repeat(100));
-        for line in render("default", &page, false, false).lines() {
-            assert!(line.chars().count() <= 80, "{line}");
-        }
+        let list = List { channel: "default", page: &page, is_later: false, is_selected: false };
+        let longest = |columns| {
+            render(&list, columns).lines().map(|line| line.chars().count()).max().unwrap_or_default()
+        };
+        assert_eq!((longest(Some(80)), longest(Some(120))), (80, 120));
+        assert_eq!(longest(None), ERROR_INDENT + "word ".repeat(100).trim_end().len());
     }
 
     #[test]
     fn empty_page_says_so() {
         let empty = Page::default();
-        assert_eq!(render("mail", &empty, false, false), "Channel \"mail\" has no failed jobs.");
-        assert_eq!(render("mail", &empty, true, false), "Channel \"mail\" has no more failed jobs.");
+        assert_eq!(shown("mail", &empty, false, false), "Channel \"mail\" has no failed jobs.");
+        assert_eq!(shown("mail", &empty, true, false), "Channel \"mail\" has no more failed jobs.");
         let selected = "Channel \"mail\" has no failed jobs that match the options.";
-        assert_eq!(render("mail", &empty, false, true), selected);
+        assert_eq!(shown("mail", &empty, false, true), selected);
     }
 
     #[test]

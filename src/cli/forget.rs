@@ -3,7 +3,8 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{CommandContext, Exit, Failure, render};
+use super::named_jobs::NamedJobs;
+use super::{CommandContext, Failure, render};
 use crate::job::JobId;
 use crate::store::{self, JobFilter};
 
@@ -22,11 +23,8 @@ impl Forget {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
         let channel = context.channel()?;
         context.check_store(channel, "remove the failed jobs")?;
-        let mut ids = self.ids;
-        ids.sort_unstable();
-        ids.dedup();
-        let asked = ids.len() as u64;
-        let filter = JobFilter { ids, ..JobFilter::default() };
+        let jobs = NamedJobs::new(self.ids);
+        let filter = JobFilter { ids: jobs.ids().to_vec(), ..JobFilter::default() };
         let dry_run = self.dry_run;
         let removed = context.call_store(channel, "remove the failed jobs", async |store| {
             if dry_run {
@@ -37,16 +35,8 @@ impl Forget {
         })?;
         let json = json!({ "channel": channel.name, "removed": removed, "dry_run": dry_run });
         context.show(&json, &format!("{}\n", removed_text(&channel.name, removed, dry_run)))?;
-        if removed < asked {
-            let missing = asked - removed;
-            return Err(Failure::new(Exit::Failed, "remove all named jobs")
-                .because(format!(
-                    "{missing} of the {asked} named jobs are not failed in channel \"{}\"",
-                    channel.name
-                ))
-                .hint("queue:failed lists the failed jobs, queue:cancel ends a job in any other state"));
-        }
-        Ok(())
+        let doing = if jobs.ids().len() == 1 { "remove the named job" } else { "remove all named jobs" };
+        jobs.check(context, channel, doing, removed)
     }
 }
 

@@ -7,7 +7,7 @@ use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueP
 
 use crate::job::{FailReason, JobId, Timestamp};
 use crate::job_json::time::{TimeError, parse_duration, parse_time};
-use crate::store::{Cursor, JobFilter, JobState};
+use crate::store::{Cursor, JobFilter};
 
 /// Options that select failed jobs.
 #[derive(Debug, Default, Args)]
@@ -16,7 +16,7 @@ pub(super) struct FailedJobOptions {
     #[arg(long, value_name = "JOB", value_parser = NonEmptyStringValueParser::new())]
     job: Option<String>,
     /// Only jobs that failed for this reason
-    #[arg(long, value_name = "REASON", value_parser = reasons())]
+    #[arg(long, value_name = "REASON", value_parser = named(FailReason::ALL, FailReason::as_str))]
     reason: Option<FailReason>,
     /// Only jobs that failed in this time until now, such as 1h or 7d, or since a time: "2026-11-30 09:00"
     #[arg(long, value_name = "TIME", value_parser = moment)]
@@ -48,18 +48,17 @@ impl FailedJobOptions {
     }
 }
 
-fn reasons() -> impl TypedValueParser<Value = FailReason> {
-    PossibleValuesParser::new(FailReason::ALL.map(FailReason::as_str)).map(|name| {
-        let known = FailReason::ALL.into_iter().find(|reason| reason.as_str() == name);
-        known.expect("the parser admits only names of reasons")
-    })
-}
-
-/// Parses the name of a state.
-pub(super) fn states() -> impl TypedValueParser<Value = JobState> {
-    PossibleValuesParser::new(JobState::ALL.map(JobState::as_str)).map(|name| {
-        let known = JobState::ALL.into_iter().find(|state| state.as_str() == name);
-        known.expect("the parser admits only names of states")
+/// Parses the name of one of `values`.
+pub(super) fn named<T, const N: usize>(
+    values: [T; N],
+    name: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T>
+where
+    T: Copy + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(values.map(name)).map(move |text| {
+        let meant = values.into_iter().find(|value| name(*value) == text);
+        meant.expect("the parser admits only these names")
     })
 }
 

@@ -4,17 +4,20 @@ use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use serde_json::{Value as Json, json};
 
-use super::job_options::{position, position_text, states};
+use super::job_options::{named, position, position_text};
 use super::per_channel::{self, ChannelDone};
 use super::{CommandContext, Failure, render, sanitize, table, time};
 use crate::config::Channel;
 use crate::store::{self, Cursor, JobFilter, JobState, JobView};
 
+/// Longest shown name of a job on a terminal.
+const MAX_NAME_CHARS: usize = 40;
+
 /// List running, waiting and delayed jobs
 #[derive(Debug, Args)]
 pub(crate) struct Jobs {
     /// Only jobs in this state; may be repeated [default: reserved, waiting and delayed]
-    #[arg(long = "state", value_name = "STATE", value_delimiter = ',', value_parser = states())]
+    #[arg(long = "state", value_name = "STATE", value_delimiter = ',', value_parser = named(JobState::ALL, JobState::as_str))]
     states: Vec<JobState>,
     /// Only jobs with this name
     #[arg(long, value_name = "JOB")]
@@ -67,7 +70,7 @@ impl Jobs {
         per_channel::one_or_several(context, self.all, |channel| {
             context.note_store(channel);
             let list = self.list(context, channel, &states, &filter)?;
-            let text = render(&channel.name, &list, &states);
+            let text = render(&channel.name, &list, &states, context.columns());
             Ok(ChannelDone::new(channel, text, to_json(&list)))
         })
     }
@@ -114,14 +117,16 @@ impl Jobs {
     }
 }
 
-fn render(channel: &str, list: &JobList, states: &[JobState]) -> String {
+fn render(channel: &str, list: &JobList, states: &[JobState], columns: Option<usize>) -> String {
     if list.jobs.is_empty() {
         let states: Vec<_> = states.iter().map(|state| state.as_str().to_owned()).collect();
         return format!("Channel \"{channel}\" has none of these jobs: {}.", render::listed(&states));
     }
     let header = ["id", "job", "state", "attempts", "pushed, due or failed"];
     let mut shown = format!("Jobs of channel \"{channel}\":\n");
-    shown.push_str(&table::render(&header, list.jobs.iter().map(row)));
+    // A pipe gets whole names.
+    let name_chars = columns.map_or(usize::MAX, |_| MAX_NAME_CHARS);
+    shown.push_str(&table::render(&header, list.jobs.iter().map(|job| row(job, name_chars))));
     if let Some(next) = list.next {
         shown.push_str(&format!("Next page: --page-after {}\n", place_text(next)));
     }
@@ -129,10 +134,10 @@ fn render(channel: &str, list: &JobList, states: &[JobState]) -> String {
     shown
 }
 
-fn row(job: &JobView) -> Vec<String> {
+fn row(job: &JobView, name_chars: usize) -> Vec<String> {
     vec![
         job.id.to_string(),
-        sanitize::truncated(&job.meta.job, 40),
+        sanitize::truncated(&job.meta.job, name_chars),
         job.state.as_str().to_owned(),
         job.meta.attempts.to_string(),
         time::local(job.at),

@@ -1,12 +1,15 @@
 //! `queue:listen`: runs the master.
 
+use std::io;
 use std::sync::Arc;
 
 use clap::Args;
 
 use super::log::LogFormat;
 use super::{CommandContext, Exit, Failure};
-use crate::master::{self, Handover, ListenError, MasterExit};
+use crate::config::Config;
+use crate::master::{self, Handover, ListenError, LockError, MasterExit};
+use crate::store::StoreIdentity;
 
 /// Run the jobs of channels until stopped
 #[derive(Debug, Args)]
@@ -44,7 +47,8 @@ impl Listen {
         let config = Arc::new(context.checked_config()?.clone());
         let log = Some(log.writer());
         let listen = master::ListenOptions { config, channels, http: !self.no_http, may_reexec: true, log };
-        match master::listen(listen, handover).map_err(failure)? {
+        let config = Arc::clone(&listen.config);
+        match master::listen(listen, handover).map_err(|error| failure(error, &config))? {
             MasterExit::Stopped => Ok(()),
             MasterExit::Reexec(handover) => {
                 context.end_log();
@@ -56,22 +60,80 @@ impl Listen {
 }
 
 /// The failure of a master that could not start.
-pub(super) fn failure(error: ListenError) -> Failure {
+pub(super) fn failure(error: ListenError, config: &Config) -> Failure {
     let doing = "run the jobs";
+    let hint = master_hint(&error, config);
     match error {
         ListenError::Store { channel, source } => {
             Failure::store(format!("open the store of channel \"{channel}\""), source)
         }
+        ListenError::Http { address, source } if source.kind() == io::ErrorKind::PermissionDenied => {
+            Failure::new(Exit::Failed, doing)
+                .because(ListenError::Http { address, source })
+                .hint("a port below 1024 needs root or the capability CAP_NET_BIND_SERVICE: choose another one for listen in [http]")
+        }
         error @ ListenError::Http { .. } => Failure::new(Exit::Failed, doing).because(error).hint(
             "change listen in [http], or start this master with --no-http if another master of the same configuration has the port",
         ),
+        ListenError::Lock { channel, source } if source.is_held() => {
+            let doing = format!("run the jobs of channel \"{channel}\"");
+            Failure::new(Exit::Running, doing).because(source).hint(hint)
+        }
         error => {
             let exit = match &error {
-                ListenError::Lock { source, .. } if source.is_held() => Exit::Running,
                 ListenError::Program { .. } | ListenError::Account { .. } => Exit::Config,
                 _ => Exit::Failed,
             };
             Failure::new(exit, doing).because(error)
         }
+    }
+}
+
+/// The remedy when another master has the lock of a channel; empty for other errors.
+fn master_hint(error: &ListenError, config: &Config) -> String {
+    let ListenError::Lock { channel, source: LockError::Held { path, store, .. } } = error else {
+        return String::new();
+    };
+    let meant = config.channels.get(channel).and_then(|channel| StoreIdentity::of(&channel.driver));
+    match (store, meant) {
+        (Some(served), Some(meant)) if !served.is_same(&meant) && !served.is_pending(&meant) => {
+            let (served, meant) = served.distinct_texts(&meant);
+            let directory = path.parent().unwrap_or(path).display();
+            format!(
+                "that master serves {served}, this configuration means {meant}: give one of them a pid_path of its own (now \"{directory}\")"
+            )
+        }
+        _ => "queue:status shows it, queue:stop stops it".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+    use crate::config::Driver;
+
+    #[test]
+    fn remedy_names_pid_path_only_for_another_store() {
+        let config = Config::built_in(Path::new("/srv/shop"));
+        let said = |store: &str| {
+            let driver = Driver::Sqlite { path: PathBuf::from(store), named: true };
+            let held = LockError::Held {
+                pid: Some(7),
+                path: PathBuf::from("/run/shop/default-master.lock"),
+                store: StoreIdentity::of(&driver),
+            };
+            failure(ListenError::Lock { channel: "default".to_owned(), source: held }, &config).to_string()
+        };
+        let running =
+            "could not run the jobs of channel \"default\": another master is running, pid 7\nhint: ";
+        assert_eq!(
+            said("/srv/shop/aint-queue.db"),
+            format!("{running}queue:status shows it, queue:stop stops it")
+        );
+        let other = said("/srv/blog/aint-queue.db");
+        assert!(other.starts_with(&format!("{running}that master serves")), "{other}");
+        assert!(other.contains("/srv/blog/aint-queue.db") && other.contains("pid_path"), "{other}");
     }
 }

@@ -14,6 +14,7 @@ use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
 use super::{Exit, Failure, sanitize};
+use crate::access::{self, Access};
 use crate::logging::{self, FLUSH_TIMEOUT, LogFileSettings, LogWriter};
 
 const FILE_HINT: &str = "check log.file in [log]: its directory must exist and be writable; without the key the log goes to standard error";
@@ -67,7 +68,13 @@ impl Log {
             Some(file) => format!("open the log file \"{}\"", file.path.display()),
             None => "start the log".to_owned(),
         };
+        let path = file.as_ref().map(|file| file.path.clone());
+        let explained = |error| match &path {
+            Some(path) => access::explained(error, path, Access::Write),
+            None => error,
+        };
         let writer = LogWriter::start(format == LogFormat::Json, file)
+            .map_err(explained)
             .map_err(|error| Failure::new(Exit::Config, doing).because(error).hint(FILE_HINT))?;
         let (filter, wrong_filter) = filter(options);
         let colours = !has_file && options.colours;

@@ -23,6 +23,7 @@ mod list;
 mod listen;
 mod log;
 mod man;
+mod named_jobs;
 mod other_store;
 mod pause;
 mod per_channel;

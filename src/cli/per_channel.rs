@@ -107,7 +107,11 @@ fn report_all(
 pub(super) fn with_master(context: &CommandContext, all: bool) -> Result<Vec<&Channel>, Failure> {
     let mut channels = context.channels(all)?;
     if all {
-        channels.retain(|channel| master::presence(channel).running);
+        channels.retain(|channel| {
+            let presence = master::presence(channel);
+            // A master that this user may not see is an error of the command, not the absence of a master.
+            presence.running || presence.denied.is_some()
+        });
     }
     Ok(channels)
 }

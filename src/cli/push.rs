@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::PossibleValuesParser;
 use serde_json::json;
 
+use super::job_options::named;
 use super::{CommandContext, Exit, Failure, push_file};
+use crate::access::{self, Access};
 use crate::config::Channel;
 use crate::job::{Payload, PayloadError, Priority};
 use crate::job_json;
@@ -57,7 +59,7 @@ pub(crate) struct Push {
     #[arg(long, value_name = "TIME", requires = "unique", value_parser = time::parse_duration)]
     unique_for: Option<Duration>,
     /// Priority among the waiting jobs
-    #[arg(long, value_name = "PRIORITY", default_value = "normal", value_parser = priorities())]
+    #[arg(long, value_name = "PRIORITY", default_value = "normal", value_parser = named(Priority::ALL, Priority::as_str))]
     priority: Priority,
     /// Latest start of the job: a time after the push such as 5m, or 2026-11-30T09:00:00Z
     #[arg(long, value_name = "TIME", value_parser = time::parse_until)]
@@ -89,7 +91,7 @@ impl Push {
         context.warn_of_missing_handler(channel, &name);
         context.check_store(channel, &doing)?;
 
-        let queue = context.queue(channel)?;
+        let queue = context.queue_for_push(channel)?;
         let pushed = context.block_on(queue.push_raw(&name, job.payload, &self.options()));
         let pushed = pushed.map_err(|error| Failure::push(doing, error))?;
         let added = matches!(pushed, Pushed::Added(_));
@@ -142,12 +144,6 @@ impl Push {
     }
 }
 
-fn priorities() -> impl TypedValueParser<Value = Priority> {
-    let named = |name: String| Priority::ALL.into_iter().find(|priority| priority.as_str() == name);
-    PossibleValuesParser::new(Priority::ALL.map(Priority::as_str))
-        .map(move |name| named(name).expect("clap admits only these"))
-}
-
 fn header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
@@ -176,7 +172,9 @@ fn read_text(file: Option<&Path>, doing: &str) -> Result<String, Failure> {
     const MAX_READ_BYTES: u64 = 64 << 20;
     let mut text = String::new();
     let read = match file {
-        Some(file) => File::open(file).and_then(|file| file.take(MAX_READ_BYTES).read_to_string(&mut text)),
+        Some(file) => File::open(file)
+            .map_err(|error| access::explained(error, file, Access::Read))
+            .and_then(|file| file.take(MAX_READ_BYTES).read_to_string(&mut text)),
         None => io::stdin().take(MAX_READ_BYTES).read_to_string(&mut text),
     };
     let name = file.map_or("standard input".to_owned(), |file| format!("\"{}\"", file.display()));

@@ -16,6 +16,7 @@ use thiserror::Error;
 use super::progress::draw_target;
 use super::push_lines::{LineError, Lines, parse};
 use super::{CommandContext, Exit, Failure, render};
+use crate::access::{self, Access};
 use crate::config::Channel;
 use crate::job::JobId;
 use crate::job_json::PushDefaults;
@@ -42,7 +43,7 @@ pub(super) fn run(
         Source::Stream(stream) => (Lines::new(stream, true), None),
     };
     context.check_store(channel, "push the jobs")?;
-    let queue = context.queue(channel)?;
+    let queue = context.queue_for_push(channel)?;
     let bar = progress(context, total);
     let mut push = BulkPush { queue: &queue, name: &name, bar: &bar, tally: PushTally::default() };
     let done = context.block_on(push.all(lines, &defaults));
@@ -66,7 +67,7 @@ fn open(file: &Path) -> Result<(String, Source), Failure> {
     }
     let name = file.display().to_string();
     let failed = |error| unreadable(&name, error, Exit::Usage);
-    let opened = File::open(file).map_err(failed)?;
+    let opened = File::open(file).map_err(|error| failed(access::explained(error, file, Access::Read)))?;
     let found = opened.metadata().map_err(failed)?;
     if found.is_dir() {
         return Err(failed(io::ErrorKind::IsADirectory.into()));

@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::job_options::FailedJobOptions;
+use super::named_jobs::NamedJobs;
 use super::{CommandContext, Exit, Failure, render};
 use crate::job::JobId;
 use crate::store;
@@ -60,10 +61,8 @@ impl ReloadFailed {
                 .because("both ids and all are named")
                 .hint("name one of them"));
         }
-        ids.sort_unstable();
-        ids.dedup();
-        let asked = ids.len() as u64;
-        let (filter, dry_run) = (self.options.filter(ids), self.dry_run);
+        let jobs = NamedJobs::new(ids);
+        let (filter, dry_run) = (self.options.filter(jobs.ids().to_vec()), self.dry_run);
         let moved = context.call_store(channel, "reload the failed jobs", async |store| {
             if dry_run {
                 store::count_failed(store, &filter).await
@@ -73,16 +72,8 @@ impl ReloadFailed {
         })?;
         let json = json!({ "channel": channel.name, "reloaded": moved, "dry_run": dry_run });
         context.show(&json, &render(&channel.name, moved, dry_run))?;
-        if moved < asked {
-            let missing = asked - moved;
-            return Err(Failure::new(Exit::Failed, "reload all named jobs")
-                .because(format!(
-                    "{missing} of the {asked} named jobs are not failed in channel \"{}\"",
-                    channel.name
-                ))
-                .hint("queue:failed lists the failed jobs, queue:show ID shows the state of a job"));
-        }
-        Ok(())
+        let doing = if jobs.ids().len() == 1 { "reload the named job" } else { "reload all named jobs" };
+        jobs.check(context, channel, doing, moved)
     }
 }
 

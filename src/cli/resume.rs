@@ -45,6 +45,9 @@ fn end_quiet(channel: &Channel) -> Result<Option<bool>, Failure> {
     };
     match control::query(channel, ControlRequest::Resume, |_| {}, take) {
         MasterState::NotRunning => Ok(None),
+        MasterState::Hidden(denied) => {
+            Err(control::hidden(&format!("resume the master of channel \"{}\"", channel.name), denied))
+        }
         // Another store on a server may have its masters on other machines.
         MasterState::Elsewhere(other) if !other.refuses_changes() => Ok(None),
         MasterState::Elsewhere(other) => Err(other.failure(format!("resume channel \"{}\"", channel.name))),

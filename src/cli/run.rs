@@ -35,7 +35,7 @@ impl Run {
         let stopped = master::run_once(&config, channel, scope);
         // The output of the job comes before the result.
         context.end_log();
-        let stopped = stopped.map_err(failure)?;
+        let stopped = stopped.map_err(|error| failure(error, &config))?;
         if context.json() {
             context.print_json(&json!({
                 "channel": channel.name,
@@ -68,9 +68,12 @@ fn not_found(context: &CommandContext, channel: &Channel, id: Option<JobId>) -> 
     match id {
         None if context.json() => Ok(()),
         None => context.print(&format!("No job is waiting in channel \"{}\".\n", channel.name)),
-        Some(id) => Err(Failure::new(Exit::Failed, format!("run job {id}"))
-            .because(format!("it is not waiting, delayed or failed in channel \"{}\"", channel.name))
-            .hint("queue:show shows the state of a job")),
+        Some(id) => {
+            let hint = context.hint_of_channel(id, channel);
+            Err(Failure::new(Exit::Failed, format!("run job {id}"))
+                .because(format!("it is not waiting, delayed or failed in channel \"{}\"", channel.name))
+                .hint(hint.unwrap_or_else(|| "queue:show shows the state of a job".to_owned())))
+        }
     }
 }
 

@@ -32,7 +32,9 @@ fn order(text: &str) -> Result<ScaleOrder, String> {
 
 impl Scale {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
-        per_channel::sequentially(context, &context.channels(false)?, |channel| scale(channel, self.workers))
+        per_channel::sequentially(context, &context.channels_by(false, None)?, |channel| {
+            scale(channel, self.workers)
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::{CommandContext, Exit, Failure, render, sanitize, time};
 use crate::config::Channel;
 use crate::job::{AttemptError, ErrorKind, FailReason, JobId, JobMeta, Priority, UniqueUntil};
-use crate::store::{JobState, JobView};
+use crate::store::{JobState, JobView, Store};
 
 /// Show a job in detail
 #[derive(Debug, Args)]
@@ -22,14 +22,23 @@ pub(crate) struct Show {
 
 impl Show {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
-        let channel = context.channel()?;
-        context.note_store(channel);
+        let usual = context.channel()?;
         let doing = format!("show job {}", self.id);
-        let found = context.call_store(channel, &doing, async |store| store.get(self.id).await)?;
+        let find =
+            |channel| context.call_store(channel, &doing, async |store: &dyn Store| store.get(self.id).await);
+        let (mut channel, mut found) = (usual, find(usual)?);
+        if found.is_none() {
+            channel = context.channel_with(self.id, usual);
+            found = find(channel)?;
+        }
+        context.note_store(channel);
         let Some(job) = found else {
+            let hint = context.hint_of_channel(self.id, channel);
             return Err(Failure::new(Exit::Failed, doing)
                 .because(format!("channel \"{}\" has no such job", channel.name))
-                .hint("jobs that are done or were removed leave no record; check --channel"));
+                .hint(
+                    hint.unwrap_or_else(|| "jobs that are done or were removed leave no record".to_owned()),
+                ));
         };
         context.show(&JobJson::of(&job, &channel.name), &render(&job, channel))
     }

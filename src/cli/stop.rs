@@ -37,10 +37,11 @@ impl Stop {
             context.print("No master is running.\n")?;
         }
         per_channel::concurrently(context, &channels, "stopping", |channel, progress| {
-            let Stopped { handed_back, settled, warning } = stop(channel, self.force, progress)?;
-            let json = json!({ "handed_back": handed_back, "settled": settled });
+            let Stopped { jobs: StoppedJobs { handed_back, interrupted, settled }, warning } =
+                stop(channel, self.force, progress)?;
+            let json = json!({ "handed_back": handed_back, "interrupted": interrupted, "settled": settled });
             let failure = (!settled).then(|| unsettled(channel));
-            let done = ChannelDone::new(channel, render(&channel.name, handed_back), json);
+            let done = ChannelDone::new(channel, render(&channel.name, interrupted), json);
             Ok(ChannelDone { failure, warnings: warning.into_iter().collect(), ..done })
         })
     }
@@ -48,12 +49,24 @@ impl Stop {
 
 /// The end of a channel.
 struct Stopped {
-    /// Number of released jobs.
-    handed_back: usize,
-    /// Whether the store recorded the end of every job.
-    settled: bool,
+    jobs: StoppedJobs,
     /// The store of the master, if it was another one than the configuration means now.
     warning: Option<String>,
+}
+
+/// The jobs of a channel at its end.
+#[derive(Clone, Copy)]
+struct StoppedJobs {
+    /// Number of released jobs, also those that had not begun.
+    handed_back: usize,
+    /// Number of released jobs that ran.
+    interrupted: usize,
+    /// Whether the store recorded the end of every job.
+    settled: bool,
+}
+
+impl StoppedJobs {
+    const NONE: Self = Self { handed_back: 0, interrupted: 0, settled: true };
 }
 
 /// Stops one channel.
@@ -63,12 +76,13 @@ fn stop(channel: &Channel, force: bool, mut progress: Progress) -> Result<Stoppe
     // A master that is starting or re-executing holds the lock for a while before its control socket answers.
     let begun = Instant::now();
     let longest = channel.stop_wait + channel.stop_grace + LOCK_RELEASE_TIMEOUT;
-    let ended = loop {
+    let jobs = loop {
         let request = ControlRequest::Stop { force };
         match control::query(channel, request, |report| progress.show(report), stopped) {
             MasterState::Responding { answer, .. } => break answer,
             // The master has exited for another reason.
-            MasterState::NotRunning => break (0, true),
+            MasterState::NotRunning => break StoppedJobs::NONE,
+            MasterState::Hidden(denied) => return Err(control::hidden(&doing, denied)),
             MasterState::Elsewhere(other) => return Err(other.failure(doing)),
             MasterState::NotResponding { error: ControlError::NotListening { .. }, .. }
                 if begun.elapsed() < longest =>
@@ -88,15 +102,15 @@ fn stop(channel: &Channel, force: bool, mut progress: Progress) -> Result<Stoppe
         }
         thread::sleep(POLL_INTERVAL);
     }
-    let (handed_back, settled) = ended;
-    Ok(Stopped { handed_back, settled, warning: other.map(|other| other.clause()) })
+    Ok(Stopped { jobs, warning: other.map(|other| other.clause()) })
 }
 
-fn stopped(response: ControlResponse) -> Option<(usize, bool)> {
-    match response {
-        ControlResponse::Stopped { handed_back, settled } => Some((handed_back, settled)),
-        _ => Some((0, true)),
-    }
+fn stopped(response: ControlResponse) -> Option<StoppedJobs> {
+    let ControlResponse::Stopped { handed_back, interrupted, settled } = response else {
+        return Some(StoppedJobs::NONE);
+    };
+    // A master of an earlier version does not tell which of the jobs ran.
+    Some(StoppedJobs { handed_back, interrupted: interrupted.unwrap_or(handed_back), settled })
 }
 
 /// The failure when a channel has stopped but its store did not record the end of every job.
@@ -106,8 +120,8 @@ fn unsettled(channel: &Channel) -> Failure {
         .hint("no job is lost: these jobs run again with the next master or when the lease expires, even if they were done")
 }
 
-fn render(channel: &str, handed_back: usize) -> String {
-    match handed_back {
+fn render(channel: &str, interrupted: usize) -> String {
+    match interrupted {
         0 => format!("Channel \"{channel}\" has stopped."),
         n => {
             let jobs = render::jobs(n as u64);

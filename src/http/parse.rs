@@ -131,7 +131,10 @@ mod tests {
         assert!(matches!(parse(b"\"\xff\""), Err(ParseError::NotUtf8)));
         assert!(error("7").starts_with("not an object"));
         assert!(error("{\"job\":\"a\"").starts_with("not valid JSON"));
-        assert!(error("[{\"job\":\"a\"},{\"jop\":\"b\"}]").starts_with("job 1 of the array: not an object"));
+        assert!(
+            error("[{\"job\":\"a\"},{\"jop\":\"b\"}]")
+                .starts_with("job 1 of the array: \"jop\" is no key of a job")
+        );
         assert!(error("[{\"job\":\"a\"},[]]").starts_with("job 1 of the array: not an object"));
         assert!(error("[{\"job\":\"a\"}").starts_with("the body is not valid JSON"));
         assert!(error("[{\"job\":\"a\"}] x").starts_with("the body is not valid JSON"));

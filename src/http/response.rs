@@ -45,7 +45,7 @@ struct ErrorBody {
     index: Option<usize>,
     /// The key of the job.
     #[serde(skip_serializing_if = "Option::is_none")]
-    field: Option<&'static str>,
+    field: Option<String>,
     /// The jobs of the array that were pushed before the failure.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pushed: Vec<PushedJob>,
@@ -117,8 +117,8 @@ impl ErrorResponse {
     }
 
     /// Sets the job and the key that the error is about.
-    pub(super) fn at(mut self, index: Option<usize>, field: Option<&'static str>) -> Self {
-        (self.body.index, self.body.field) = (index, field);
+    pub(super) fn at(mut self, index: Option<usize>, field: Option<&str>) -> Self {
+        (self.body.index, self.body.field) = (index, field.map(str::to_owned));
         self
     }
 

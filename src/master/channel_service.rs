@@ -13,6 +13,7 @@ use super::control::{self, ChannelHandlers, MasterShared, SocketFile};
 use super::listen_error::ListenError;
 use super::place::ChannelPlace;
 use super::run_dir::{Lock, RunDir};
+use crate::access::{self, Access};
 use crate::channel::{Channel, Command, OnJoin, ReloadSpec, Scope, Setup, Stopped};
 use crate::config;
 use crate::guardian::{GuardianHandle, Privileges};
@@ -68,8 +69,10 @@ impl ChannelService {
         guardian.hold(&name, lock.fd().map_err(run_dir_error)?);
         lock.write_pid().map_err(run_dir_error)?;
         let path = run_dir.socket_path();
-        let (listener, socket) =
-            control::bind(&path).map_err(|source| ListenError::Control { path, source })?;
+        let (listener, socket) = control::bind(&path).map_err(|source| {
+            let source = access::explained(source, &path, Access::Write);
+            ListenError::Control { path, source }
+        })?;
 
         let metrics = shared.metrics.channel(&name);
         metrics.max_waiting(config.max_waiting.unwrap_or(0));

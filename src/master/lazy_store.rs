@@ -81,6 +81,9 @@ impl Store for LazyStore {
     async fn join(&self) -> Result<Owner, StoreError> {
         self.store().await?.join().await
     }
+    async fn announce_limit(&self, max_waiting: Option<u64>) -> Result<(), StoreError> {
+        self.store().await?.announce_limit(max_waiting).await
+    }
     async fn turn(&self, turn: Turn<'_>) -> Result<TurnReply, StoreError> {
         self.store().await?.turn(turn).await
     }

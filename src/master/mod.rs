@@ -30,6 +30,7 @@ mod sd_notify;
 mod service_loop;
 mod signals;
 mod start;
+mod stop_notice;
 mod watchdog;
 
 pub use control::{Answered, ControlError, ControlRequest, ControlResponse, send_request};
@@ -38,7 +39,7 @@ pub use listen_error::ListenError;
 pub use listen_options::ListenOptions;
 pub use own_program::own_program;
 pub use reexec::Handover;
-pub use run_dir::{ControlSocket, Presence, ServedStore, control_socket, presence};
+pub use run_dir::{ControlSocket, LockError, Presence, ServedStore, control_socket, presence};
 pub use run_once::run_once;
 pub use service_loop::MasterExit;
 pub use signals::block_signals;

@@ -15,6 +15,7 @@ use super::place::ChannelPlace;
 use super::reexec::{Handover, ReexecPolicy, ReexecStep, ServedChannel};
 use super::reload::{ReloadChanges, ReloadError, ReloadEvent, ReloadQueue, ReloadTask, reload};
 use super::signals::{SignalAction, Signals, block_signals};
+use super::stop_notice::StopNotice;
 use super::watchdog::{Watchdog, WatchdogEvent};
 use crate::channel::{Command, Stopped};
 use crate::config::Config;
@@ -65,6 +66,9 @@ impl Master {
                         reexec.cancel();
                         watchdog.stopping(self.longest_stop(), Instant::now());
                         self.stop_all(stop_signals > 1);
+                        if stop_signals == 1 {
+                            self.announce_stop();
+                        }
                     }
                     SignalAction::Quiet => self.send_to_all(|| Command::Quiet(oneshot::channel().0)),
                     SignalAction::Resume => self.send_to_all(|| Command::Resume(oneshot::channel().0)),
@@ -130,6 +134,11 @@ impl Master {
         }
     }
 
+    /// The longest time that running jobs get to finish.
+    fn longest_wait(&self) -> Duration {
+        self.services.values().map(|service| service.config.stop_wait).max().unwrap_or_default()
+    }
+
     /// The longest configured duration of a stop.
     fn longest_stop(&self) -> Duration {
         let stops =
@@ -139,6 +148,23 @@ impl Master {
 
     fn stop_all(&self, force: bool) {
         self.send_to_all(|| Command::Stop { force });
+    }
+
+    /// Says after the first stop signal how many jobs are running, and how to end them at once.
+    fn announce_stop(&self) {
+        let channels: Vec<_> = self.services.values().map(|service| service.commands().clone()).collect();
+        let notice = StopNotice { wait: self.longest_wait(), has_log_file: self.config.log.is_some() };
+        tokio::spawn(async move {
+            let mut running = 0;
+            for commands in channels {
+                let (reply, heartbeat) = oneshot::channel();
+                // A channel that has ended runs nothing.
+                if commands.send(Command::Heartbeat(reply)).await.is_ok() {
+                    running += heartbeat.await.map_or(0, |heartbeat| heartbeat.running);
+                }
+            }
+            notice.give(running);
+        });
     }
 
     fn send_to_all(&self, command: impl Fn() -> Command) {
@@ -161,8 +187,8 @@ impl Master {
     }
 
     async fn on_channel_end(&mut self, name: &Arc<str>, stopped: Stopped, reexec: &mut ReexecPolicy) {
-        let Stopped { handed_back, settled, .. } = stopped;
-        info!(channel = %name, handed_back, settled, "channel stopped");
+        let Stopped { handed_back, interrupted, settled, .. } = stopped;
+        info!(channel = %name, handed_back, interrupted, settled, "channel stopped");
         if let Some(service) = self.services.remove(name) {
             if reexec.is_draining() && !service.is_stop_requested() {
                 reexec.keep(name, service.hand_over(&stopped).await, &stopped);

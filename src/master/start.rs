@@ -26,7 +26,7 @@ use super::run_dir::{Lock, RunDir, ServedStore};
 use super::service_loop::Master;
 use super::signals::with_signals_blocked;
 use crate::config::passed_env::PassedEnv;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Driver};
 use crate::guardian::{Guardian, sweep};
 use crate::http;
 use crate::metrics::Metrics;
@@ -108,7 +108,20 @@ pub(super) async fn start(
     master.http = with_signals_blocked(serve_http).and_then(|http| http).map_err(ListenError::System)?;
     let config = listen.config.file.as_ref().map_or("built-in".to_owned(), |file| file.display().to_string());
     info!(pid = nix::unistd::getpid().as_raw(), channels = %listen.channels.join(", "), %config, "listening");
+    log_unserved_channels(&listen);
     Ok(master)
+}
+
+/// Names the declared channels whose jobs this master does not run: a channel without a master is easily forgotten.
+fn log_unserved_channels(listen: &ListenOptions) {
+    let declared = listen.config.channels.values().filter(|channel| channel.driver != Driver::Sync);
+    let unserved = declared.map(|channel| channel.name.as_str());
+    let unserved: Vec<_> =
+        unserved.filter(|name| !listen.channels.iter().any(|served| served == name)).collect();
+    if !unserved.is_empty() {
+        let channels = unserved.join(", ");
+        info!(%channels, "declared channels not served by this master: queue:listen --all serves every channel");
+    }
 }
 
 type ClaimedParts = (config::Channel, JobProgram, RunDir, Lock);
@@ -144,7 +157,7 @@ fn log_withheld_variables<'a>(channels: impl Iterator<Item = &'a config::Channel
         info!(
             channels = %channels.join(", "),
             %variables,
-            "variables of the configuration withheld from workers: name those that jobs need in worker.inherit_env"
+            "variables with secrets withheld from workers: name those that jobs need in worker.inherit_env"
         );
     }
 }

@@ -47,3 +47,14 @@ fn failed_jobs_are_reloaded_by_all_name_or_id() {
     assert_eq!((&status["waiting"], &status["failed"]), (&4.into(), &0.into()));
     assert_transcript!(fixture);
 }
+
+#[test]
+fn pipe_gets_whole_errors_and_names() {
+    let mut fixture = Fixture::new();
+    let (error, name) = ("word ".repeat(60) + "end", "name_".repeat(12));
+    fixture.fail(&[(&name, &error)]);
+    let said = fixture.run(&["queue:failed"]);
+    assert!(said.out.contains(&error) && said.out.contains(&name), "{}", said.out);
+    let said = fixture.run(&["queue:jobs", "--state", "failed"]);
+    assert!(said.out.contains(&name), "{}", said.out);
+}

@@ -208,7 +208,7 @@ fn configuration_that_exists_and_cannot_be_read_is_an_error() {
 #[test]
 fn path_of_a_store_that_is_no_file_is_named() {
     let mut fixture = Fixture::with_config(
-        "[channels.default]\ndriver = { type = \"sqlite\", path = \"disk/queue.db\" }\n",
+        "[channels.default]\npid_path = \"run\"\ndriver = { type = \"sqlite\", path = \"disk/queue.db\" }\n",
     );
     std::os::unix::fs::symlink("/mnt/gone", fixture.path("config/disk")).unwrap();
     for args in [&["queue:push", "noop"][..], &["queue:status"], &["queue:clear", "--yes"], &["queue:listen"]]
@@ -223,5 +223,61 @@ fn path_of_a_store_that_is_no_file_is_named() {
     for args in [&["queue:push", "noop"][..], &["queue:status"]] {
         let said = fixture.run(args);
         assert!(said.code == 5 && said.err.contains("a named pipe, not a regular file"), "{}", said.err);
+    }
+}
+
+#[test]
+fn job_of_another_channel_is_found() {
+    let mut fixture = Fixture::with_channels(&["default", "mail", "reports"]);
+    fixture.push(&["noop"]);
+    let id = fixture.push(&["send_mail", "--channel", "mail", "--delay", "1h"]).to_string();
+    let shown = fixture.run(&["queue:show", &id]);
+    assert!(shown.code == 0 && shown.out.contains("channel     mail\n"), "{}{}", shown.out, shown.err);
+    let why = fixture.run(&["queue:why", &id, "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&why.out).unwrap();
+    assert_eq!((why.code, &json["channel"], &json["reason"]), (0, &"mail".into(), &"delayed".into()));
+    // A channel that was named is the one that is meant, and commands that change something do not guess.
+    for args in [
+        &["queue:show", &id, "--channel", "reports"][..],
+        &["queue:why", &id, "--channel", "reports"],
+        &["queue:cancel", &id],
+        &["queue:run", "--id", &id],
+        &["queue:forget", &id],
+        &["queue:retry", &id],
+    ] {
+        let said = fixture.run(args);
+        assert_eq!(said.code, 1, "{args:?}: {}", said.err);
+        let hint = format!("another channel has job {id}: use --channel mail");
+        assert!(said.err.contains(&hint), "{args:?}: {}", said.err);
+    }
+    let none = fixture.run(&["queue:show", "17"]);
+    assert!(none.code == 1 && none.err.contains("channel \"default\" has no such job"), "{}", none.err);
+}
+
+#[test]
+fn push_without_configuration_names_a_new_store() {
+    let mut fixture = Fixture::new();
+    let said = fixture.run(&["queue:push", "noop"]);
+    assert!(
+        said.err.starts_with("note: created the store \"") && said.err.contains("/aint-queue.db\""),
+        "{}",
+        said.err
+    );
+    assert_eq!(fixture.run(&["queue:push", "noop"]).err, "");
+    let mut fixture = Fixture::with_config("[channels.default]\n");
+    assert_eq!(fixture.run(&["queue:push", "noop"]).err, "", "the configuration names the store");
+}
+
+#[test]
+fn hint_of_an_ambiguous_channel_names_the_right_option() {
+    let mut fixture = Fixture::with_config("[channels.mail]\n[channels.post]\n");
+    for (args, hint) in [
+        (&["queue:push", "noop"][..], "hint: name one with --channel\n"),
+        (&["queue:status"], "hint: name channels with --channel, or take all with --all\n"),
+        (&["queue:clear", "-y"], "hint: name channels with --channel, or take all with --all-channels\n"),
+        (&["queue:scale", "+1"], "hint: name channels with --channel\n"),
+    ] {
+        let said = fixture.run(args);
+        assert!(said.err.ends_with(hint), "{args:?}: {}", said.err);
     }
 }

@@ -27,5 +27,8 @@ fn full_channel_refuses_pushes_with_reason() {
     assert_eq!(fixture.counts("idle").total, 3);
     let metrics = fixture.ok(&["queue:status", "--metrics", "-t", "idle"]);
     assert!(metrics.contains("aint_queue_max_waiting{channel=\"idle\"} 3"), "{metrics}");
+    // The first refusal was that of the listener; the other one was that of a command, which has no metrics.
+    let refused = "aint_queue_pushes_refused_total{channel=\"idle\",reason=\"max_waiting\"} 1";
+    assert!(metrics.contains(refused), "{metrics}");
     assert!(master.stop().success());
 }

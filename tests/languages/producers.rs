@@ -209,3 +209,43 @@ fn invalid_pushes_fail_in_every_language() {
         assert!(text(&output.stderr).contains("AINTARG name: it is not allowed"), "{example}: {output:?}");
     }
 }
+
+#[test]
+fn full_channel_refuses_every_language() {
+    let server = Server::start();
+    let limited = |limit: &str| {
+        format!("[channels.default]\n{limit}\n[channels.default.worker]\ntype = \"coroutine\"\n")
+    };
+    let fixture = site_on(&server, &limited("max_waiting = 2"));
+    // The master has joined, and recorded the limit, when a job is done.
+    let master = fixture.listen(&[]);
+    fixture.push("noop", "{}", &[]);
+    fixture.until("default", "the job", |c| c.done == 1);
+    assert!(master.stop().success());
+    // Waiting and delayed jobs count.
+    fixture.push("noop", "{}", &["--delay", "1h"]);
+    let push =
+        |(example, programs)| pusher(example, programs, server.config().port, &["default", "noop", "{}"]);
+    id_of(&push(PUSHERS[0]));
+    for one in PUSHERS {
+        let output = push(one);
+        assert!(!output.status.success(), "{}", one.0);
+        let said = text(&output.stderr);
+        assert!(
+            said.contains("AINTFULL the channel is full: 2 jobs wait, and max_waiting allows 2"),
+            "{said}"
+        );
+    }
+    assert_eq!(fixture.counts("default").total, 3);
+    // A master without the limit removes it.
+    let port = server.config().port;
+    let driver = format!(r#"{{ type = "redis", connection = {{ host = "127.0.0.1", port = {port} }} }}"#);
+    fixture.write(
+        "aint-queue.toml",
+        &format!("[defaults]\npid_path = \"run\"\ndriver = {driver}\n{}", limited("")),
+    );
+    let master = fixture.listen(&[]);
+    fixture.until("default", "the waiting job", |c| c.done == 2);
+    assert!(master.stop().success());
+    PUSHERS.map(|one| id_of(&push(one)));
+}

@@ -1,8 +1,8 @@
 //! Rivals for a lock, and users without privileges.
 
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::fs::chown;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -102,12 +102,8 @@ fn held_lock_names_its_holder() {
     let error = refused(&run_dir);
     assert!(begun.elapsed() < Duration::from_secs(1));
     let pid = master.child.id();
-    let lock = directory.path().join("mail-master.lock");
     assert!(error.is_held());
-    let expected = format!(
-        "another master, pid {pid}, holds \"{}\"; stop it with queue:stop, or give this one a pid_path of its own",
-        lock.display()
-    );
+    let expected = format!("another master is running, pid {pid}");
     assert_eq!(error_chain(&error), expected);
 }
 
@@ -161,14 +157,18 @@ fn other_user_gets_reason_and_remedy() {
         .unwrap();
     drop(gate);
 
-    let not_writable = |path: &str| {
+    let refused = |verb: &str, path: &Path, remedy: &str| {
+        let found = fs::metadata(path).unwrap();
+        let (owner, group, mode) = (found.uid(), found.gid(), found.mode() & 0o7777);
         format!(
-            "this user (uid {NOBODY_UID}) may not write to \"{path}\"; set pid_path to a directory of its own, or \
-             change the owner of this one"
+            "this user (uid {NOBODY_UID}) may not {verb} \"{}\" (owner uid {owner}, gid {group}, mode {mode:04o}); run as its \
+             owner, or change its owner or mode, or {remedy}",
+            path.display()
         )
     };
-    assert_eq!(other.next_report(), not_writable(&at("ours")));
-    assert_eq!(other.next_report(), not_writable(&above.path().display().to_string()));
+    let elsewhere = "set pid_path to a directory of this user";
+    assert_eq!(other.next_report(), refused("create files in", &above.path().join("ours"), elsewhere));
+    assert_eq!(other.next_report(), refused("create files in", above.path(), elsewhere));
     assert_eq!(
         other.next_report(),
         format!(
@@ -179,10 +179,10 @@ fn other_user_gets_reason_and_remedy() {
     );
     assert_eq!(
         other.next_report(),
-        format!(
-            "this user may not write \"{}\", whose owner is uid 0; run as that user, or remove the file when no \
-             master holds it",
-            at("theirs/mail-master.lock")
+        refused(
+            "read",
+            &above.path().join("theirs/mail-master.lock"),
+            "remove the file when no master holds it"
         )
     );
 }

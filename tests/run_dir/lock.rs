@@ -35,7 +35,7 @@ fn lock_of_unknown_holder_is_refused_in_two_seconds() {
     let begun = Instant::now();
     let error = refused(&run_dir);
     assert!(begun.elapsed() >= Duration::from_secs(2));
-    assert!(error_chain(&error).starts_with("another master holds \""), "{error}");
+    assert!(error_chain(&error).starts_with("another master is running"), "{error}");
     drop(kept);
 }
 

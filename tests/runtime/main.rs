@@ -20,6 +20,7 @@ mod monitoring;
 mod other_store;
 mod outage;
 mod output;
+mod permissions;
 mod privileges;
 mod program_change;
 mod push_floods;

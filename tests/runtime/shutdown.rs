@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::fixture::{Fixture, until};
+use crate::fixture::{Fixture, text, until};
 
 const POOL: &str = "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\n";
 
@@ -36,6 +36,75 @@ fn second_signal_kills_and_releases_uncounted() {
     assert!(begun.elapsed() < Duration::from_secs(3));
     let shown = fixture.json(&["queue:show", &id.to_string()]);
     assert_eq!((shown["state"].as_str(), shown["attempts"].as_u64()), (Some("waiting"), Some(0)), "{shown}");
+}
+
+#[test]
+fn stopping_master_says_so() {
+    let fixture = Fixture::sqlite(POOL);
+    let master = fixture.listen(&[]);
+    fixture.push("sleep", r#"{"ms":50000}"#, &[]);
+    fixture.until("default", "it to run", |c| c.reserved == 1);
+    master.signal(Signal::SIGINT);
+    until("the notice", || {
+        let notice = "stopping after 1 running job, within 30 s: a second signal kills it";
+        master.log().contains(notice).then_some(())
+    });
+    let shown = fixture.ok(&["queue:status"]);
+    assert!(shown.contains("is stopping, pid ") && shown.contains("Stopping: 1 job left"), "{shown}");
+    master.signal(Signal::SIGINT);
+    assert!(master.wait().success());
+}
+
+#[test]
+fn cleared_job_is_no_silent_success() {
+    let fixture = Fixture::sqlite(
+        "[channels.default.worker]\ntype = \"process\"\nprotocol = \"exec\"\n\
+         command = [\"sh\", \"-c\", \"until [ -e finish ]; do sleep 0.01; done\"]\n",
+    );
+    let master = fixture.listen(&[]);
+    let id = fixture.push("x", "{}", &[]);
+    fixture.until("default", "it to run", |c| c.reserved == 1);
+    fixture.ok(&["queue:clear", "--state", "reserved", "--yes"]);
+    fixture.write("finish", "");
+    until("the warning", || {
+        let log = master.log();
+        let warning = log.lines().find(|line| line.contains("jobs cleared while they ran"))?;
+        assert!(warning.contains("\"WARN\"") && warning.contains(&id.to_string()), "{warning}");
+        Some(())
+    });
+    assert!(master.stop().success());
+}
+
+#[test]
+fn second_master_is_refused_with_its_remedy() {
+    let fixture = Fixture::sqlite(POOL);
+    let master = fixture.listen(&[]);
+    let second = fixture.run(&["queue:listen"]);
+    assert_eq!(second.status.code(), Some(3));
+    let said = text(&second.stderr);
+    let expected = format!(
+        "another master is running, pid {}\nhint: queue:status shows it, queue:stop stops it\n",
+        master.pid()
+    );
+    assert!(said.ends_with(&expected), "{said}");
+    assert!(master.stop().success());
+}
+
+#[test]
+fn master_names_the_channels_that_it_does_not_serve() {
+    let fixture = Fixture::sqlite(
+        "[channels.mail]\n[channels.reports]\n[channels.now]\ndriver = { type = \"sync\" }\n",
+    );
+    let line = "declared channels not served by this master";
+    let some = fixture.listen(&["-t", "mail"]);
+    let found =
+        until("the line", || some.log().lines().find(|found| found.contains(line)).map(str::to_owned));
+    assert!(found.contains("\"channels\":\"reports\""), "{found}");
+    assert!(some.stop().success());
+    let all = fixture.listen(&["--all"]);
+    let log = all.log_path();
+    assert!(all.stop().success());
+    assert!(!std::fs::read_to_string(log).unwrap().contains(line));
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! Programs depend on `aint-queue`, which re-exports this crate. The hidden modules are for the engine in that package and
 //! have no stability promise.
 
+#[doc(hidden)]
+pub mod access;
 pub mod config;
 #[doc(hidden)]
 pub mod dangling_link;

@@ -180,10 +180,7 @@ impl Queue {
     #[doc(hidden)]
     pub async fn push_batch(&self, jobs: &[NewJob]) -> Result<Vec<Pushed>, PushError> {
         match &self.route {
-            PushRoute::Store(store) => {
-                self.limit.check(&**store, jobs.len()).await?;
-                store.push(jobs).await
-            }
+            PushRoute::Store(store) => self.limit.push(&**store, jobs).await,
             PushRoute::Target(target) => target.push(jobs).await,
         }
     }

@@ -1,6 +1,7 @@
 //! The ladder of a stop.
 
 use super::*;
+use crate::job::UniqueUntil;
 
 #[tokio::test(start_paused = true)]
 async fn stop_drains_interrupts_kills_and_leaves() {
@@ -41,7 +42,26 @@ async fn forced_stop_kills_at_once_also_after_a_plain_one() {
     assert_eq!(fixture.script.guardian.signals(), [ScriptedSignal::Kill(worker.child)]);
     worker.exited(Exit::Signal(9), "");
     let stopped = fixture.task.await.unwrap();
-    assert_eq!((stopped.handed_back, stopped.settled), (1, true));
+    assert_eq!((stopped.handed_back, stopped.interrupted, stopped.settled), (1, 1, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_runs_that_began_are_interrupted() {
+    let mut fixture = Fixture::new(PoolSpec { plan: Plan::coroutine(8, 0), ..spec() }).await;
+    let worker = fixture.boot().await;
+    fixture.push(1).await;
+    // The second job is leased, and starts only when the store has released its key.
+    fixture.fail(|call| if call == "turn" { Fault::Slow(SECOND) } else { Fault::None });
+    let mut keyed = job();
+    (keyed.meta.unique, keyed.meta.unique_until) = (Some("k".to_owned()), UniqueUntil::Start);
+    fixture.store.push(&[keyed]).await.unwrap();
+    sleep(SECOND + SECOND / 2).await;
+    let ChannelStatus { running, ready, .. } = fixture.status().await;
+    assert_eq!((running, ready), (1, 1));
+    fixture.stop(true).await;
+    worker.exited(Exit::Signal(9), "");
+    let stopped = fixture.task.await.unwrap();
+    assert_eq!((stopped.handed_back, stopped.interrupted), (2, 1));
 }
 
 #[tokio::test(start_paused = true)]

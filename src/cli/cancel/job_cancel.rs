@@ -130,7 +130,8 @@ impl JobCancel {
         &self,
         slow_notice: &mut Option<impl FnOnce(&ChannelStatus) + Send + 'static>,
     ) -> Step {
-        if !master::presence(&self.channel).running {
+        let presence = master::presence(&self.channel);
+        if !presence.running && presence.denied.is_none() {
             return Step::Again(Some(CancelResult::HeldElsewhere { master: false }));
         }
         let (channel, request) = (self.channel.clone(), ControlRequest::Cancel { id: self.id });
@@ -167,6 +168,7 @@ fn after_request(master: MasterState<HeldCancel>) -> Step {
         // The master has stopped: the state of the job is in the store.
         MasterState::NotRunning => return Step::Again(None),
         MasterState::Elsewhere(_) => return Step::End(CancelResult::HeldElsewhere { master: false }),
+        MasterState::Hidden(denied) => return Step::End(CancelResult::Refused(denied.to_string())),
         MasterState::NotResponding { error, .. } => error,
     };
     match error {
@@ -181,6 +183,7 @@ fn after_request(master: MasterState<HeldCancel>) -> Step {
         | ControlError::Undecodable(_)
         | ControlError::UnknownRequest
         | ControlError::Stranger { .. }
+        | ControlError::Denied(_)
         | ControlError::Distrusted(_)
         | ControlError::TooLong => Step::End(CancelResult::Refused(error_chain(&error))),
     }

@@ -49,7 +49,15 @@ impl Cancel {
                 Ok(result) => match render::cancelled(id, &result) {
                     Some(text) if !context.json() => context.print(&text)?,
                     Some(_) => {}
-                    None => failures.push(render::failure(id, &result, &channel.name)),
+                    None => {
+                        let failure = render::failure(id, &result, &channel.name);
+                        let is_unknown = matches!(result, CancelResult::Unknown);
+                        let elsewhere = is_unknown.then(|| context.hint_of_channel(id, channel)).flatten();
+                        failures.push(match elsewhere {
+                            Some(hint) => failure.hint(hint),
+                            None => failure,
+                        });
+                    }
                 },
                 Err(error) => failures.push(Failure::store(format!("cancel job {id}"), error)),
             }

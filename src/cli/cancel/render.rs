@@ -54,7 +54,7 @@ pub(super) fn failure(id: JobId, result: &CancelResult, channel: &str) -> Failur
         CancelResult::Gone => failure.because("it was running and no longer exists: it is done or was cleared"),
         CancelResult::Unknown => failure
             .because(format!("channel \"{channel}\" has no such job"))
-            .hint("jobs that are done or were removed leave no record; check --channel"),
+            .hint("jobs that are done or were removed leave no record"),
         CancelResult::HeldElsewhere { master } => failure
             .because(match master {
                 true => "it is reserved, but not by the master of this machine and pid_path",

@@ -139,7 +139,10 @@ impl Drop for DemoDirectory {
 }
 
 /// The master of the demo: the same as that of `queue:listen`, on a thread of this process.
-struct Master(JoinHandle<Result<MasterExit, ListenError>>);
+struct Master {
+    thread: JoinHandle<Result<MasterExit, ListenError>>,
+    config: Arc<Config>,
+}
 
 impl Master {
     fn start(config: &Arc<Config>) -> Result<Self, Failure> {
@@ -152,11 +155,14 @@ impl Master {
             log: None,
         };
         let thread = thread::Builder::new().name("master".to_owned()).spawn(|| master::listen(listen, None));
-        thread.map(Self).map_err(|e| Failure::new(Exit::Failed, "start the demo's master").because(e))
+        let config = Arc::clone(config);
+        thread
+            .map(|thread| Self { thread, config })
+            .map_err(|e| Failure::new(Exit::Failed, "start the demo's master").because(e))
     }
 
     fn has_ended(&self) -> bool {
-        self.0.is_finished()
+        self.thread.is_finished()
     }
 
     fn stop(self, channels: &[Channel]) -> Result<(), Failure> {
@@ -166,6 +172,7 @@ impl Master {
                 let _ = control::query(channel, ControlRequest::Stop { force: false }, |_| {}, Some);
             }
         }
-        self.0.join().expect("the master does not panic").map(drop).map_err(failure)
+        let ended = self.thread.join().expect("the master does not panic");
+        ended.map(drop).map_err(|error| failure(error, &self.config))
     }
 }

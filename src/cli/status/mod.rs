@@ -187,11 +187,18 @@ fn without_store(
 fn presence_line(channel: &str, master: &MasterState<ChannelStatus>, colours: bool) -> String {
     let (colour, state) = match (master, master.pid()) {
         (MasterState::NotRunning | MasterState::Elsewhere(_), _) => ("33", "is not running!".to_owned()),
+        (MasterState::Hidden(_), _) => ("31", "cannot be seen.".to_owned()),
+        (state, Some(pid)) if is_stopping(state) => ("33", format!("is stopping, pid {pid}.")),
+        (state, None) if is_stopping(state) => ("33", "is stopping.".to_owned()),
         (_, Some(pid)) => ("32", format!("is running, pid {pid}.")),
         (_, None) => ("32", "is running.".to_owned()),
     };
     let line = format!("The master-process of {channel}-queue {state}");
     if colours { format!("\x1b[{colour}m{line}\x1b[0m\n") } else { line + "\n" }
+}
+
+fn is_stopping(master: &MasterState<ChannelStatus>) -> bool {
+    master.answer().is_some_and(|status| status.stopping)
 }
 
 /// Lines about an unusual state of a master: quiet, stopping, reloading, not responding, degraded.
@@ -211,7 +218,8 @@ fn unusual(master: &MasterState<ChannelStatus>, colours: bool) -> String {
             shown.push_str(&format!("Reloading: {}.\n", progress::describe_reload(reload)));
         }
     }
-    let silence = master.error().map(|why| format!("Master not responding: {why}"));
+    let event = if master.is_denied() { "No permission to ask the master" } else { "Master not responding" };
+    let silence = master.error().map(|why| format!("{event}: {why}"));
     if let Some(line) = silence.or_else(|| master.answer().and_then(workers::trouble)) {
         shown.push_str(&trouble(&line, colours));
     }

@@ -22,11 +22,13 @@ pub(super) fn blockers(facts: &Facts) -> Vec<Explanation> {
             n => reasons::NO_MASTER_HERE.explain(&[("jobs_are", &render::jobs_are(n))]),
         }),
         MasterState::Elsewhere(other) => found.push(other_store(other)),
-        MasterState::NotResponding { pid, .. } => {
-            let pid = pid.map_or(String::new(), |pid| format!(" {pid}"));
+        MasterState::Hidden(_) | MasterState::NotResponding { .. } => {
+            let pid = facts.master.pid().map_or(String::new(), |pid| format!(" {pid}"));
             let error = facts.master.error().unwrap_or_default();
             let error = sanitize::line(&error);
-            found.push(reasons::NOT_RESPONDING.explain(&[("pid", &pid), ("error", &error)]));
+            let reason =
+                if facts.master.is_denied() { reasons::NO_PERMISSION } else { reasons::NOT_RESPONDING };
+            found.push(reason.explain(&[("pid", &pid), ("error", &error)]));
         }
         MasterState::Responding { answer: (pid, details), place, .. } => {
             let status = &details.report;
@@ -60,7 +62,9 @@ pub(super) fn blockers(facts: &Facts) -> Vec<Explanation> {
 /// The failure of the last start, and the next attempt, while no worker is ready.
 pub(super) fn failed_start(status: &ChannelStatus) -> Option<(String, String)> {
     let WorkerCounts { idle, busy, draining, retiring, .. } = status.workers;
-    let error = status.worker_error.as_deref().filter(|_| idle + busy + draining + retiring == 0)?;
+    // A program that is started for a job counts as busy before it has a process.
+    let is_unserved = idle + busy + draining + retiring == 0 || status.pids.is_empty();
+    let error = status.worker_error.as_deref().filter(|_| is_unserved)?;
     let next = next_boot(status).map_or(String::new(), |next| format!(" ({next})"));
     Some((sanitize::line(error).into_owned(), next))
 }

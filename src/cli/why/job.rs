@@ -126,16 +126,21 @@ fn reserved(job: &JobView, facts: &Facts) -> Explanation {
         MasterState::NotRunning | MasterState::Elsewhere(_) => {
             return reasons::RESERVED_NO_MASTER.explain(&[("job", &job_name)]);
         }
-        MasterState::NotResponding { .. } => {
+        MasterState::Hidden(_) | MasterState::NotResponding { .. } => {
             let clauses = joined(&blockers(facts));
-            return reasons::RESERVED_NOT_RESPONDING.explain(&[("job", &job_name), ("blockers", &clauses)]);
+            let reason = if facts.master.is_denied() {
+                reasons::RESERVED_NO_PERMISSION
+            } else {
+                reasons::RESERVED_NOT_RESPONDING
+            };
+            return reason.explain(&[("job", &job_name), ("blockers", &clauses)]);
         }
         MasterState::Responding { answer: (pid, details), .. } => (*pid, details),
     };
     let error = sanitize::line(details.report.store_error.as_deref().unwrap_or_default());
     let is_without_worker = match &details.job {
         Some(HeldJobStatus::Ready { alone: false }) => true,
-        Some(HeldJobStatus::Running(run)) => run.booting,
+        Some(HeldJobStatus::Running(run)) => run.booting || run.pid.is_none(),
         _ => false,
     };
     if let Some((error, next)) = failed_start(&details.report).filter(|_| is_without_worker) {

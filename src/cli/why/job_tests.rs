@@ -187,7 +187,8 @@ fn first_failed_start_is_the_reason() {
     );
     // Other workers run jobs: the channel is short of workers and not blocked.
     let workers = WorkerCounts { busy: 1, ..WorkerCounts::default() };
-    let short = facts(ChannelDetails { report: report(workers), ..view(1, 0) });
+    let report = ChannelStatus { pids: vec![7], ..report(workers) };
+    let short = facts(ChannelDetails { report, ..view(1, 0) });
     says(&job(JobState::Waiting), &short, "no_slot", "is waiting for a slot: the only one is busy.");
 }
 

@@ -16,6 +16,7 @@ use serde_json::json;
 
 use super::control::MasterState;
 use super::{CommandContext, Failure, sanitize};
+use crate::config::Channel;
 use crate::job::JobId;
 use reasons::Explanation;
 
@@ -32,7 +33,7 @@ pub(crate) struct Why {
 
 impl Why {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
-        let channel = context.channel()?;
+        let channel = self.channel(context)?;
         let doing = match (&self.unique, self.id) {
             (Some(_), _) => "find the holder of a unique key".to_owned(),
             (None, Some(id)) => format!("find out why job {id} waits"),
@@ -65,8 +66,21 @@ impl Why {
             },
         });
         context.show(&json, &format!("{}{attention}\n", explanation.text))?;
+        let Some(id) = self.id.filter(|_| job.is_none()) else { return Ok(()) };
         // The sentence has already said that the job does not exist.
-        if self.id.is_some() && job.is_none() { Err(Failure::silent()) } else { Ok(()) }
+        if let Some(hint) = context.hint_of_channel(id, channel) {
+            context.note(&hint);
+        }
+        Err(Failure::silent())
+    }
+
+    /// The channel to explain. That of a job may be another one than the usual one.
+    fn channel<'a>(&self, context: &'a CommandContext) -> Result<&'a Channel, Failure> {
+        let usual = context.channel()?;
+        let Some(id) = self.id.filter(|_| !context.names_channel()) else { return Ok(usual) };
+        let doing = format!("find out why job {id} waits");
+        let found = context.call_store(usual, doing, async |store| store.get(id).await)?;
+        Ok(if found.is_some() { usual } else { context.channel_with(id, usual) })
     }
 }
 

@@ -10,6 +10,7 @@ use nix::sys::socket::sockopt::PeerCredentials;
 use thiserror::Error;
 
 use super::protocol::{ControlRequest, ControlResponse, NOT_A_REQUEST, Reply, ResponseLine};
+use crate::access::{self, Access, Denied};
 use crate::channel::ChannelStatus;
 use crate::master::run_dir::ControlSocket;
 use crate::store::StoreIdentity;
@@ -30,6 +31,9 @@ pub enum ControlError {
         #[source]
         source: io::Error,
     },
+    /// This user may not see the files of the master, or not connect to its socket.
+    #[error("{0}")]
+    Denied(Denied),
     /// A process of another user listens on the socket.
     #[error(
         "a process of another user (uid {uid}) listens at \"{path}\"; accept it with --trust-files or {}=1",
@@ -96,7 +100,13 @@ pub fn send_request<T>(
     };
     let path = &socket.path;
     let not_listening = |source| ControlError::NotListening { path: path.clone(), source };
-    let mut stream = UnixStream::connect(path).map_err(not_listening)?;
+    let refused = |source: io::Error| {
+        let denied = (source.kind() == io::ErrorKind::PermissionDenied)
+            .then(|| access::denied(path, Access::Connect))
+            .flatten();
+        denied.map_or_else(|| not_listening(source), ControlError::Denied)
+    };
+    let mut stream = UnixStream::connect(path).map_err(refused)?;
     let peer = getsockopt(&stream, PeerCredentials).map_err(|error| not_listening(error.into()))?;
     if !socket.trusts(peer.uid()) {
         return Err(ControlError::Stranger { path: path.clone(), uid: peer.uid() });

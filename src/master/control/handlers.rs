@@ -21,7 +21,7 @@ use crate::master::reload::{ReloadChanges, ReloadError, ReloadRequest};
 use crate::metrics::{ChannelMetrics, Metrics};
 use crate::producer_memory::ProducerMemory;
 use crate::snapshot;
-use crate::store::{Store, StoreIdentity};
+use crate::store::{RefusedPushes, Store, StoreIdentity};
 
 /// Time between two progress lines of a slow request.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
@@ -105,6 +105,8 @@ impl ChannelHandlers {
 
     /// Updates the gauges of this channel.
     async fn refresh(&self) {
+        let refused = RefusedPushes::of(&self.channel);
+        self.metrics.refused_pushes([refused.max_waiting, refused.store_full]);
         // While the store is unavailable, the last known depths stay.
         if let Ok(status) = self.store.status().await {
             snapshot::record(&self.metrics, &status);
@@ -148,9 +150,9 @@ impl ChannelHandlers {
         let mut ended = self.ended.clone();
         let end = async { ended.wait_for(Option::is_some).await.ok()?.clone() };
         let stopped = self.with_progress(end, reply).await;
-        let Stopped { handed_back, jobs_settled: settled, .. } =
+        let Stopped { handed_back, interrupted, jobs_settled: settled, .. } =
             stopped.ok_or("the master ended without reporting the end of the channel")?;
-        Ok(ControlResponse::Stopped { handed_back, settled })
+        Ok(ControlResponse::Stopped { handed_back, interrupted: Some(interrupted), settled })
     }
 
     /// Cancels a job and waits until its end is settled. The wait lasts while other jobs of the killed worker finish and while

@@ -161,6 +161,9 @@ pub enum ControlResponse {
     Stopped {
         /// Jobs returned to waiting, attempt not counted.
         handed_back: usize,
+        /// Returned jobs that ran; absent in answers of earlier versions.
+        #[serde(default)]
+        interrupted: Option<usize>,
         /// Whether the store has the end of every job.
         settled: bool,
     },

@@ -213,7 +213,7 @@ mod tests {
                 return std::future::pending().await;
             }
             let Stopped { handed_back, settled, .. } = Stopped::default();
-            let line = ResponseLine::Ok(ControlResponse::Stopped { handed_back, settled });
+            let line = ResponseLine::Ok(ControlResponse::Stopped { handed_back, interrupted: None, settled });
             let _ = reply.send(line.into()).await;
         }
     }

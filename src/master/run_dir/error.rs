@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::access::Denied;
 use crate::dangling_link::DanglingLink;
+use crate::store::StoreIdentity;
 use crate::trust::Distrust;
 
 /// The reason why a run directory is unusable.
@@ -17,14 +19,14 @@ pub enum RunDirError {
         /// The path.
         path: PathBuf,
     },
-    /// This user may not write to the directory.
-    #[error("this user (uid {uid}) may not write to \"{}\"; set pid_path to a directory of its own, or change the \
-             owner of this one", path.display())]
-    NotWritable {
+    /// This user may not write to the directory, or to the one above it when it does not exist.
+    #[error("{0}, or set pid_path to a directory of this user")]
+    Denied(Denied),
+    /// The directory is on a file system that is read only.
+    #[error("\"{}\" is on a read-only file system; set pid_path to another place", path.display())]
+    ReadOnly {
         /// The directory, or its parent when it does not exist.
         path: PathBuf,
-        /// This user.
-        uid: u32,
     },
     /// The directory belongs to another user, who could remove the master's files.
     #[error("\"{}\" belongs to another user (uid {owner}); set pid_path to a directory of this user, or change its \
@@ -78,16 +80,14 @@ pub enum RunDirError {
 #[derive(Debug, Error)]
 pub enum LockError {
     /// Another master holds the lock.
-    #[error("another master{} holds \"{}\"{}; stop it with queue:stop, or give this one a pid_path of its own",
-            pid.map(|pid| format!(", pid {pid},")).unwrap_or_default(), path.display(),
-            store.as_ref().map(|store| format!(" and serves {store}")).unwrap_or_default())]
+    #[error("another master is running{}", pid.map(|pid| format!(", pid {pid}")).unwrap_or_default())]
     Held {
         /// The process id of that master, if it is verified.
         pid: Option<i32>,
         /// The lock file.
         path: PathBuf,
         /// The store that it serves, if it is known.
-        store: Option<String>,
+        store: Option<StoreIdentity>,
     },
     /// Another user may have put the lock file in place.
     #[error("{0}")]
@@ -101,14 +101,8 @@ pub enum LockError {
         what: &'static str,
     },
     /// The lock file exists and this user may not write it.
-    #[error("this user may not write \"{}\", whose owner is uid {owner}; run as that user, or remove the file \
-             when no master holds it", path.display())]
-    Forbidden {
-        /// The lock file.
-        path: PathBuf,
-        /// The owner of the path.
-        owner: u32,
-    },
+    #[error("{0}, or remove the file when no master holds it")]
+    Denied(Denied),
     /// Another system call failed. Some network file systems have no locks.
     #[error("could not lock \"{}\"", path.display())]
     Io {

@@ -14,6 +14,7 @@ use aint_queue_core::mutex;
 
 use super::error::{LockError, RunDirError};
 use super::record::{ProcessState, Record, ServedStore};
+use crate::access::{self, Access};
 use crate::config::canonical;
 use crate::store::Owner;
 use crate::trust;
@@ -51,7 +52,7 @@ pub(super) fn take(path: &Path, pid_file: PathBuf) -> Result<Lock, LockError> {
         }
         let record = Record::read(&file);
         if record.process_state() == ProcessState::Alive {
-            let store = record.served.store.map(|store| store.to_string());
+            let store = record.served.store;
             return Err(LockError::Held { pid: Some(record.pid), path: path.to_owned(), store });
         }
         if begun.elapsed() >= LOCK_WAIT {
@@ -88,10 +89,10 @@ fn open(path: &Path) -> Result<File, LockError> {
         Ok(found) if found.is_dir() => not_a_file("a directory"),
         Ok(found) if found.is_symlink() => not_a_file("a symbolic link"),
         Ok(found) if found.file_type().is_socket() => not_a_file("a socket"),
-        Ok(found) if source.kind() == io::ErrorKind::PermissionDenied => {
-            LockError::Forbidden { path: path.to_owned(), owner: found.uid() }
-        }
-        _ => LockError::Io { path: path.to_owned(), source },
+        _ => match access::denied(path, Access::Write) {
+            Some(denied) if source.kind() == io::ErrorKind::PermissionDenied => LockError::Denied(denied),
+            _ => LockError::Io { path: path.to_owned(), source },
+        },
     })?;
     match file.metadata() {
         // A second name may be that of any file of this user, which the record would overwrite.
@@ -222,6 +223,7 @@ impl Lock {
             if path.is_dir() {
                 RunDirError::Obstructed { path }
             } else {
+                let source = access::explained(source, &path, Access::Write);
                 RunDirError::Io { doing: "write the pid file", path, source }
             }
         })

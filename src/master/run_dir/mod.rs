@@ -21,13 +21,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{AccessFlags, eaccess, geteuid};
+use nix::unistd::{AccessFlags, eaccess};
 
 pub use error::{LockError, RunDirError};
 pub use lock::{Lock, LockPlace};
 pub use presence::{Holder, Presence};
 pub use record::ServedStore;
 
+use crate::access::{self, Access};
 use crate::config;
 use crate::dangling_link::DanglingLink;
 use crate::trust;
@@ -149,17 +150,23 @@ fn make(path: &Path) -> Result<(), RunDirError> {
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
             RunDirError::NotADirectory { path: parent.to_owned() }
         }
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            RunDirError::NotWritable { path: parent.to_owned(), uid: geteuid().as_raw() }
-        }
-        _ => RunDirError::Io { doing: "create the run directory", path: path.to_owned(), source },
+        _ => refused(source, path, "create the run directory"),
     })
 }
 
+/// The error of a refused system call on the run directory.
+fn refused(source: io::Error, path: &Path, doing: &'static str) -> RunDirError {
+    let denied = match source.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => return RunDirError::ReadOnly { path: path.to_owned() },
+        io::ErrorKind::PermissionDenied => access::denied(path, Access::Write),
+        _ => None,
+    };
+    let other = || RunDirError::Io { doing, path: path.to_owned(), source };
+    denied.map_or_else(other, RunDirError::Denied)
+}
+
 fn check(path: &Path) -> Result<(), RunDirError> {
-    let uid = geteuid().as_raw();
-    let inspect =
-        |source| RunDirError::Io { doing: "inspect the run directory", path: path.to_owned(), source };
+    let inspect = |source| refused(source, path, "inspect the run directory");
     // A symbolic link, such as /var/run, is allowed if its owner is trusted: both link and target are checked.
     for found in [fs::symlink_metadata(path), fs::metadata(path)] {
         let found = found.map_err(inspect)?;
@@ -175,5 +182,5 @@ fn check(path: &Path) -> Result<(), RunDirError> {
     trust::check_mode(path, &found).map_err(RunDirError::Distrusted)?;
     trust::check_above(&config::canonical(path)).map_err(RunDirError::Distrusted)?;
     eaccess(path, AccessFlags::W_OK | AccessFlags::X_OK)
-        .map_err(|_| RunDirError::NotWritable { path: path.to_owned(), uid })
+        .map_err(|errno| refused(errno.into(), path, "write to the run directory"))
 }

@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::{major, minor};
 
 use super::record::{ProcessState, Record, ServedStore};
+use crate::access::{self, Access, Denied};
 use crate::fd;
 use crate::guardian::procfs;
 use crate::trust::{self, Distrust};
@@ -25,6 +26,8 @@ pub struct Presence {
     pub served: ServedStore,
     /// The reason why the master cannot be trusted: another user may have put its files in place.
     pub distrust: Option<Distrust>,
+    /// The permission that this user lacks to see whether a master runs.
+    pub denied: Option<Denied>,
 }
 
 /// The verified holder of a lock: the lock is held, and the process in its record lives.
@@ -65,20 +68,24 @@ pub(super) fn holder(path: &Path) -> Option<Holder> {
 pub(super) fn presence(path: &Path) -> Presence {
     let found = match lock_state(path) {
         LockState::Held(record) => match record.process_state() {
-            ProcessState::Alive => {
-                Presence { running: true, pid: Some(record.pid), served: record.served, distrust: None }
-            }
+            ProcessState::Alive => Presence {
+                running: true,
+                pid: Some(record.pid),
+                served: record.served,
+                ..Presence::default()
+            },
             // The held lock proves a master; its pid has no meaning in this namespace.
             ProcessState::OtherNamespace => {
-                Presence { running: true, pid: None, served: record.served, distrust: None }
+                Presence { running: true, served: record.served, ..Presence::default() }
             }
             // Only the guardian of a dead master holds the lock, while it kills processes.
             ProcessState::Gone => Presence::default(),
         },
         LockState::HeldBy(pid) if procfs::stat(pid).is_some() => {
-            Presence { running: true, pid: Some(pid), served: ServedStore::default(), distrust: None }
+            Presence { running: true, pid: Some(pid), ..Presence::default() }
         }
         LockState::HeldBy(_) | LockState::Free => Presence::default(),
+        LockState::Hidden(denied) => Presence { denied: Some(denied), ..Presence::default() },
     };
     let distrust = if found.running { distrust(path) } else { None };
     Presence { distrust, ..found }
@@ -103,6 +110,8 @@ enum LockState {
     Held(Record),
     /// The lock is held by this process; this user may not read the file.
     HeldBy(i32),
+    /// This user may not look at the file.
+    Hidden(Denied),
 }
 
 fn lock_state(path: &Path) -> LockState {
@@ -110,7 +119,14 @@ fn lock_state(path: &Path) -> LockState {
     let file = match OpenOptions::new().read(true).custom_flags(flags.bits()).open(path) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
-            return listed_holder(path).map_or(LockState::Free, LockState::HeldBy);
+            return match (listed_holder(path), fs::symlink_metadata(path)) {
+                (Some(pid), _) => LockState::HeldBy(pid),
+                // The list of locks tells that nobody holds this one.
+                (None, Ok(_)) => LockState::Free,
+                (None, Err(_)) => {
+                    access::denied(path, Access::Read).map_or(LockState::Free, LockState::Hidden)
+                }
+            };
         }
         Err(_) => return LockState::Free,
     };

@@ -7,6 +7,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::passed_env::CREDENTIALS_VARIABLE;
+use crate::access::{self, Access};
 
 /// Lookup of environment variables; a parameter, so that tests need no real environment.
 pub(super) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -156,7 +157,10 @@ fn secret_file(path: &Path, otherwise: Option<&str>) -> Result<String, Mistake> 
                 None => mistake("does not exist", "create it, or correct the path"),
             };
         }
-        Err(error) => return mistake(&format!("cannot be read: {error}"), "let this user read it"),
+        Err(error) => {
+            let error = access::explained(error, path, Access::Read);
+            return mistake(&format!("cannot be read: {error}"), "let this user read it");
+        }
         Ok(false) => return mistake("is not a regular file", "name a file that holds the secret alone"),
         Ok(true) => {}
     }

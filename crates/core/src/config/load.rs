@@ -16,6 +16,7 @@ use super::spanned::{Node, Table, Value};
 use super::suggest::nearest;
 use super::typed::TypedTable;
 use super::{Channel, Config, Driver, build, http, inherit, log_file, run_directory, spanned, validate};
+use crate::access::{self, Access};
 use crate::dangling_link::DanglingLink;
 use crate::trust;
 
@@ -129,8 +130,8 @@ impl Config {
 }
 
 fn load(file: &Path, named_by: &'static str) -> Result<Config, ConfigError> {
-    let unreadable = |source| ConfigError::Unreadable { file: file.to_owned(), named_by, source };
-    let text = read_file(file).map_err(|source| unreadable(without_target(file, source)))?;
+    let unreadable = |source| unreadable(file, named_by, source);
+    let text = read_file(file).map_err(unreadable)?;
     parse(&text, file, &|name| env::var(name).ok())
 }
 
@@ -138,11 +139,7 @@ fn load(file: &Path, named_by: &'static str) -> Result<Config, ConfigError> {
 /// names programs to run and servers that get the values of environment variables, so no other user may have written it.
 /// `directories` is the number of directories that lead to it from where it was looked for, that one included.
 fn load_found(file: &Path, directories: usize) -> Result<Config, ConfigError> {
-    let unreadable = |source| ConfigError::Unreadable {
-        file: file.to_owned(),
-        named_by: "found here",
-        source: without_target(file, source),
-    };
+    let unreadable = |source| unreadable(file, "found here", source);
     // Without a file here, the directory does not matter.
     let link = fs::symlink_metadata(file).map_err(unreadable)?;
     // Directories first: their owners can put any file there, also one of this user.
@@ -174,6 +171,11 @@ fn without_target(file: &Path, source: io::Error) -> io::Error {
         }
         _ => source,
     }
+}
+
+fn unreadable(file: &Path, named_by: &'static str, source: io::Error) -> ConfigError {
+    let source = access::explained(without_target(file, source), file, Access::Read);
+    ConfigError::Unreadable { file: file.to_owned(), named_by, source }
 }
 
 fn read_file(file: &Path) -> io::Result<String> {

@@ -22,6 +22,7 @@
 //! `null` means "absent", except for `payload`. Headers are merged with those of the defaults; every other key replaces its
 //! default.
 
+mod keys;
 pub mod time;
 mod write;
 
@@ -52,6 +53,10 @@ pub enum JobJsonError {
     NotJson(String),
     #[error("not an object with job, payload and options: {0}")]
     NotAnObject(String),
+    #[error("\"{}\" is no key of a job: {}", key.escape_debug(), keys::remedy(key))]
+    UnknownKey { key: String },
+    #[error("\"{0}\" is given twice: keep one of the two")]
+    Twice(String),
     #[error("no job is named: add \"job\": \"name\"")]
     NoJob,
     #[error("\"{key}\": {why}")]
@@ -66,10 +71,11 @@ pub enum JobJsonError {
 
 impl JobJsonError {
     /// The key with the mistake, if the mistake belongs to one.
-    pub fn key(&self) -> Option<&'static str> {
+    pub fn key(&self) -> Option<&str> {
         match self {
             Self::NotJson(_) | Self::NotAnObject(_) => None,
             Self::NoJob => Some("job"),
+            Self::UnknownKey { key } | Self::Twice(key) => Some(key),
             Self::Both(key, _) | Self::Key { key, .. } | Self::Rule { key, .. } => Some(key),
             Self::Payload(_) => Some("payload"),
         }
@@ -152,7 +158,7 @@ pub fn parse(text: &str, defaults: &PushDefaults<'_>) -> Result<NewJob, JobJsonE
     let text = mended.as_deref().unwrap_or(text).trim();
     let written: JobObject<&RawValue, &RawValue> =
         serde_json::from_str(text).map_err(|error| match error.classify() {
-            Category::Data => JobJsonError::NotAnObject(place(&error)),
+            Category::Data => keys::mistake(text).unwrap_or_else(|| JobJsonError::NotAnObject(place(&error))),
             _ => JobJsonError::NotJson(place(&error)),
         })?;
     if !text.starts_with('{') {
@@ -367,8 +373,15 @@ mod tests {
         );
         wrong("[1]", None, "not an object");
         wrong("[null,1]", None, "not an object");
-        wrong(r#"{"job":"a","prio":1}"#, None, "unknown field `prio`");
-        wrong(r#"{"job":"a","job":"b"}"#, None, "duplicate field `job`");
+        wrong(
+            r#"{"job":"a","prio":1}"#,
+            Some("prio"),
+            "\"prio\" is no key of a job: did you mean \"priority\"?",
+        );
+        wrong(r#"{"job":"a","timout":1}"#, Some("timout"), "did you mean \"timeout\"?");
+        wrong(r#"{"job":"a","data":{}}"#, Some("data"), "did you mean \"payload\"?");
+        wrong(r#"{"job":"a","colour":1}"#, Some("colour"), "the keys are job, payload, delay, at,");
+        wrong(r#"{"job":"a","job":"b"}"#, Some("job"), "\"job\" is given twice");
         wrong(r#"{"job":"a","payload":{"x":}}"#, None, "at column");
         wrong(r#"{"payload":1}"#, Some("job"), "no job is named");
         wrong(r#"{"job":7}"#, Some("job"), "\"job\": write a text");

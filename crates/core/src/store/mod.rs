@@ -38,7 +38,7 @@ pub use error::{PushError, StoreError};
 pub use identity::StoreIdentity;
 pub use open::open;
 #[doc(hidden)]
-pub use push_limit::PushLimit;
+pub use push_limit::{PushLimit, RefusedPushes};
 pub use selection::{JobFilter, count_failed, list, reload_failed, remove_failed};
 
 pub use crate::job::LimitDecision;
@@ -69,6 +69,12 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Creates an owner with a full lease.
     async fn join(&self) -> Result<Owner, StoreError>;
+
+    /// Records the limit of waiting and delayed jobs for producers that do not read the configuration, or removes it. Only
+    /// stores with such producers have a place for it.
+    async fn announce_limit(&self, _max_waiting: Option<u64>) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// A step of an owner: renews its lease, applies settlements, then releases, moves due delayed jobs to waiting (at
     /// most [`MAX_BATCH`]), leases up to `want` jobs.

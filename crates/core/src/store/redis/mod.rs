@@ -179,6 +179,13 @@ impl Store for RedisStore {
         Ok(owner)
     }
 
+    async fn announce_limit(&self, max_waiting: Option<u64>) -> Result<(), StoreError> {
+        let mut call = self.call(Script::Announce, "announcing the limit of waiting jobs", &[]).await?;
+        call.arg(max_waiting.map_or_else(String::new, |limit| limit.to_string()));
+        call.read(int).await?;
+        Ok(())
+    }
+
     async fn turn(&self, turn: Turn<'_>) -> Result<TurnReply, StoreError> {
         self.take_turn(turn).await
     }

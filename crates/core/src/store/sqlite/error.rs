@@ -29,6 +29,12 @@ impl From<rusqlite::Error> for SqliteError {
 }
 
 impl SqliteError {
+    /// Whether the system refused access to a file.
+    pub(super) fn is_denied(&self) -> bool {
+        let code = if let Self::Sql(error) = self { error.sqlite_error_code() } else { None };
+        matches!(code, Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied))
+    }
+
     /// Whether another process holds the lock.
     pub(super) fn is_busy(&self) -> bool {
         let code = if let Self::Sql(error) = self { error.sqlite_error_code() } else { None };

@@ -170,7 +170,15 @@ impl File {
         let outcome = answered.await.unwrap_or_else(|_| {
             Err(SqliteError::Unavailable(format!("there was no answer within {} s", CALL_TIMEOUT.as_secs())))
         });
-        outcome.map_err(|fault| fault.at(&self.name, doing))
+        outcome.map_err(|fault| self.explained(fault).at(&self.name, doing))
+    }
+
+    /// A fault with the path, owner and mode that caused it, if a permission did: it may have changed since the file was opened.
+    fn explained(&self, fault: SqliteError) -> SqliteError {
+        match self.watch.place().denied() {
+            Some(denied) if fault.is_denied() => SqliteError::Refused(denied.to_string()),
+            _ => fault,
+        }
     }
 
     /// Bytes of queued calls.

@@ -9,6 +9,7 @@ use nix::sys::statfs::statfs;
 use nix::sys::statvfs::statvfs;
 
 use super::error::SqliteError;
+use crate::access::{self, Access, Denied};
 use crate::config::canonical;
 use crate::dangling_link::DanglingLink;
 use crate::trust::{self, Distrust};
@@ -84,7 +85,20 @@ impl StorePath {
             }
             trusted(check_file(&beside, &found, named))?;
         }
-        Ok(())
+        match self.denied() {
+            None => Ok(()),
+            Some(denied) => Err(SqliteError::Refused(denied.to_string())),
+        }
+    }
+
+    /// The permission that this user lacks to use the store. SQLite needs to write the file and two files beside it, for readers too.
+    pub(super) fn denied(&self) -> Option<Denied> {
+        let beside = ["", "-wal", "-shm"].map(|suffix| {
+            let mut path = self.path.clone().into_os_string();
+            path.push(suffix);
+            PathBuf::from(path)
+        });
+        beside.iter().find_map(|path| access::denied(path, Access::Write))
     }
 
     /// Refuses pushes when the disk is nearly full: the rest is for settlements, which must always succeed.
@@ -174,6 +188,11 @@ fn inode(path: &Path) -> io::Result<(u64, u64)> {
 }
 
 fn denied(what: &str, path: &Path, error: &io::Error) -> SqliteError {
+    if error.kind() == io::ErrorKind::PermissionDenied
+        && let Some(denied) = access::denied(path, Access::Write)
+    {
+        return SqliteError::Refused(format!("{what}: {denied}"));
+    }
     SqliteError::Refused(format!(
         "{what} (\"{}\": {error}): give this user write permission there, or name a file elsewhere",
         path.display()

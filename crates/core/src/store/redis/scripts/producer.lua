@@ -193,6 +193,18 @@ if #names > 0 then
 end
 local record = '{' .. table.concat(meta, ',') .. '}\n' .. string.gsub(payload, '[\r\n]', ' ')
 
+-- The limit of the configuration, which masters record.
+local limit = tonumber(redis.call('HGET', STATS, 'max_waiting'))
+if limit then
+  local counts = redis.call('HMGET', STATS, 'tombstones', 'clearing_waiting', 'clearing_delayed')
+  local jobs = entries() + redis.call('ZCARD', DELAYED) + (tonumber(counts[2]) or 0) + (tonumber(counts[3]) or 0)
+    - (tonumber(counts[1]) or 0)
+  if jobs + 1 > limit then
+    return redis.error_reply('AINTFULL the channel is full: ' .. math.max(0, jobs) .. ' jobs wait, and max_waiting allows ' .. limit
+      .. ': retry later, add workers, or raise max_waiting')
+  end
+end
+
 local start = option.delay and '+' .. text(option.delay) or option.at and '@' .. text(option.at) or ''
 local is_new = option.unique_until == 'start' or option.unique_for or priority ~= 'normal' or option.expires
   or option.expires_at or #names > 0

@@ -12,7 +12,8 @@
 --    9 stats     hash    last_id, checked_to, done, cleared, tombstones, clearing_<state>,
 --                        clock: the highest time that the server's clock has shown,
 --                        paused: 1 for no end, else the time of the end,
---                        priorities: set once a job had high or low priority
+--                        priorities: set once a job had high or low priority,
+--                        max_waiting: the limit of waiting and delayed jobs, if there is one
 --   10 unique    hash    unique key -> id, until the end or start of that job
 --   11 notify    list    at most one token: work may be available
 --   12 clearing  hash    name -> state, for each list or zset renamed by a clear
