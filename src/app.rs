@@ -38,6 +38,8 @@ use crate::{cli, demo_jobs, guardian, webhook, worker};
 pub struct App {
     registry: Registry,
     version: Option<String>,
+    /// The demo jobs are registered.
+    has_demo_jobs: bool,
 }
 
 /// First argument that makes this program run as a worker.
@@ -190,6 +192,7 @@ impl App {
     #[must_use]
     pub fn demo_jobs(mut self) -> Self {
         demo_jobs::register(&mut self.registry);
+        self.has_demo_jobs = true;
         self
     }
 
@@ -204,17 +207,24 @@ impl App {
     /// call.
     #[cfg(feature = "server")]
     #[must_use]
-    pub fn run(self) -> ExitCode {
+    pub fn run(mut self) -> ExitCode {
         let args: Vec<_> = std::env::args_os().collect();
         // Child processes of the master are no commands: they have no options and no help.
         match args.get(1).and_then(|argument| argument.to_str()) {
-            Some(WORKER_ARGUMENT) => worker::main(&self.registry),
+            Some(WORKER_ARGUMENT) => {
+                if self.has_demo_jobs && args.get(2).is_none_or(|argument| argument != demo_jobs::ON_ARGUMENT)
+                {
+                    demo_jobs::switch_off(&mut self.registry);
+                }
+                worker::main(&self.registry)
+            }
             Some(demo_jobs::WORKER_ARGUMENT) => demo_jobs::worker_main(),
             Some(webhook::WORKER_ARGUMENT) => webhook::main(),
             Some(guardian::ARGUMENT) => guardian::process_main(),
             _ => {
                 let name = program_name(args.first());
-                cli::main(cli::Program { name, version: self.version }, self.registry, args)
+                let program = cli::Program { name, version: self.version, has_demo_jobs: self.has_demo_jobs };
+                cli::main(program, self.registry, args)
             }
         }
     }

@@ -14,6 +14,9 @@ use crate::worker;
 /// First argument that makes a program run as the worker of its `demo`, with the jobs of this module alone.
 pub const WORKER_ARGUMENT: &str = "__demo_worker";
 
+/// Second argument of a worker whose channel runs the jobs of this module.
+pub const ON_ARGUMENT: &str = "--demo-jobs";
+
 /// Registers all jobs of this module.
 pub fn register(registry: &mut Registry) {
     registry.add_async::<Noop>();
@@ -25,6 +28,18 @@ pub fn register(registry: &mut Registry) {
     registry.add::<Print>();
     registry.add::<Leak>();
     registry.add::<Hang>();
+}
+
+/// Makes the registered jobs of this module fail with a message that says how to switch them on.
+pub fn switch_off(registry: &mut Registry) {
+    let mut demo = Registry::default();
+    register(&mut demo);
+    registry.refuse(demo.names(), |name| {
+        format!(
+            "\"{name}\" is a demo job, and channels of a configuration file run none: set demo_jobs = true in the worker table of \
+             this channel to run it"
+        )
+    });
 }
 
 /// The worker of `demo`: an application of a user has other jobs, and the demo shows the same everywhere.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that the programs the tests use beside Rust are there, and prints the path of the redis-server: Redis,
 # the interpreters that examples/ is written for (php, python3, node) and their Redis clients, curl,
-# libfaketime and shells. Nothing else:
+# libfaketime, Prometheus and shells. Nothing else:
 # the tests start servers of their own, on private ports, and end them.
 #
 #   usage:  tests/services.sh
@@ -41,6 +41,7 @@ missing() {
     command -v zsh >/dev/null || echo zsh
     command -v fish >/dev/null || echo fish
     has_faketime || echo libfaketime
+    command -v prometheus >/dev/null && command -v promtool >/dev/null || echo prometheus
     has_php_redis || echo php-redis
     has_python_redis || echo python3-redis
     has_node_redis || echo node-redis
@@ -65,9 +66,11 @@ install() {
     } >&2 || installed=no
     if [ "$made_policy" = yes ]; then as_root rm -f "$policy"; fi
     # Nor shall the service come up at the next boot: only its program was asked for.
-    case " $* " in *" redis-server "*)
-        if command -v systemctl >/dev/null; then as_root systemctl disable redis-server >/dev/null 2>&1 || true; fi ;;
-    esac
+    for service in redis-server prometheus; do
+        case " $* " in *" $service "*)
+            if command -v systemctl >/dev/null; then as_root systemctl disable "$service" >/dev/null 2>&1 || true; fi ;;
+        esac
+    done
     if [ "$installed" = no ]; then
         say "services.sh: apt-get could not install $* (see above): install them by hand;" \
             "REDIS_SERVER may name a redis-server"

@@ -31,9 +31,12 @@ impl Channel {
         if self.store_calls.health.succeeded(now) {
             info!(channel = %self.name, "store available again");
         }
+        let call = if matches!(reply, CallReply::Turned(..)) { "turn" } else { "other" };
+        self.metrics.store_call(call, now.saturating_duration_since(began));
         match reply {
             CallReply::OwnerReaped(owner, jobs) => {
                 self.turns.owner_reaped(&owner);
+                self.metrics.reaped(jobs);
                 if jobs > 0 {
                     info!(channel = %self.name, jobs, "previous master is dead: returned its jobs to waiting");
                 }
@@ -64,6 +67,7 @@ impl Channel {
             }
             CallReply::ExpiredReaped(jobs) => {
                 self.store_calls.expired_reaped(now);
+                self.metrics.reaped(jobs);
                 if jobs > 0 {
                     warn!(channel = %self.name, jobs, "leases of other masters expired: returned their jobs to waiting");
                     self.turns.expect_work();
@@ -155,7 +159,7 @@ impl Channel {
     }
 
     fn on_error(&mut self, error: &StoreError, now: Instant) {
-        self.metrics.store_error();
+        self.metrics.store_error(error);
         if let StoreError::Lost = error {
             return self.on_lease_lost(now);
         }

@@ -49,6 +49,7 @@ impl Channel {
             StartDecision::NoCallback => return self.end_run(id, run, Outcome::Done, options, None, now),
         };
         let RunTerms { attempt, max_attempts, timeout, failure } = terms;
+        self.metrics.dispatched(store_time.since(meta.ready_at(id)));
         self.prefetch.dispatched(now);
         if self.settings.job_log.level != JobLogLevel::Off {
             debug!(channel = %self.name, job = id.0, name = %meta.job, attempt, "job started");
@@ -74,11 +75,11 @@ impl Channel {
     /// Settles the jobs of runs that have ended.
     pub(super) fn on_ended(&mut self, ended: Vec<EndedRun>, now: Instant) {
         for EndedRun { run, id, outcome, took } in ended {
-            self.metrics.run_ended(outcome.word(), took);
             self.prefetch.ended(&outcome, took);
             self.job_requests.run_ended(run, &outcome, now);
-            let options =
-                self.held_jobs.meta(id).map(|meta| self.pool.job_options(&meta.job)).unwrap_or_default();
+            let meta = self.held_jobs.meta(id);
+            self.metrics.run_ended(meta.map_or("", |meta| &meta.job), outcome.word(), took);
+            let options = meta.map(|meta| self.pool.job_options(&meta.job)).unwrap_or_default();
             self.end_run(id, run, outcome, options, Some(took), now);
         }
     }

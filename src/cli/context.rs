@@ -15,6 +15,7 @@ use super::program::Program;
 use super::sanitize;
 use crate::config::{Channel, Config, Driver, Handler, LogFile};
 use crate::dangling_link::DanglingLink;
+use crate::demo_jobs;
 use crate::job::{JobId, Registry, Timestamp};
 use crate::logging::LogFileSettings;
 use crate::master;
@@ -252,7 +253,11 @@ impl CommandContext {
 
     /// Opens a channel for pushing; with the sync driver, pushes run the jobs of this binary.
     pub(crate) fn queue(&self, channel: &Channel) -> Result<Queue, Failure> {
-        let opened = self.block_on(crate::in_process::queue(&self.registry, self.config()?, &channel.name));
+        let mut registry = self.registry.clone();
+        if self.program.has_demo_jobs && !channel.worker.demo_jobs {
+            demo_jobs::switch_off(&mut registry);
+        }
+        let opened = self.block_on(crate::in_process::queue(&registry, self.config()?, &channel.name));
         let doing = format!("open channel \"{}\"", channel.name);
         opened.map_err(|error| match error {
             OpenError::Undeclared(error) => error.into(),

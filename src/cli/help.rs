@@ -277,14 +277,15 @@ mod tests {
     #[test]
     fn program_has_its_own_name_and_version() {
         let version = |name: &str, version: Option<&str>| {
-            let program = Program { name: name.to_owned(), version: version.map(str::to_owned) };
+            let program =
+                Program { name: name.to_owned(), version: version.map(str::to_owned), ..Program::default() };
             command_line(&program, &Registry::default()).render_version()
         };
         let own = env!("CARGO_PKG_VERSION");
         assert_eq!(version("aint-queue", None), format!("aint-queue {own}\n"));
         assert_eq!(version("shop", None), format!("shop (aint-queue {own})\n"));
         assert_eq!(version("shop", Some("1.2.3")), format!("shop 1.2.3 (aint-queue {own})\n"));
-        let program = Program { name: "shop".to_owned(), version: None };
+        let program = Program { name: "shop".to_owned(), ..Program::default() };
         let help = command_line(&program, &Registry::default()).render_long_help().to_string();
         assert!(help.contains("Usage: shop "), "{help}");
     }

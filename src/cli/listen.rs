@@ -122,7 +122,7 @@ mod tests {
             let held = LockError::Held {
                 pid: Some(7),
                 path: PathBuf::from("/run/shop/default-master.lock"),
-                store: StoreIdentity::of(&driver),
+                store: StoreIdentity::of(&driver).map(Box::new),
             };
             failure(ListenError::Lock { channel: "default".to_owned(), source: held }, &config).to_string()
         };

@@ -7,11 +7,13 @@ pub(crate) struct Program {
     pub(crate) name: String,
     /// The version of an application that is not aint-queue itself, if the application states one.
     pub(crate) version: Option<String>,
+    /// The demo jobs are registered.
+    pub(crate) has_demo_jobs: bool,
 }
 
 impl Default for Program {
     fn default() -> Self {
-        Self { name: "aint-queue".to_owned(), version: None }
+        Self { name: "aint-queue".to_owned(), version: None, has_demo_jobs: false }
     }
 }
 

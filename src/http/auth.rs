@@ -24,28 +24,66 @@ use super::token_guesses::TokenGuesses;
 use crate::config::{Http, Secret};
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-/// The path that needs no token, because its response has no information.
-const PUBLIC_PATH: &str = "/health";
-
 /// The rules and the settings they use.
 pub(super) struct Auth {
     token: Option<Secret>,
+    readers: Readers,
     hosts: Vec<String>,
     address: SocketAddr,
     guesses: TokenGuesses,
 }
 
+/// The rule for readers of metrics.
+pub(super) struct Readers {
+    pub(super) token: Option<Secret>,
+    /// Whether the listener serves nothing but metrics and health.
+    pub(super) is_own_listener: bool,
+}
+
+/// Whether the client of a request may read names and details.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MayRead(pub(super) bool);
+
+/// The kinds of paths.
+enum Asked {
+    /// Health, in words without names: open to all clients.
+    Health,
+    Metrics,
+    /// A push, or a path that does not exist.
+    Push,
+}
+
+impl Asked {
+    fn by(path: &str) -> Self {
+        match path {
+            "/health" | "/healthz" | "/readyz" => Self::Health,
+            "/metrics" => Self::Metrics,
+            _ => Self::Push,
+        }
+    }
+}
+
 /// Middleware for every path: refuses requests that break a rule.
-pub(super) async fn authorize(State(auth): State<Arc<Auth>>, request: Request, next: Next) -> Response {
+pub(super) async fn authorize(State(auth): State<Arc<Auth>>, mut request: Request, next: Next) -> Response {
     if let Err(refusal) = auth.check(request.uri(), request.headers()) {
         return refusal.into_response();
     }
-    if request.uri().path() == PUBLIC_PATH {
-        return next.run(request).await;
-    }
     let place = request.extensions().get::<Arc<Place>>().cloned();
     let peer = place.as_ref().map(|place| place.peer());
-    if let Err(refusal) = auth.check_token(request.headers(), peer).await {
+    let allowed = match Asked::by(request.uri().path()) {
+        Asked::Health => {
+            let may_read = auth.may_read_details(request.headers());
+            request.extensions_mut().insert(MayRead(may_read));
+            return next.run(request).await;
+        }
+        // Read from memory: a scrape takes no place from producers.
+        Asked::Metrics => match auth.check_scrape(request.headers(), peer).await {
+            Ok(()) => return next.run(request).await,
+            refused => refused,
+        },
+        Asked::Push => auth.check_token(auth.token.as_ref(), request.headers(), peer).await,
+    };
+    if let Err(refusal) = allowed {
         return refusal.into_response();
     }
     if let Some(place) = &place {
@@ -59,9 +97,10 @@ pub(super) async fn authorize(State(auth): State<Arc<Auth>>, request: Request, n
 }
 
 impl Auth {
-    pub(super) fn new(settings: &Http, address: SocketAddr) -> Self {
+    pub(super) fn new(settings: &Http, address: SocketAddr, readers: Readers) -> Self {
         Self {
             token: settings.token.clone(),
+            readers,
             hosts: settings.hosts.clone(),
             address,
             guesses: TokenGuesses::default(),
@@ -71,7 +110,7 @@ impl Auth {
     /// Checks the head of a request, except for its token.
     pub(super) fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), ErrorResponse> {
         let host = host(uri, headers)?;
-        if !self.is_own_host(&host) {
+        if self.checks_host() && !self.is_own_host(&host) {
             let error = format!(
                 "the host \"{}\" is not one of this listener: use its address, {}, or add the name to hosts in [http]",
                 host.host().escape_debug(),
@@ -86,18 +125,48 @@ impl Auth {
         Ok(())
     }
 
-    /// Checks the token of a request of `peer`.
-    async fn check_token(&self, headers: &HeaderMap, peer: Option<Peer>) -> Result<(), ErrorResponse> {
-        if self.token.is_none() {
-            return Ok(());
+    /// Web pages could read a listener on loopback by a name of theirs that means this machine. A listener for scrapes on the
+    /// network may have any name.
+    fn checks_host(&self) -> bool {
+        !self.readers.is_own_listener || self.address.ip().is_loopback()
+    }
+
+    /// Checks that the client of a request may read metrics.
+    async fn check_scrape(&self, headers: &HeaderMap, peer: Option<Peer>) -> Result<(), ErrorResponse> {
+        if self.readers.token.is_none() && !self.is_open_to_readers() {
+            let error = "metrics need a token here: set token in [metrics], or give them a listener with listen in [metrics]";
+            return Err(ErrorResponse::new(StatusCode::FORBIDDEN, error));
         }
+        self.check_token(self.readers.token.as_ref(), headers, peer).await
+    }
+
+    fn is_open_to_readers(&self) -> bool {
+        self.readers.is_own_listener || self.address.ip().is_loopback()
+    }
+
+    /// Whether the client of a request may read names of channels and errors.
+    fn may_read_details(&self, headers: &HeaderMap) -> bool {
+        match &self.readers.token {
+            Some(token) => has_token(token, headers),
+            None => self.is_open_to_readers() && self.token.is_none(),
+        }
+    }
+
+    /// Checks the token of a request of `peer`; without a token every request passes.
+    async fn check_token(
+        &self,
+        token: Option<&Secret>,
+        headers: &HeaderMap,
+        peer: Option<Peer>,
+    ) -> Result<(), ErrorResponse> {
+        let Some(token) = token else { return Ok(()) };
         if let Some(peer) = peer
             && !self.guesses.delay(peer).await
         {
             let error = "too many wrong tokens from this address: retry later with the right one";
             return Err(ErrorResponse::unavailable(error).closing());
         }
-        if self.has_token(headers) {
+        if has_token(token, headers) {
             return Ok(());
         }
         if let Some(peer) = peer {
@@ -112,16 +181,15 @@ impl Auth {
         let name = name.strip_suffix('.').unwrap_or(&name);
         bare.parse::<IpAddr>().is_ok() || name == "localhost" || self.hosts.iter().any(|known| known == name)
     }
+}
 
-    fn has_token(&self, headers: &HeaderMap) -> bool {
-        let Some(token) = &self.token else { return true };
-        let mut sent = headers.get_all(AUTHORIZATION).iter();
-        let (Some(sent), None) = (sent.next(), sent.next()) else { return false };
-        let Some((scheme, sent)) = sent.as_bytes().split_at_checked(7) else { return false };
-        let sent = sent.trim_ascii();
-        // The comparison takes constant time; its time reveals only the length of the token.
-        scheme.eq_ignore_ascii_case(b"bearer ") && bool::from(sent.ct_eq(token.reveal().as_bytes()))
-    }
+fn has_token(token: &Secret, headers: &HeaderMap) -> bool {
+    let mut sent = headers.get_all(AUTHORIZATION).iter();
+    let (Some(sent), None) = (sent.next(), sent.next()) else { return false };
+    let Some((scheme, sent)) = sent.as_bytes().split_at_checked(7) else { return false };
+    let sent = sent.trim_ascii();
+    // The comparison takes constant time; its time reveals only the length of the token.
+    scheme.eq_ignore_ascii_case(b"bearer ") && bool::from(sent.ct_eq(token.reveal().as_bytes()))
 }
 
 /// The host that the client addresses.
@@ -158,17 +226,17 @@ mod tests {
 
     use super::*;
 
-    fn auth(token: Option<&str>) -> Auth {
+    fn auth() -> Auth {
         let settings = Http {
             listen: ([127, 0, 0, 1], 9465).into(),
-            token: token.map(Secret::new),
+            token: None,
             hosts: vec!["queue.internal".to_owned()],
             max_body: 1,
             max_connections: 1,
             max_connections_per_peer: 1,
             timeout: Duration::ZERO,
         };
-        Auth::new(&settings, settings.listen)
+        Auth::new(&settings, settings.listen, Readers { token: None, is_own_listener: false })
     }
 
     /// The status of the refusal of a request with these headers.
@@ -180,17 +248,17 @@ mod tests {
         auth.check(&path.parse().unwrap(), &map).err().map(|refusal| refusal.status().as_u16())
     }
 
-    fn has_token(auth: &Auth, values: &[&str]) -> bool {
+    fn has_token(values: &[&str]) -> bool {
         let mut map = HeaderMap::new();
         for value in values {
             map.append(AUTHORIZATION, value.parse().unwrap());
         }
-        auth.has_token(&map)
+        super::has_token(&Secret::new("s3cret"), &map)
     }
 
     #[test]
     fn host_is_an_address_or_a_known_name() {
-        let auth = auth(None);
+        let auth = auth();
         let host = |name: &str| refused(&auth, "/x", &[("host", name)]);
         for good in
             ["127.0.0.1:9465", "10.0.0.7", "[::1]:9465", "localhost:1", "LOCALHOST.", "Queue.internal:80"]
@@ -210,7 +278,7 @@ mod tests {
 
     #[test]
     fn cross_site_request_is_refused() {
-        let auth = auth(None);
+        let auth = auth();
         let sent = |name: &'static str, value: &str| {
             refused(&auth, "/x", &[("host", "127.0.0.1:9465"), (name, value)])
         };
@@ -234,12 +302,41 @@ mod tests {
 
     #[test]
     fn token_matches_only_as_a_whole() {
-        let auth = auth(Some("s3cret"));
-        assert!(has_token(&auth, &["Bearer s3cret"]) && has_token(&auth, &["bearer  s3cret "]));
+        assert!(has_token(&["Bearer s3cret"]) && has_token(&["bearer  s3cret "]));
         for wrong in ["Bearer s3cre", "Bearer s3cretx", "Bearer ", "Bearer", "s3cret", "Basic s3cret", ""] {
-            assert!(!has_token(&auth, &[wrong]), "{wrong}");
+            assert!(!has_token(&[wrong]), "{wrong}");
         }
-        assert!(!has_token(&auth, &["Bearer s3cret", "Bearer s3cret"]));
-        assert!(!has_token(&auth, &[]));
+        assert!(!has_token(&["Bearer s3cret", "Bearer s3cret"]));
+        assert!(!has_token(&[]));
+    }
+
+    /// The status of the refusal of a scrape at this listener, with a bearer token.
+    async fn scrape(listen: [u8; 4], token: Option<&str>, is_own_listener: bool, sent: &str) -> Option<u16> {
+        let settings = Http {
+            listen: (listen, 9465).into(),
+            token: Some(Secret::new("push-token")),
+            hosts: Vec::new(),
+            max_body: 1,
+            max_connections: 1,
+            max_connections_per_peer: 1,
+            timeout: Duration::ZERO,
+        };
+        let readers = Readers { token: token.map(Secret::new), is_own_listener };
+        let auth = Auth::new(&settings, settings.listen, readers);
+        let mut headers = HeaderMap::new();
+        headers.append(AUTHORIZATION, format!("Bearer {sent}").parse().unwrap());
+        auth.check_scrape(&headers, None).await.err().map(|refusal| refusal.status().as_u16())
+    }
+
+    #[tokio::test]
+    async fn metrics_need_their_own_token_or_listener_or_loopback() {
+        let (loopback, network) = ([127, 0, 0, 1], [10, 0, 0, 7]);
+        assert_eq!(scrape(loopback, None, false, "").await, None);
+        assert_eq!(scrape(network, None, true, "").await, None);
+        assert_eq!(scrape(network, None, false, "push-token").await, Some(403));
+        for is_own in [false, true] {
+            assert_eq!(scrape(network, Some("scrape-token"), is_own, "scrape-token").await, None);
+            assert_eq!(scrape(loopback, Some("scrape-token"), is_own, "push-token").await, Some(401));
+        }
     }
 }

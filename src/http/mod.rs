@@ -3,10 +3,14 @@
 //! | request | meaning of status 200 or 201 |
 //! |---|---|
 //! | `POST /channels/{name}/jobs` | the job or every job of the array in the body is in the channel |
-//! | `GET /health` | the listener serves |
+//! | `GET /metrics` | the metrics of the master, from memory |
+//! | `GET /healthz`, `GET /health` | every channel of the master answers |
+//! | `GET /readyz` | jobs of every channel can run |
+//!
+//! `[metrics] listen` is a listener of its own for all but the pushes.
 //!
 //! Duties: give places to connections (`admission`), authorize requests (`auth`, `token_guesses`), read bodies within limits of size and time (`body`), parse them into jobs (`parse`), push
-//! these into queues that open on first use (`push`), and answer every error with its place and remedy (`response`).
+//! these into queues that open on first use (`push`), show the master (`observed`), and answer every error with its place and remedy (`response`).
 //!
 //! The listener runs on its own thread and runtime and shares only the stores with the channels: a slow, hung or flooded
 //! listener delays no job. It never reads jobs. It ends with the master: pending pushes get a short time to finish, all other
@@ -17,6 +21,7 @@ mod auth;
 mod body;
 mod connection;
 mod event_log;
+mod observed;
 mod parse;
 mod peer;
 mod push;
@@ -34,14 +39,15 @@ use std::time::Duration;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
-use serde_json::json;
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info};
 
-use crate::config::{Config, Http};
+use crate::config::{Config, Http, Secret};
 use crate::producer_memory::ProducerMemory;
 use crate::queue_set::QueueSet;
-use auth::Auth;
+use auth::{Auth, Readers};
+use observed::View;
+pub use observed::{ChannelHealth, Observed};
 use response::ErrorResponse;
 
 /// Time for pending requests after the stop of the listener.
@@ -56,12 +62,20 @@ struct ListenerState {
     memory: ProducerMemory,
 }
 
+/// Most connections of a listener for metrics.
+const SCRAPE_CONNECTIONS: usize = 64;
+/// Longest time for each part of a request to a listener for metrics.
+const SCRAPE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// A listener with a bound port that does not serve yet: clients wait in the system's accept queue.
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
     settings: Http,
     address: SocketAddr,
+    /// Whether producers push jobs here.
+    for_producers: bool,
+    scrape_token: Option<Secret>,
 }
 
 /// A listener that serves.
@@ -72,40 +86,101 @@ pub struct RunningListener {
     ended: oneshot::Receiver<()>,
 }
 
-/// Takes the port.
+/// The addresses that a master with this configuration listens on.
+pub fn addresses(config: &Config) -> impl Iterator<Item = SocketAddr> {
+    config.http.iter().map(|http| http.listen).chain(config.metrics.listen)
+}
+
+/// The addresses that a master listens on, taken.
 ///
 /// # Errors
-/// When the port is taken or the address is not one of this machine.
-pub fn bind(settings: &Http) -> io::Result<Listener> {
-    let socket = TcpListener::bind(settings.listen)?;
-    socket.set_nonblocking(true)?;
-    let address = socket.local_addr()?;
-    Ok(Listener { socket, settings: settings.clone(), address })
+/// The address that is taken, or is not one of this machine.
+pub fn bind(config: &Config) -> Result<Vec<Listener>, (SocketAddr, io::Error)> {
+    let token = &config.metrics.token;
+    let mut listeners = Vec::new();
+    if let Some(settings) = &config.http {
+        listeners.push(Listener::bind(settings.clone(), true, token.clone())?);
+    }
+    if let Some(listen) = config.metrics.listen {
+        let settings = Http {
+            listen,
+            token: None,
+            hosts: Vec::new(),
+            max_body: 0,
+            max_connections: SCRAPE_CONNECTIONS,
+            max_connections_per_peer: SCRAPE_CONNECTIONS,
+            timeout: SCRAPE_TIMEOUT,
+        };
+        listeners.push(Listener::bind(settings, false, token.clone())?);
+    }
+    Ok(listeners)
 }
 
 impl Listener {
+    fn bind(
+        settings: Http,
+        for_producers: bool,
+        scrape_token: Option<Secret>,
+    ) -> Result<Self, (SocketAddr, io::Error)> {
+        let bind = || {
+            let socket = TcpListener::bind(settings.listen)?;
+            socket.set_nonblocking(true)?;
+            let address = socket.local_addr()?;
+            Ok((socket, address))
+        };
+        let (socket, address) = bind().map_err(|error| (settings.listen, error))?;
+        Ok(Self { socket, settings, address, for_producers, scrape_token })
+    }
+
     /// Serves all declared channels on a new thread. Requests share `memory`.
     ///
     /// # Errors
     /// When the system has no free thread or descriptor.
-    pub fn serve(self, config: &Arc<Config>, memory: ProducerMemory) -> io::Result<RunningListener> {
-        let Self { socket, settings, address } = self;
+    pub fn serve(
+        self,
+        config: &Arc<Config>,
+        memory: ProducerMemory,
+        observed: Arc<dyn Observed>,
+    ) -> io::Result<RunningListener> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let routes = self.routes(config, memory, observed);
+        let Self { socket, settings, address, for_producers, .. } = self;
         let socket = {
             let _inside = runtime.enter();
             tokio::net::TcpListener::from_std(socket)?
         };
-        let routes = routes(&settings, address, config, memory);
         let (stop, stopped) = watch::channel(false);
         let (end, ended) = oneshot::channel();
-        thread::Builder::new().name("http".to_owned()).spawn(move || {
+        let name = if for_producers { "http" } else { "metrics" };
+        thread::Builder::new().name(name.to_owned()).spawn(move || {
             // A panic of the thread drops this too, so that the master does not wait in vain.
             let _end = end;
             runtime.block_on(server::run(socket, routes, &settings, stopped));
             runtime.shutdown_timeout(DRAIN_TIMEOUT / 2);
         })?;
-        info!(%address, "http listening");
+        info!(%address, "{name} listening");
         Ok(RunningListener { address, stop, ended })
+    }
+
+    fn routes(&self, config: &Arc<Config>, memory: ProducerMemory, observed: Arc<dyn Observed>) -> Router {
+        let readers = Readers { token: self.scrape_token.clone(), is_own_listener: !self.for_producers };
+        let auth = Arc::new(Auth::new(&self.settings, self.address, readers));
+        let view = Router::new()
+            .route("/health", get(observed::healthz))
+            .route("/healthz", get(observed::healthz))
+            .route("/readyz", get(observed::readyz))
+            .route("/metrics", get(observed::metrics))
+            .with_state(Arc::new(View::new(observed)));
+        let routes = if self.for_producers {
+            let queues = QueueSet::of(Arc::clone(config));
+            let state = ListenerState { settings: self.settings.clone(), queues, memory };
+            view.route("/channels/{channel}/jobs", post(push::push).with_state(Arc::new(state)))
+                .fallback(async || ErrorResponse::not_found())
+                .method_not_allowed_fallback(async || ErrorResponse::method_not_allowed())
+        } else {
+            view.fallback(async || ErrorResponse::only_metrics())
+        };
+        routes.layer(from_fn_with_state(auth, auth::authorize))
     }
 }
 
@@ -124,17 +199,4 @@ impl RunningListener {
             error!("HTTP listener did not end in time: exiting without it");
         }
     }
-}
-
-fn routes(settings: &Http, address: SocketAddr, config: &Arc<Config>, memory: ProducerMemory) -> Router {
-    let auth = Arc::new(Auth::new(settings, address));
-    let state =
-        ListenerState { settings: settings.clone(), queues: QueueSet::of(Arc::clone(config)), memory };
-    Router::new()
-        .route("/health", get(async || response::ok(&json!({ "status": "ok" }))))
-        .route("/channels/{channel}/jobs", post(push::push))
-        .fallback(async || ErrorResponse::not_found())
-        .method_not_allowed_fallback(async || ErrorResponse::method_not_allowed())
-        .layer(from_fn_with_state(auth, auth::authorize))
-        .with_state(Arc::new(state))
 }

@@ -82,6 +82,10 @@ impl ErrorResponse {
         Self::new(StatusCode::NOT_FOUND, "not found: push jobs with POST /channels/{name}/jobs")
     }
 
+    pub(super) fn only_metrics() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not found: this listener has /metrics, /healthz and /readyz")
+    }
+
     pub(super) fn method_not_allowed() -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed: push jobs with POST")
     }

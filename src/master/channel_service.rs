@@ -54,6 +54,11 @@ pub(super) struct ChannelService {
     pub(super) guardian: GuardianHandle,
 }
 
+/// Fewest and most workers of a channel.
+fn worker_limits(config: &config::Channel) -> (usize, usize) {
+    (config.worker.plan.min, config.worker.plan.max)
+}
+
 impl ChannelService {
     /// Starts the actor of a claimed channel, its control socket and its snapshots.
     pub(super) fn start(
@@ -75,7 +80,7 @@ impl ChannelService {
         })?;
 
         let metrics = shared.metrics.channel(&name);
-        metrics.max_waiting(config.max_waiting.unwrap_or(0));
+        metrics.limits(config.max_waiting.unwrap_or(0), worker_limits(&config));
         let ReloadSpec { pool, settings } = renewal(&config, program, &guardian);
         let now = Instant::now();
         let mut pool = Pool::new(pool, shared.producer_memory.frames.clone(), now);
@@ -148,6 +153,8 @@ impl ChannelService {
         let changed = config.snapshot != self.config.snapshot
             || config.worker.passed_env != self.config.worker.passed_env;
         self.config = config;
+        let max_waiting = self.config.max_waiting.unwrap_or(0);
+        self.handlers.metrics.limits(max_waiting, worker_limits(&self.config));
         if changed {
             self.restart_snapshots();
         }
@@ -156,12 +163,11 @@ impl ChannelService {
     /// Replaces the snapshot task by one with the current settings.
     fn restart_snapshots(&mut self) {
         let config = &self.config.snapshot;
-        let ChannelHandlers { channel, store, metrics, shared, .. } = &*self.handlers;
+        let shared = &self.handlers.shared;
         let passed_env = self.config.worker.passed_env.clone();
         let guardian = self.guardian.with_privileges(Privileges { passed_env, ..Privileges::default() });
         let handlers = snapshot::handlers(config, &shared.base, &guardian);
-        let snapshots =
-            snapshot::run(Arc::clone(channel), Arc::clone(store), config.interval, handlers, metrics.clone());
+        let snapshots = snapshot::run(self.handlers.sampled(), config.interval, handlers);
         std::mem::replace(&mut self.snapshots, tokio::spawn(snapshots)).abort();
     }
 

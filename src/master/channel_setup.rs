@@ -22,16 +22,18 @@ pub(super) fn job_program(config: &config::Channel, base: &Path) -> Result<JobPr
             .map(|_| command.argv().to_vec())
             .map_err(|why| ListenError::Program { channel: config.name.clone(), why })
     };
-    let own = |argument: &str| {
-        let own = own_program().map_err(ListenError::System)?;
-        Ok(Program::Wire(vec![own.to_string_lossy().into_owned(), argument.to_owned()]))
+    let own = |arguments: &[&str]| {
+        let own = own_program().map_err(ListenError::System)?.to_string_lossy().into_owned();
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned());
+        Ok(Program::Wire([own].into_iter().chain(arguments).collect()))
     };
     let mut env: Vec<_> = config.worker.env.clone().into_iter().collect();
     let (program, cwd) = match &config.worker.handler {
-        Handler::Registered => (own("__worker")?, None),
+        Handler::Registered if config.worker.demo_jobs => (own(&["__worker", "--demo-jobs"])?, None),
+        Handler::Registered => (own(&["__worker"])?, None),
         Handler::Webhook(settings) => {
             env.push((webhook::SETTINGS_VARIABLE.to_owned(), settings.to_variable()));
-            (own(webhook::WORKER_ARGUMENT)?, None)
+            (own(&[webhook::WORKER_ARGUMENT])?, None)
         }
         Handler::Wire { command } => (Program::Wire(checked(command)?), Some(base.to_owned())),
         Handler::Exec { command } => (Program::Exec(checked(command)?), Some(base.to_owned())),

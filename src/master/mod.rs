@@ -31,6 +31,7 @@ mod service_loop;
 mod signals;
 mod start;
 mod stop_notice;
+mod view;
 mod watchdog;
 
 pub use control::{Answered, ControlError, ControlRequest, ControlResponse, send_request};

@@ -38,7 +38,7 @@ pub(super) struct Master {
     pub(super) services: BTreeMap<Arc<str>, ChannelService>,
     /// The actors of the channels; each returns its channel's name and end.
     pub(super) actors: JoinSet<(Arc<str>, Stopped)>,
-    pub(super) http: Option<http::RunningListener>,
+    pub(super) http: Vec<http::RunningListener>,
     pub(super) reloads: ReloadQueue,
     /// The log of the process, if it has one.
     pub(super) log: Option<LogWriter>,
@@ -111,7 +111,7 @@ impl Master {
                 },
             }
         }
-        if let Some(http) = self.http {
+        for http in self.http {
             http.shut_down().await;
         }
         self.guardian.shut_down().await;

@@ -25,6 +25,7 @@ use super::reload::ReloadQueue;
 use super::run_dir::{Lock, RunDir, ServedStore};
 use super::service_loop::Master;
 use super::signals::with_signals_blocked;
+use super::view::MasterView;
 use crate::config::passed_env::PassedEnv;
 use crate::config::{self, Config, Driver};
 use crate::guardian::{Guardian, sweep};
@@ -49,12 +50,11 @@ pub(super) async fn start(
         claimed.push(claim(&listen.config, name, locks.remove(name))?);
     }
     let memory = container_memory::memory_limit();
-    let port = match &listen.config.http {
-        Some(settings) if listen.http => {
-            let address = settings.listen;
-            Some(http::bind(settings).map_err(|source| ListenError::Http { address, source })?)
+    let ports = match listen.http {
+        true => {
+            http::bind(&listen.config).map_err(|(address, source)| ListenError::Http { address, source })?
         }
-        _ => None,
+        false => Vec::new(),
     };
     let mut opened = Vec::new();
     for (config, program, run_dir, lock) in claimed {
@@ -80,7 +80,7 @@ pub(super) async fn start(
         guardian,
         services: Default::default(),
         actors: JoinSet::new(),
-        http: None,
+        http: Vec::new(),
         reloads: ReloadQueue::default(),
         log: listen.log.clone(),
         config: Arc::clone(&listen.config),
@@ -89,7 +89,8 @@ pub(super) async fn start(
     let shared = Arc::new(MasterShared {
         cross_channel: Arc::new(QueueSet::of(Arc::clone(&listen.config))),
         producer_memory: producer_memory.clone(),
-        metrics: Metrics::default(),
+        metrics: Metrics::of_master(),
+        attention: Arc::default(),
         channels: listen.channels.clone(),
         base: listen.config.directory(),
         reloads: master.reloads.sender(),
@@ -102,10 +103,13 @@ pub(super) async fn start(
         let service = ChannelService::start(channel, &guardian, &mut master.actors, &shared)?;
         master.services.insert(Arc::clone(service.name()), service);
     }
-    let serve_http = || port.map(|port| port.serve(&listen.config, producer_memory.clone())).transpose();
+    let view = Arc::new(MasterView(Arc::clone(&shared)));
     let places = master.services.values().map(|service| Arc::downgrade(service.place())).collect();
     tokio::spawn(place::watch(places));
-    master.http = with_signals_blocked(serve_http).and_then(|http| http).map_err(ListenError::System)?;
+    for port in ports {
+        let serve = || port.serve(&listen.config, producer_memory.clone(), view.clone());
+        master.http.push(with_signals_blocked(serve).and_then(|http| http).map_err(ListenError::System)?);
+    }
     let config = listen.config.file.as_ref().map_or("built-in".to_owned(), |file| file.display().to_string());
     info!(pid = nix::unistd::getpid().as_raw(), channels = %listen.channels.join(", "), %config, "listening");
     log_unserved_channels(&listen);

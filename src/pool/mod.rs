@@ -22,6 +22,7 @@ mod boot_backoff;
 mod exclusive_turn;
 mod exit_outcome;
 mod job_requests;
+mod lifetimes;
 mod memory_sampler;
 mod messages;
 mod recycling;
@@ -40,6 +41,7 @@ mod workers;
 pub use crate::config::plan;
 pub use actor::Pool;
 pub use job_requests::{ReplyTo, RequestKind, RunRequest};
+pub use lifetimes::{END_CAUSES, LifetimeCounts};
 pub use recycling::RecycleCounts;
 pub use rollout::{
     GenerationSpec, RolloutError, RolloutProgress, RolloutSummary, WorkerRef, WorkerReplacement,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::actor::Pool;
+use super::lifetimes::LifetimeCounts;
 use super::recycling::RecycleCounts;
 use super::rollout::RolloutProgress;
 use super::runs::CancelReason;
@@ -142,6 +143,9 @@ pub struct PoolStatus {
     pub scaled_down: u64,
     /// Workers replaced, by reason.
     pub recycled: RecycleCounts,
+    /// Workers started and ended, by cause.
+    #[serde(skip_serializing_if = "LifetimeCounts::is_empty")]
+    pub lifetimes: LifetimeCounts,
     /// Lines of workers that are not in the log.
     #[serde(skip_serializing_if = "DroppedOutput::is_empty")]
     pub dropped_output: DroppedOutput,
@@ -277,6 +281,7 @@ impl Pool {
             scaled_up,
             scaled_down,
             recycled: self.recycled,
+            lifetimes: self.lifetimes.clone(),
             dropped_output: self.launcher.drops.counts(),
             generation: self.generations.number(),
             reload: self.rollout_progress(),

@@ -64,7 +64,7 @@ impl Options {
     pub fn new(plan: Plan) -> Self {
         Self {
             plan,
-            program: Program::Wire(vec![BINARY.into(), "__worker".into()]),
+            program: Program::Wire(vec![BINARY.into(), "__worker".into(), "--demo-jobs".into()]),
             scaling: Scaling::default(),
             recycling: Recycling::default(),
             env: Vec::new(),

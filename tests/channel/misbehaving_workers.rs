@@ -57,7 +57,7 @@ async fn suspects_leased_are_bounded_by_plan_slots() {
 
 #[tokio::test]
 async fn worker_boot_does_not_count_as_job_time() {
-    let boot = format!("sleep 1; exec {BINARY} __worker");
+    let boot = format!("sleep 1; exec {BINARY} __worker --demo-jobs");
     let mut options = wire_script(Plan::coroutine(8, 0), &boot).limit(SECOND / 2);
     options.max_attempts = 1;
     let fixture = start_channel(options).await;

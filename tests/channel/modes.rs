@@ -42,7 +42,7 @@ async fn program_per_job_runs_every_job() {
 async fn workers_are_replaced_at_max_handle_number() {
     let dir = tempfile::tempdir().unwrap();
     let starts = dir.path().join("starts");
-    let script = format!("echo x >> '{}'; exec {BINARY} __worker", starts.display());
+    let script = format!("echo x >> '{}'; exec {BINARY} __worker --demo-jobs", starts.display());
     let mut options = Options::new(Plan::process_pool(2, 2, 7));
     options.program = Program::Wire(vec!["sh".into(), "-c".into(), script]);
     runs_all(options, 100).await;

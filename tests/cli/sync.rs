@@ -6,6 +6,8 @@ const CONFIG: &str = "
 [defaults]
 pid_path = \"run\"
 max_attempts = 2
+[defaults.worker]
+demo_jobs = true
 [channels.default.driver]
 type = \"sync\"
 [channels.kept]
@@ -23,6 +25,13 @@ fn sync_push_runs_job_and_reports_outcome() {
     );
     fixture.run(&["queue:push", "--file", "jobs.jsonl"]);
     assert_transcript!(fixture);
+}
+
+#[test]
+fn sync_push_refuses_demo_jobs_without_their_key() {
+    let mut fixture = Fixture::with_config("[channels.default.driver]\ntype = \"sync\"\n");
+    let said = fixture.run(&["queue:push", "noop"]);
+    assert!(said.code == 1 && said.err.contains("set demo_jobs = true"), "{}", said.err);
 }
 
 #[test]

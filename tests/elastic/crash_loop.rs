@@ -18,7 +18,10 @@ fn fixture(worker: &str) -> Fixture {
     let fixture = Fixture::sqlite(&format!(
         "[channels.default.worker]\ntype = \"process-pool\"\ncommand = [\"./worker.sh\"]\nprotocol = \"wire\"\nmin_worker_number = 4\nmax_worker_number = 4\n{worker}\n"
     ));
-    fixture.write("worker.sh", &format!("#!/bin/sh\n[ -e broken ] && exit 7\nexec '{BINARY}' __worker\n"));
+    fixture.write(
+        "worker.sh",
+        &format!("#!/bin/sh\n[ -e broken ] && exit 7\nexec '{BINARY}' __worker --demo-jobs\n"),
+    );
     fixture
 }
 
@@ -29,7 +32,7 @@ fn dying_after_hello(seconds: &str) -> Fixture {
     fixture.write(
         "worker.sh",
         &format!(
-            "#!/bin/sh\n[ -e broken ] && {{ echo '{hello}' >&3; sleep {seconds}; exit 7; }}\nexec '{BINARY}' __worker\n"
+            "#!/bin/sh\n[ -e broken ] && {{ echo '{hello}' >&3; sleep {seconds}; exit 7; }}\nexec '{BINARY}' __worker --demo-jobs\n"
         ),
     );
     fixture.write("broken", "");
@@ -153,7 +156,8 @@ fn program_over_hard_limit_at_boot_gets_no_jobs() {
         os.write(3, b'{\"type\":\"hello\",\"protocol\":1,\"jobs\":[\"noop\"]}\\n')\n\
         time.sleep(600)\n";
     fixture.write("fat.py", worker);
-    let script = format!("#!/bin/sh\n[ -e broken ] && exec python3 fat.py\nexec '{BINARY}' __worker\n");
+    let script =
+        format!("#!/bin/sh\n[ -e broken ] && exec python3 fat.py\nexec '{BINARY}' __worker --demo-jobs\n");
     fixture.write("worker.sh", &script);
     fixture.write("broken", "");
     fixture.push_lines("default", (0..3).map(|_| r#"{"job":"noop","payload":{}}"#.to_owned()));
@@ -183,7 +187,10 @@ fn failed_boot_is_retried_without_work() {
     let fixture = Fixture::sqlite(
         "[channels.default.worker]\ntype = \"process-pool\"\ncommand = [\"./worker.sh\"]\nprotocol = \"wire\"\nmin_worker_number = 0\nmax_worker_number = 2\nflex_interval = 0.05\n",
     );
-    fixture.write("worker.sh", &format!("#!/bin/sh\n[ -e broken ] && exit 7\nexec '{BINARY}' __worker\n"));
+    fixture.write(
+        "worker.sh",
+        &format!("#!/bin/sh\n[ -e broken ] && exit 7\nexec '{BINARY}' __worker --demo-jobs\n"),
+    );
     fixture.write("broken", "");
     let master = fixture.listen(&[]);
     fixture.push("noop", "{}", &[]);
@@ -201,7 +208,10 @@ fn failed_boot_no_longer_needed_is_ignored() {
     let fixture = Fixture::sqlite(
         "[channels.default.worker]\ntype = \"process-pool\"\ncommand = [\"./worker.sh\"]\nprotocol = \"wire\"\nmin_worker_number = 1\nmax_worker_number = 3\nflex_interval = 0.05\ncool_down_seconds = 0\n",
     );
-    fixture.write("worker.sh", &format!("#!/bin/sh\n[ -e broken ] && exit 7\nexec '{BINARY}' __worker\n"));
+    fixture.write(
+        "worker.sh",
+        &format!("#!/bin/sh\n[ -e broken ] && exit 7\nexec '{BINARY}' __worker --demo-jobs\n"),
+    );
     let master = fixture.listen(&[]);
     until("the worker", || (sample(&fixture).serving() == 1).then_some(()));
     fixture.write("broken", "");

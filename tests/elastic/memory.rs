@@ -150,7 +150,7 @@ fn tight_memory_keeps_fresh_workers() {
     let fixture = Fixture::sqlite(&format!(
         "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = {WORKERS}\nmax_worker_number = 20\n\
          memory_limit = 96\npool_memory_limit = 200\n\
-         command = [\"sh\", \"-c\", \"echo >> started; exec {BINARY} __worker\"]\n"
+         command = [\"sh\", \"-c\", \"echo >> started; exec {BINARY} __worker --demo-jobs\"]\n"
     ));
     let started = || std::fs::read_to_string(fixture.file("started")).unwrap_or_default().lines().count();
     let all = || (sample(&fixture).serving() == WORKERS as u64).then_some(());

@@ -52,9 +52,14 @@ impl Deref for HttpFixture {
 
 /// The address of a master's listener, from its log.
 pub fn address(master: &Master) -> SocketAddr {
+    address_in(master, "http listening")
+}
+
+/// The address in the line of the log with this message.
+pub fn address_in(master: &Master, message: &str) -> SocketAddr {
     until("the address of the listener", || {
         let log = master.log();
-        let line = log.lines().find(|line| line.contains("\"http listening\""))?;
+        let line = log.lines().find(|line| line.contains(&format!("\"{message}\"")))?;
         let line: Value = serde_json::from_str(line).ok()?;
         line.pointer("/fields/address").or_else(|| line.get("address"))?.as_str()?.parse().ok()
     })

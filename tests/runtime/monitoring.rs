@@ -52,7 +52,7 @@ fn metrics_count_runs_and_depths() {
         r#"aint_queue_runs_total{channel="default",outcome="done"} 1"#,
         r#"aint_queue_runs_total{channel="default",outcome="failed"} 1"#,
         r#"aint_queue_jobs{channel="default",state="failed"} 1"#,
-        r#"aint_queue_jobs_settled{channel="default",how="done"} 1"#,
+        r#"aint_queue_jobs_settled_total{channel="default",how="done"} 1"#,
         r#"aint_queue_workers{channel="default",state="idle"} 1"#,
     ] {
         assert!(metrics.contains(line), "{line} is missing in:\n{metrics}");

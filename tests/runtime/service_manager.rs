@@ -117,7 +117,9 @@ fn monotonic() -> u64 {
 #[test]
 fn each_reload_request_gets_reloading_then_ready() {
     let fixture = Fixture::sqlite(&format!("{POOL}command = [\"./worker.sh\"]\nprotocol = \"wire\"\n"));
-    let script = |before: &str| format!("#!/bin/sh\n{before}\nexec '{}' __worker\n", crate::fixture::BINARY);
+    let script = |before: &str| {
+        format!("#!/bin/sh\n{before}\nexec '{}' __worker --demo-jobs\n", crate::fixture::BINARY)
+    };
     fixture.write("worker.sh", &script("while [ -e held ]; do sleep 0.02; done"));
     let socket = UnixDatagram::bind(fixture.file("notify.sock")).unwrap();
     let mut command = fixture.listen_command(&[]);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::fixture::{Fixture, text, until, with_command};
+use crate::fixture::{BINARY, Fixture, text, until, with_command};
 use crate::redis::free_port;
 
 const POOL: &str = "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\n";
@@ -135,4 +135,43 @@ fn plain_script_in_a_pool_is_pointed_to_the_exec_protocol() {
         });
     }
     assert!(master.stop().success());
+}
+
+/// A channel that a file declares; the comment keeps the fixture from switching the demo jobs on.
+const DECLARED: &str =
+    "# without demo_jobs\n[defaults]\npid_path = \"run\"\n[channels.default]\nmax_attempts = 3\n";
+
+#[test]
+fn declared_channel_runs_demo_jobs_only_with_its_key() {
+    let fixture = Fixture::with_binary(BINARY.into(), "aint-queue.toml", DECLARED);
+    let master = fixture.listen(&[]);
+    for job in ["leak", "noop", "crash", "fail"] {
+        let id = fixture.push(job, "{}", &[]);
+        let failed = until("the job to fail", || {
+            let shown = fixture.json(&["queue:show", &id.to_string()]);
+            (shown["state"] == "failed").then_some(shown)
+        });
+        assert_eq!(failed["attempts"], 1, "{failed}");
+        let error = failed.to_string();
+        assert!(error.contains("is a demo job") && error.contains("set demo_jobs = true"), "{error}");
+    }
+    fixture.write("aint-queue.toml", &format!("{DECLARED}worker.demo_jobs = true\n"));
+    fixture.ok(&["queue:reload"]);
+    fixture.push("noop", "{}", &[]);
+    fixture.until("default", "the job", |c| c.done == 1);
+    assert!(master.stop().success());
+}
+
+#[test]
+fn demo_jobs_run_without_a_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    let command = |args: &[&str]| {
+        let mut command = std::process::Command::new(BINARY);
+        command.args(args).current_dir(dir.path()).env("XDG_RUNTIME_DIR", dir.path());
+        command.env_remove("AINT_QUEUE_CONFIG").stdin(std::process::Stdio::null());
+        command
+    };
+    assert!(command(&["queue:push", "echo", "--data", r#"{"message":"hello"}"#]).status().unwrap().success());
+    let ran = command(&["queue:run"]).output().unwrap();
+    assert!(ran.status.success(), "{}{}", text(&ran.stdout), text(&ran.stderr));
 }

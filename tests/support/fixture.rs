@@ -49,7 +49,7 @@ impl Fixture {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, config).unwrap();
+        fs::write(&path, with_demo_jobs(config)).unwrap();
         Self { dir, binary, config: path, environment: Vec::new() }
     }
 
@@ -71,10 +71,13 @@ impl Fixture {
         self.path().join(name)
     }
 
-    /// Writes a file into the directory; text that begins with `#!` becomes an executable script.
+    /// Writes a file into the directory; text that begins with `#!` becomes an executable script, and a configuration switches
+    /// the demo jobs on.
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.file(name);
-        fs::write(&path, text).unwrap();
+        let is_config = path.extension().is_some_and(|extension| extension == "toml");
+        let text = if is_config { with_demo_jobs(text) } else { text.to_owned() };
+        fs::write(&path, &text).unwrap();
         if text.starts_with("#!") {
             use std::os::unix::fs::PermissionsExt;
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -171,6 +174,18 @@ impl Fixture {
             master.log().contains("\"message\":\"listening\"").then_some(())
         });
         master
+    }
+}
+
+/// The configuration with the demo jobs, which most tests run, in every channel. Lines before the end keep their numbers.
+pub fn with_demo_jobs(config: &str) -> String {
+    const TABLE: &str = "[defaults.worker]\n";
+    if config.contains("demo_jobs") {
+        return config.to_owned();
+    }
+    match config.split_once(TABLE) {
+        Some((before, behind)) => format!("{before}{TABLE}demo_jobs = true\n{behind}"),
+        None => format!("{config}\n{TABLE}demo_jobs = true\n"),
     }
 }
 

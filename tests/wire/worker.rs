@@ -24,7 +24,7 @@ impl Worker {
         let process = Command::new("sh")
             .args([
                 "-c",
-                "exec \"$0\" __worker 3<&0 </dev/null",
+                "exec \"$0\" __worker --demo-jobs 3<&0 </dev/null",
                 std::env::current_exe().unwrap().to_str().unwrap(),
             ])
             .env("AINT_QUEUE_FD", "3")

@@ -5,12 +5,13 @@
 
 use std::collections::BTreeSet;
 
+use tokio::time::Instant;
+
 use crate::cli::other_store::OtherStore;
 use crate::cli::{CommandContext, Exit, Failure, control, sanitize};
 use crate::config::Channel;
 use crate::master::{self, ControlRequest, ControlResponse};
 use crate::metrics::Metrics;
-use crate::snapshot;
 
 /// Prints the metrics of `channels`.
 pub(super) fn show(context: &CommandContext, channels: &[&Channel]) -> Result<(), Failure> {
@@ -32,7 +33,7 @@ pub(super) fn show(context: &CommandContext, channels: &[&Channel]) -> Result<()
             any_unserved = true;
             let doing = format!("read the status of channel \"{name}\"");
             let counts = context.call_store(channel, doing, async |store| store.status().await)?;
-            snapshot::record(&unserved.channel(name), &counts);
+            unserved.channel(name).counts(&counts, Instant::now());
         } else if masters.insert(presence.pid) {
             let take =
                 |response| if let ControlResponse::Metrics(text) = response { Some(text) } else { None };

@@ -13,15 +13,15 @@ use tokio::time::timeout;
 
 use super::protocol::{ControlRequest, ControlResponse, Reply, ResponseLine};
 use super::server::RequestHandler;
-use crate::channel::{Command, CrossChannelPush, Stopped};
+use crate::channel::{ChannelStatus, Command, CrossChannelPush, Stopped};
 use crate::job::JobId;
 use crate::logging::LogWriter;
 use crate::master::place::ChannelPlace;
 use crate::master::reload::{ReloadChanges, ReloadError, ReloadRequest};
 use crate::metrics::{ChannelMetrics, Metrics};
 use crate::producer_memory::ProducerMemory;
-use crate::snapshot;
-use crate::store::{RefusedPushes, Store, StoreIdentity};
+use crate::snapshot::{Attention, SampledChannel};
+use crate::store::{Store, StoreIdentity};
 
 /// Time between two progress lines of a slow request.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
@@ -33,6 +33,8 @@ pub(in crate::engine::master) struct MasterShared {
     pub(in crate::engine::master) cross_channel: Arc<dyn CrossChannelPush>,
     /// The metrics of all channels.
     pub(in crate::engine::master) metrics: Metrics,
+    /// The last looks at the master, which set the pace of samples.
+    pub(in crate::engine::master) attention: Arc<Attention>,
     /// Names of the served channels.
     pub(in crate::engine::master) channels: Vec<String>,
     /// The directory of the configuration.
@@ -60,7 +62,34 @@ pub(in crate::engine::master) struct ChannelHandlers {
     pub(in crate::engine::master) shared: Arc<MasterShared>,
 }
 
+impl MasterShared {
+    /// The metrics of all channels, from memory.
+    pub(in crate::engine::master) fn render_metrics(&self) -> String {
+        if let Some(log) = &self.log {
+            self.metrics.master_lines_dropped(log.dropped().master);
+        }
+        self.metrics.render()
+    }
+}
+
 impl ChannelHandlers {
+    /// The status of the channel; an error when it has ended.
+    pub(in crate::engine::master) async fn status(&self) -> Result<ChannelStatus, String> {
+        self.query(Command::Status).await
+    }
+
+    /// The channel as its samples see it.
+    pub(in crate::engine::master) fn sampled(&self) -> SampledChannel {
+        SampledChannel {
+            name: Arc::clone(&self.channel),
+            store: Arc::clone(&self.store),
+            commands: self.commands.clone(),
+            metrics: self.metrics.clone(),
+            master_metrics: self.shared.metrics.clone(),
+            attention: Arc::clone(&self.shared.attention),
+        }
+    }
+
     /// The actor's answer to a command.
     async fn query<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, String> {
         let ended = || "the channel has ended".to_owned();
@@ -95,25 +124,10 @@ impl ChannelHandlers {
     async fn metrics(&self) -> String {
         let handlers: Vec<_> = lock(&self.shared.handlers).iter().filter_map(Weak::upgrade).collect();
         for channel in handlers {
-            channel.refresh().await;
+            // While the store is unavailable, its last values stay.
+            let _ = channel.sampled().sample().await;
         }
-        if let Some(log) = &self.shared.log {
-            self.shared.metrics.master_lines_dropped(log.dropped().master);
-        }
-        self.shared.metrics.render()
-    }
-
-    /// Updates the gauges of this channel.
-    async fn refresh(&self) {
-        let refused = RefusedPushes::of(&self.channel);
-        self.metrics.refused_pushes([refused.max_waiting, refused.store_full]);
-        // While the store is unavailable, the last known depths stay.
-        if let Ok(status) = self.store.status().await {
-            snapshot::record(&self.metrics, &status);
-        }
-        if let Ok(report) = self.query(Command::Status).await {
-            self.metrics.pool(&report.workers, &report.pool, report.quiet);
-        }
+        self.shared.render_metrics()
     }
 
     async fn reload(&self, reply: &mpsc::Sender<Reply>) -> Result<ControlResponse, String> {
@@ -172,7 +186,7 @@ impl RequestHandler for ChannelHandlers {
         let is_look = matches!(request, ControlRequest::Status | ControlRequest::Look { .. });
         let answer = match request {
             ControlRequest::Status => {
-                let report = self.query(Command::Status).await;
+                let report = self.status().await;
                 report.map(|report| ControlResponse::Status {
                     pid,
                     uptime_seconds: self.shared.started.elapsed().as_secs(),

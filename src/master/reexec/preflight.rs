@@ -2,6 +2,7 @@
 //! would end a working service.
 
 use std::io::ErrorKind::AddrInUse;
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,26 +94,30 @@ impl Preflight {
                 new_stores.push(channel.clone());
             }
         }
-        if let Some(settings) = &next.http
-            && self.http
-            && self.config.http.as_ref().is_none_or(|old| old.listen != settings.listen)
-            && let Err(error) = http::bind(settings)
-            && !(error.kind() == AddrInUse && self.is_own_listener(settings))
-        {
-            return Err(format!("could not listen on {} for HTTP: {error}", settings.listen));
+        if self.http {
+            self.can_listen(next)?;
         }
         own_program_exists()?;
         Ok(new_stores)
     }
 
-    /// Whether this program's own listener takes the address: a listener on all addresses of a port conflicts with one on
-    /// a single address. The re-exec closes it.
-    fn is_own_listener(&self, settings: &config::Http) -> bool {
-        let new = settings.listen;
-        self.config.http.as_ref().is_some_and(|old| {
-            let every = old.listen.ip().is_unspecified() || new.ip().is_unspecified();
-            every && old.listen.port() == new.port()
-        })
+    /// Checks that the addresses of the configuration are free, or are those of this program's own listeners. A listener on all
+    /// addresses of a port conflicts with one on a single address. The re-exec closes it.
+    fn can_listen(&self, next: &Config) -> Result<(), String> {
+        let own: Vec<_> = http::addresses(&self.config).collect();
+        for new in http::addresses(next).filter(|new| !own.contains(new)) {
+            let is_own = own.iter().any(|old| {
+                let every = old.ip().is_unspecified() || new.ip().is_unspecified();
+                every && old.port() == new.port()
+            });
+            match TcpListener::bind(new) {
+                Err(error) if !(is_own && error.kind() == AddrInUse) => {
+                    return Err(format!("could not listen on {new} for HTTP: {error}"));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 

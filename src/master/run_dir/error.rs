@@ -87,7 +87,7 @@ pub enum LockError {
         /// The lock file.
         path: PathBuf,
         /// The store that it serves, if it is known.
-        store: Option<StoreIdentity>,
+        store: Option<Box<StoreIdentity>>,
     },
     /// Another user may have put the lock file in place.
     #[error("{0}")]

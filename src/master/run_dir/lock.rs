@@ -52,7 +52,7 @@ pub(super) fn take(path: &Path, pid_file: PathBuf) -> Result<Lock, LockError> {
         }
         let record = Record::read(&file);
         if record.process_state() == ProcessState::Alive {
-            let store = record.served.store;
+            let store = record.served.store.map(Box::new);
             return Err(LockError::Held { pid: Some(record.pid), path: path.to_owned(), store });
         }
         if begun.elapsed() >= LOCK_WAIT {

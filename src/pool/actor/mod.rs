@@ -16,6 +16,7 @@ mod worker_events;
 use super::boot_backoff::BootBackoff;
 use super::exclusive_turn::ExclusiveTurn;
 use super::job_requests::RunRequest;
+use super::lifetimes::LifetimeCounts;
 use super::memory_sampler::MemorySampler;
 use super::messages::IoEvent;
 use super::recycling::RecycleCounts;
@@ -45,6 +46,7 @@ pub struct Pool {
     pub(super) room: Room,
     pub(super) sampler: MemorySampler,
     pub(super) recycled: RecycleCounts,
+    pub(super) lifetimes: LifetimeCounts,
     /// No worker takes runs, and there is no room for another one.
     pub(super) is_blocked: bool,
     /// No new workers, no new runs.
@@ -74,6 +76,7 @@ impl Pool {
             room: Room::default(),
             sampler: MemorySampler::default(),
             recycled: RecycleCounts::default(),
+            lifetimes: LifetimeCounts::default(),
             is_blocked: false,
             is_closing: false,
             exclusive_turn: ExclusiveTurn::default(),
@@ -139,6 +142,7 @@ impl Pool {
         match event {
             ChildEvent::Spawned { pid } => {
                 worker.set_pid(pid);
+                self.lifetimes.started();
                 if is_exec {
                     self.backoff.succeeded(worker.origin.started_at);
                 }

@@ -10,6 +10,7 @@ use crate::guardian::Exit;
 use crate::guardian::handle::ChildId;
 use crate::job::{Outcome, RetryDecision};
 use crate::pool::exit_outcome::{self, WorkerDeath};
+use crate::pool::lifetimes::EndFacts;
 use crate::pool::runs::ActiveRun;
 use crate::pool::sizing::decision::shown;
 use crate::pool::workers::state::{Role, WorkerEnd, WorkerState};
@@ -87,6 +88,15 @@ impl Pool {
                 entry.after_death(outcome, kill_reason.is_some() || end == WorkerEnd::GuardianDied)
             });
         }
+        let is_failed_boot = matches!(&worker.state, WorkerState::Dying { boot_failure: Some(_), .. })
+            || worker.is_failed_boot(exit_of(end), now);
+        self.lifetimes.ended(EndFacts {
+            end,
+            kill_reason,
+            replaced: worker.replacement.map(|replacement| replacement.reason),
+            is_failed_boot,
+            is_exec,
+        });
         self.judge_boot(&worker, end, tail, now);
     }
 
@@ -94,10 +104,7 @@ impl Pool {
     fn judge_boot(&mut self, worker: &Worker, end: WorkerEnd, tail: &str, now: Instant) {
         let spec = self.generations.spec();
         let (channel, pid) = (&spec.channel, worker.pid());
-        let exit = match end {
-            WorkerEnd::Exited(exit) => Some(exit),
-            WorkerEnd::NotStarted | WorkerEnd::GuardianDied => None,
-        };
+        let exit = exit_of(end);
         let how = exit.map_or_else(|| "ended".to_owned(), exit_outcome::describe);
         let generation = worker.origin.generation;
         if let WorkerState::Dying { boot_failure: Some(why), .. } = &worker.state {
@@ -132,6 +139,13 @@ impl Pool {
         } else {
             self.on_boot_failed(generation, why, now);
         }
+    }
+}
+
+fn exit_of(end: WorkerEnd) -> Option<Exit> {
+    match end {
+        WorkerEnd::Exited(exit) => Some(exit),
+        WorkerEnd::NotStarted | WorkerEnd::GuardianDied => None,
     }
 }
 

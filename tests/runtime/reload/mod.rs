@@ -38,7 +38,7 @@ fn configure(fixture: &Fixture, channels: &str) {
 
 /// Writes a worker program: these shell lines, then a worker of the built-in jobs.
 fn program(fixture: &Fixture, name: &str, before: &str) {
-    fixture.write(name, &format!("#!/bin/sh\n{before}\nexec '{BINARY}' __worker\n"));
+    fixture.write(name, &format!("#!/bin/sh\n{before}\nexec '{BINARY}' __worker --demo-jobs\n"));
 }
 
 /// A slow request to the control socket of a channel.

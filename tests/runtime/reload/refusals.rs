@@ -76,7 +76,8 @@ fn failing_program_keeps_old_workers() {
     fixture.write("mute.sh", "#!/bin/sh\necho 'waiting for the database' >&2\nexec sleep 60\n");
     fixture.write("chatter.sh", "#!/bin/sh\nwhile :; do echo nonsense >&3; done\n");
     fixture.write("closes.sh", "#!/bin/sh\nexec 3>&-\nexec sleep 60\n");
-    fixture.write("alien.sh", "#!/nowhere/interpreter\n");
+    // A missing absolute interpreter is found before a worker starts.
+    fixture.write("alien.sh", "#!nowhere/interpreter\n");
     let master = fixture.listen(&[]);
     let old = served_by(&fixture, "default", 2);
     let mut last = 1;

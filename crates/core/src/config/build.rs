@@ -248,6 +248,7 @@ fn worker(
         mode,
         plan: plan(read, mode, scaling.dynamic, &handler, diagnostics),
         handler,
+        demo_jobs: read.flag("worker.demo_jobs"),
         sleep: read.seconds("worker.sleep_seconds"),
         recycling: recycling(read),
         scaling,

@@ -59,7 +59,7 @@ fn per_peer(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) -> usize {
     one
 }
 
-fn token(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) -> Option<Secret> {
+pub(super) fn token(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) -> Option<Secret> {
     let (node, text) = (read.node("token")?, read.text("token")?);
     if text.is_empty() {
         diagnostics.problems.of_value(node, "is empty", "write a long random word, or remove it");

@@ -145,6 +145,8 @@ pub(super) static KEYS: &[Key] = keys! { c: Channel;
         "jobs at once";
     "worker.command": Argv, = "", [], c.worker.handler.command(),
         "program that runs the jobs, and its arguments; without it, the jobs registered in this binary";
+    "worker.demo_jobs": Flag, = "false", [], c.worker.demo_jobs,
+        "run the demo jobs of the `aint-queue` binary, such as `sleep` and `leak`; on without a configuration file";
     "worker.protocol": Choice(&["wire", "exec"], &[]), = "\"exec\" in `process`, else \"wire\"", [], c.worker.handler.protocol(),
         "protocol of `command`: `wire`, the worker protocol; `exec`, one process per job";
     "worker.url": Text, = "", [], webhook(c).map(|w| w.url.to_string()),
@@ -205,6 +207,14 @@ pub(super) static HTTP_KEYS: &[Key] = keys! { h: Http;
         "connections at once of one IPv4 address or one IPv6 /64; more are refused; three quarters of max_connections by default; not applied to loopback";
     "timeout_seconds": Number(0.1, 300.0), "seconds" = "10", [Restart], h.timeout,
         "longest time for the head of a request, its body, and each part of the response; longest idle time of a connection; a connection is closed after 30 times this time";
+};
+
+/// Every key of `[metrics]`, in the order of the reference file.
+pub(super) static METRICS_KEYS: &[Key] = keys! { m: Metrics;
+    "listen": Text, = "", [Restart], m.listen.map(|address| address.to_string()),
+        "address and port of a listener for `/metrics`, `/healthz` and `/readyz` alone; without it the HTTP listener has them";
+    "token": Secret, = "", [Restart], m.token,
+        "token that scrapers send as `Authorization: Bearer …`; without one `/metrics` is open on `metrics.listen` and on loopback; never shown";
 };
 
 /// Every key of `[log]`, in the order of the reference file.
@@ -285,9 +295,10 @@ pub(super) fn find(keys: &'static [Key], path: &str) -> Found {
 #[must_use]
 pub fn key_table() -> String {
     format!(
-        "{}\nThe keys of `[http]`:\n\n{}\nThe keys of `[log]`:\n\n{}",
+        "{}\nThe keys of `[http]`:\n\n{}\nThe keys of `[metrics]`:\n\n{}\nThe keys of `[log]`:\n\n{}",
         table_of(KEYS),
         table_of(HTTP_KEYS),
+        table_of(METRICS_KEYS),
         table_of(LOG_KEYS)
     )
 }

@@ -15,7 +15,10 @@ use super::keys::KEYS;
 use super::spanned::{Node, Table, Value};
 use super::suggest::nearest;
 use super::typed::TypedTable;
-use super::{Channel, Config, Driver, build, http, inherit, log_file, run_directory, spanned, validate};
+use super::{
+    Channel, Config, Driver, Metrics, build, http, inherit, log_file, metrics, run_directory, spanned,
+    validate,
+};
 use crate::access::{self, Access};
 use crate::dangling_link::DanglingLink;
 use crate::trust;
@@ -103,6 +106,7 @@ impl Config {
         built_in.file = None;
         for channel in built_in.channels.values_mut() {
             channel.source = None;
+            channel.worker.demo_jobs = true;
             if let Driver::Sqlite { path, named } = &mut channel.driver {
                 *named = false;
                 channel.pid_path = run_directory::of_store(path);
@@ -202,7 +206,7 @@ pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, Con
     let base = absolute.parent().unwrap_or(Path::new("/"));
 
     let mut channels = BTreeMap::new();
-    let (mut listener, mut log) = (None, None);
+    let (mut listener, mut log, mut scrapes) = (None, None, Metrics::default());
     let interpolation = Interpolation::new(env, base);
     let root = spanned::parse(text, &interpolation, &mut diagnostics.problems);
     let interpolated = interpolation.into_used();
@@ -212,6 +216,11 @@ pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, Con
             let with_token = table.contains_key("token");
             validate::http(&mut table, &mut diagnostics.problems);
             listener = http::http(&table, with_token, &mut diagnostics);
+        }
+        if let Some(node) = root.remove("metrics") {
+            let mut table = as_table(node, &mut diagnostics.problems);
+            validate::metrics(&mut table, &mut diagnostics.problems);
+            scrapes = metrics::metrics(&table, listener.as_ref(), &mut diagnostics);
         }
         if let Some(node) = root.remove("log") {
             let mut table = as_table(node, &mut diagnostics.problems);
@@ -236,6 +245,7 @@ pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, Con
             found_below: None,
             channels,
             http: listener,
+            metrics: scrapes,
             log,
             warnings,
         })
@@ -296,7 +306,7 @@ fn split(mut root: Table, problems: &mut Problems<'_>) -> (Table, BTreeMap<Strin
 
 /// The mistake in a key outside the known tables, and its remedy.
 fn unknown_top_level_key(name: &str) -> (&'static str, String) {
-    let remedy = match nearest(name, ["channels", "defaults", "http", "log"]) {
+    let remedy = match nearest(name, ["channels", "defaults", "http", "metrics", "log"]) {
         Some(near) => format!("did you mean {near}?"),
         None => format!(
             "a channel is declared as [channels.{}], settings of all channels as [defaults]",

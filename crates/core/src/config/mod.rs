@@ -21,6 +21,7 @@ mod interpolation;
 mod keys;
 mod load;
 mod log_file;
+mod metrics;
 pub mod passed_env;
 pub mod plan;
 mod push_destinations;
@@ -80,6 +81,8 @@ pub struct Config {
     pub http: Option<Http>,
     /// The log file of a master; `None` for standard error.
     pub log: Option<LogFile>,
+    /// The readers of metrics and health.
+    pub metrics: Metrics,
     /// Settings that are allowed but probably unintended; commands print them on standard error.
     pub warnings: Vec<Problem>,
 }
@@ -117,6 +120,15 @@ pub struct Channel {
     pub job_log: JobLog,
     /// The workers of the channel.
     pub worker: Worker,
+}
+
+/// The readers of metrics and health.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// The address of a listener of its own; `None`: the HTTP listener has them, if there is one.
+    pub listen: Option<SocketAddr>,
+    /// The bearer token of scrapes.
+    pub token: Option<Secret>,
 }
 
 /// The HTTP listener of a master.
@@ -327,6 +339,8 @@ pub struct Worker {
     pub plan: Plan,
     /// The code that runs the jobs.
     pub handler: Handler,
+    /// The demo jobs of the `aint-queue` binary run. A configuration file must switch them on.
+    pub demo_jobs: bool,
     /// Longest idle wait of the master; a push wakes the channel at once.
     pub sleep: Duration,
     /// The rules for replacing or killing a worker.

@@ -69,6 +69,9 @@ pub fn changed_tables(old: &Config, new: &Config) -> Vec<String> {
     if old.http != new.http {
         changed.push("http".to_owned());
     }
+    if old.metrics != new.metrics {
+        changed.push("metrics".to_owned());
+    }
     if old.log != new.log {
         changed.push("log".to_owned());
     }

@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::keys::{HTTP_KEYS, KEYS, LOG_KEYS};
+use super::keys::{HTTP_KEYS, KEYS, LOG_KEYS, METRICS_KEYS};
 use super::schema::{Getter, Key};
-use super::{Channel, Config, Driver, Http, LogFile};
+use super::{Channel, Config, Driver, Http, LogFile, Metrics};
 
 /// A table of the effective configuration: its path and its keys, in order.
 type Section = (&'static str, Vec<(&'static str, Json)>);
@@ -21,6 +21,9 @@ impl Config {
             tables.extend(channel_sections(channel).into_iter().map(|section| (name.clone(), section)));
         }
         tables.extend(self.http.iter().flat_map(http_sections).map(|section| ("http".to_owned(), section)));
+        tables.extend(
+            metrics_sections(&self.metrics).into_iter().map(|section| ("metrics".to_owned(), section)),
+        );
         tables.extend(self.log.iter().flat_map(log_sections).map(|section| ("log".to_owned(), section)));
         let table = |(root, (path, keys)): &(String, Section)| {
             let dot = if path.is_empty() { "" } else { "." };
@@ -37,7 +40,7 @@ impl Config {
         let channels: Map<_, _> = self.channels.values().map(channel).collect();
         let http = self.http.as_ref().map(|http| nested(http_sections(http)));
         let log = self.log.as_ref().map(|log| nested(log_sections(log)));
-        json!({ "file": self.file, "channels": channels, "http": http, "log": log })
+        json!({ "file": self.file, "channels": channels, "http": http, "metrics": nested(metrics_sections(&self.metrics)), "log": log })
     }
 }
 
@@ -70,14 +73,21 @@ fn channel_sections(channel: &Channel) -> Vec<Section> {
 fn http_sections(http: &Http) -> Vec<Section> {
     sections(HTTP_KEYS, |key| match key.value {
         Getter::Http(get) => get(http),
-        Getter::Channel(_) | Getter::Log(_) => None,
+        Getter::Channel(_) | Getter::Metrics(_) | Getter::Log(_) => None,
     })
 }
 
 fn log_sections(log: &LogFile) -> Vec<Section> {
     sections(LOG_KEYS, |key| match key.value {
         Getter::Log(get) => get(log),
-        Getter::Channel(_) | Getter::Http(_) => None,
+        Getter::Channel(_) | Getter::Http(_) | Getter::Metrics(_) => None,
+    })
+}
+
+fn metrics_sections(metrics: &Metrics) -> Vec<Section> {
+    sections(METRICS_KEYS, |key| match key.value {
+        Getter::Metrics(get) => get(metrics),
+        Getter::Channel(_) | Getter::Http(_) | Getter::Log(_) => None,
     })
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 
 use super::Mode;
 #[cfg(feature = "server")]
-use super::{Channel, Http, LogFile};
+use super::{Channel, Http, LogFile, Metrics};
 
 /// A key of a channel, of `[defaults]`, of `[http]` or of `[log]`.
 pub(super) struct Key {
@@ -81,6 +81,8 @@ pub(super) enum Getter {
     Channel(fn(&Channel) -> Option<Json>),
     /// From the HTTP listener.
     Http(fn(&Http) -> Option<Json>),
+    /// From the readers of metrics.
+    Metrics(fn(&Metrics) -> Option<Json>),
     /// From the log file.
     Log(fn(&LogFile) -> Option<Json>),
 }

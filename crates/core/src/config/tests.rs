@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::interpolation::Interpolation;
-use super::keys::{HTTP_KEYS, KEYS, LOG_KEYS};
+use super::keys::{HTTP_KEYS, KEYS, LOG_KEYS, METRICS_KEYS};
 use super::schema::Kind;
 use super::spanned::{self, Table, Value};
 use super::*;
@@ -638,7 +638,7 @@ fn reference_with_everything() -> Table {
 #[test]
 fn every_key_is_in_the_reference_file_with_its_default() {
     let root = reference_with_everything();
-    let tables = [("defaults", KEYS), ("http", HTTP_KEYS), ("log", LOG_KEYS)];
+    let tables = [("defaults", KEYS), ("http", HTTP_KEYS), ("metrics", METRICS_KEYS), ("log", LOG_KEYS)];
     let keys = tables.iter().flat_map(|(name, keys)| keys.iter().map(|key| (key, &root[*name].value)));
     for (key, top) in keys {
         let mut table = &root;

@@ -22,6 +22,11 @@ pub(super) fn http(table: &mut Table, problems: &mut Problems<'_>) {
     Validator { root: "http", keys: keys::HTTP_KEYS, problems }.table(table, "");
 }
 
+/// Checks the table `[metrics]`.
+pub(super) fn metrics(table: &mut Table, problems: &mut Problems<'_>) {
+    Validator { root: "metrics", keys: keys::METRICS_KEYS, problems }.table(table, "");
+}
+
 /// Checks the table `[log]`.
 pub(super) fn log(table: &mut Table, problems: &mut Problems<'_>) {
     Validator { root: "log", keys: keys::LOG_KEYS, problems }.table(table, "");

@@ -175,6 +175,14 @@ impl PushOptions {
             unique_until: self.unique_until,
             unique_for_ms: self.unique_for.map(millis_at_least_one),
             priority: self.priority,
+            delay_ms: match self.start {
+                Start::After(delay) => Some(millis_at_least_one(delay)),
+                Start::Now | Start::At(_) => None,
+            },
+            ready_at: match self.start {
+                Start::At(time) => Some(time),
+                Start::Now | Start::After(_) => None,
+            },
             expires_in_ms: self.expires_in.map(millis_at_least_one),
             expires_at: self.expires_at,
             headers: self.headers.clone(),

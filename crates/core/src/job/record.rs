@@ -80,6 +80,13 @@ pub struct JobMeta {
     /// Time of the push, written by the store if the id differs from it by more than a second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pushed_at: Option<Timestamp>,
+    /// Delay of the start in milliseconds after the push.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_ms: Option<u64>,
+    /// Time at which the job became or becomes ready, where it differs from its push and delay: the start that the push asked for,
+    /// or that of a retry or release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_at: Option<Timestamp>,
     /// Expiry in milliseconds after the push.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_in_ms: Option<u64>,
@@ -303,6 +310,13 @@ impl JobMeta {
     #[must_use]
     pub fn pushed_at(&self, id: JobId) -> Timestamp {
         self.pushed_at.unwrap_or(id.pushed_at())
+    }
+
+    /// Time from which the job waits for a worker; `id` supplies the time of the push.
+    #[must_use]
+    pub fn ready_at(&self, id: JobId) -> Timestamp {
+        let delay = Duration::from_millis(self.delay_ms.unwrap_or(0));
+        self.ready_at.unwrap_or_else(|| self.pushed_at(id).after(delay))
     }
 
     /// Latest start of the job; `id` supplies the time of the push.

@@ -106,6 +106,24 @@ impl Registry {
         self.fallback = Some(Registered { handler, layers: |service| service });
     }
 
+    /// Makes the registered ones of these jobs fail for good with the message of `why`, which gets the name of the job.
+    #[doc(hidden)]
+    pub fn refuse(&mut self, names: impl IntoIterator<Item = &'static str>, why: fn(&str) -> String) {
+        let handlers = Arc::make_mut(&mut self.handlers);
+        for name in names {
+            if let Some(registered) = handlers.get_mut(name) {
+                let run: AsyncFn =
+                    Arc::new(move |_, _| Box::pin(std::future::ready(Err(JobError::never(why(name))))));
+                registered.handler = JobHandler {
+                    run: HandlerFn::Async(run),
+                    failed: None,
+                    decide: |_, _| RetryDecision::Never,
+                    options: JobOptions::default(),
+                };
+            }
+        }
+    }
+
     /// Adds a middleware layer around every job; the first one added is the outermost.
     #[doc(hidden)]
     pub fn add_layer(&mut self, layer: impl Fn(JobService) -> JobService + Send + Sync + 'static) {

@@ -10,12 +10,13 @@ use super::JobJsonError;
 use crate::config::nearest;
 
 /// Every key, in the order of the documentation.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "job",
     "payload",
     "delay",
     "at",
     "max_attempts",
+    "retry_until",
     "timeout",
     "unique",
     "unique_until",
@@ -98,7 +99,31 @@ impl<'de> Visitor<'de> for KeysVisitor {
 
 #[cfg(test)]
 mod tests {
+    use super::super::JobObject;
     use super::*;
+
+    #[test]
+    fn keys_are_those_of_the_object() {
+        let key = Some(1);
+        let object = JobObject {
+            job: key,
+            payload: key,
+            delay: key,
+            at: key,
+            max_attempts: key,
+            retry_until: key,
+            timeout: key,
+            unique: key,
+            unique_until: key,
+            unique_for: key,
+            priority: key,
+            expires: key,
+            headers: key,
+        };
+        let text = serde_json::to_string(&object).unwrap();
+        assert!(mistake(&text).is_none());
+        assert_eq!(text.matches(':').count(), KEYS.len(), "{text}");
+    }
 
     #[test]
     fn known_keys_are_no_mistake() {

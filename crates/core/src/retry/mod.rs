@@ -94,8 +94,8 @@ impl Policy {
             Outcome::Done => Destination::Done,
             Outcome::Interrupted => Destination::Front(meta),
             Outcome::Cancelled { killed } => cancel::cancelled_run(meta, killed, now),
-            Outcome::Released { after } if after.is_zero() => Destination::Back(meta),
-            Outcome::Released { after } => Destination::Delayed(after.min(MAX_DELAY), meta),
+            Outcome::Released { after } if after.is_zero() => Destination::Back(ready(meta, now)),
+            Outcome::Released { after } => delayed(meta, after.min(MAX_DELAY), now),
             Outcome::CrashedWithOthers => {
                 meta.suspect = true;
                 Destination::Front(meta)
@@ -154,7 +154,7 @@ impl Policy {
             }
             Outcome::Lost => return lost(meta, now),
             Outcome::Released { after } => {
-                return Destination::Delayed(after.clamp(MIN_CALLBACK_RELEASE, MAX_DELAY), meta);
+                return delayed(meta, after.clamp(MIN_CALLBACK_RELEASE, MAX_DELAY), now);
             }
             Outcome::Done => None,
             Outcome::Failed { error, .. } => Some(error),
@@ -209,7 +209,7 @@ impl Policy {
         // A delay chosen by the handler is exact: jitter spreads the policy's own delays only.
         let delay = if after.is_some() { delay } else { delay + jitter }.min(MAX_DELAY);
         match self.has_attempt_left(&meta, facts, facts.now.after(delay)) {
-            true => Destination::Delayed(delay, meta),
+            true => delayed(meta, delay, facts.now),
             false => failed(meta, reason),
         }
     }
@@ -239,6 +239,16 @@ fn has_callback(meta: &JobMeta) -> bool {
 fn lost(meta: JobMeta, now: Timestamp) -> Destination {
     let meta = meta.after_lost(now);
     if meta.failed.is_some() { Destination::Failed(meta) } else { Destination::Front(meta) }
+}
+
+/// The destination of a job that is ready again after `delay`.
+fn delayed(meta: JobMeta, delay: Duration, now: Timestamp) -> Destination {
+    Destination::Delayed(delay, ready(meta, now.after(delay)))
+}
+
+/// The meta of a job that is ready from `at` on.
+fn ready(meta: JobMeta, at: Timestamp) -> JobMeta {
+    JobMeta { ready_at: Some(at), delay_ms: None, ..meta }
 }
 
 fn failed(mut meta: JobMeta, reason: FailReason) -> Destination {

@@ -47,6 +47,11 @@ pub(crate) fn pushed_at(id: JobId, now: Timestamp) -> Option<Timestamp> {
     (id.0.abs_diff(now.0) > MAX_ID_LEAD).then_some(now)
 }
 
+/// The time from which a waiting job waits, by its stored meta; that of its push if the meta cannot be read.
+pub(crate) fn ready_at(id: JobId, meta: &str) -> Timestamp {
+    serde_json::from_str::<JobMeta>(meta).map_or(id.pushed_at(), |meta| meta.ready_at(id))
+}
+
 /// The store's clock is behind the highest time it has shown: by how much, if worth a word.
 pub(crate) fn clock_behind(highest: Timestamp, now: Timestamp) -> Option<Duration> {
     Some(highest.since(now)).filter(|step| *step >= Duration::from_micros(CLOCK_STEP))

@@ -383,6 +383,7 @@ pub enum SettleConflict {
 }
 
 /// A leased job.
+#[expect(clippy::large_enum_variant, reason = "nearly every value is a job")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Leased {
     /// A job to run.
@@ -500,6 +501,16 @@ pub struct JobCounts {
     /// End of the pause; `None` without a pause or without an end.
     #[serde(skip)]
     pub paused_until: Option<Timestamp>,
+    /// The time from which the front waiting job has waited, the earliest of all priorities; `None` without one. On Redis also
+    /// `None` behind 16 removed jobs.
+    #[serde(skip)]
+    pub front_ready_at: Option<Timestamp>,
+    /// The time at which the next delayed job is due.
+    #[serde(skip)]
+    pub next_due: Option<Timestamp>,
+    /// The store's clock.
+    #[serde(skip)]
+    pub now: Timestamp,
     /// How far the store's clock is behind the highest time that it has shown to a push or a turn; `None` below 0.1 s.
     #[serde(skip)]
     pub clock_behind: Option<Duration>,

@@ -1,7 +1,9 @@
 //! Lists and commands on jobs that a filter selects, made of the store's bounded batches: resumable, with exact counts.
 
+use std::time::SystemTime;
+
 use super::{Cursor, JobState, JobView, MAX_BATCH, Page, Store, StoreError};
-use crate::job::{FailReason, JobId, Timestamp};
+use crate::job::{FailReason, JobId, JobMeta, Timestamp};
 
 /// Selects jobs; the default selects all. Conditions that are set must all hold.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -92,7 +94,7 @@ pub async fn count_failed(store: &dyn Store, filter: &JobFilter) -> Result<u64, 
 pub async fn reload_failed(store: &dyn Store, filter: &JobFilter) -> Result<u64, StoreError> {
     let mut moved = 0;
     for_each_failed(store, filter, async |batch| {
-        let jobs: Vec<_> = batch.iter().map(|job| (job.id, job.meta.clone().reloaded())).collect();
+        let jobs: Vec<_> = batch.iter().map(|job| (job.id, ready_now(job.meta.clone().reloaded()))).collect();
         moved += store.requeue(&jobs).await?;
         Ok(())
     })
@@ -144,4 +146,8 @@ async fn for_each_failed(
             return Ok(());
         }
     }
+}
+/// The meta of a job that becomes ready now, by the clock of this machine.
+fn ready_now(meta: JobMeta) -> JobMeta {
+    JobMeta { ready_at: Some(SystemTime::now().into()), delay_ms: None, ..meta }
 }

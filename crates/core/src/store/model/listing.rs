@@ -2,7 +2,7 @@
 
 use super::channel::{Channel, Job, JobLocation};
 use super::waiting_order;
-use crate::job::{JobId, Timestamp};
+use crate::job::{JobId, Priority, Timestamp};
 use crate::store::{Cursor, JobCounts, JobState, JobView, MAX_BATCH, Page, driver_rules};
 
 impl Channel {
@@ -18,6 +18,13 @@ impl Channel {
             cleared: self.cleared,
             paused: pause.is_some(),
             paused_until: pause.and_then(|pause| pause.until),
+            front_ready_at: Priority::ALL
+                .into_iter()
+                .filter_map(|priority| self.waiting.first_of(priority))
+                .map(|id| driver_rules::ready_at(id, &self.jobs[&id].meta))
+                .min(),
+            next_due: self.of(JobState::Delayed).first().map(|(due, _)| Timestamp(*due)),
+            now,
             clock_behind: driver_rules::clock_behind(self.highest, now),
         }
     }

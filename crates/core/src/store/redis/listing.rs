@@ -8,7 +8,7 @@ use super::reply::{Entries, bytes, count, entries, id, int, is_word, list, liste
 use super::scripts::Script;
 use super::{RedisStore, priority};
 use crate::job::{JobId, JobMeta, Timestamp};
-use crate::store::driver_rules::{clock_behind, lasting_key, meta_text};
+use crate::store::driver_rules::{clock_behind, lasting_key, meta_text, ready_at};
 use crate::store::{
     Cursor, JobCounts, JobState, JobView, MAX_BATCH, MAX_BATCH_BYTES, Owner, Page, StoreError,
 };
@@ -20,9 +20,12 @@ const MAX_OWNER_RETRIES: usize = 8;
 impl RedisStore {
     pub(super) async fn counts(&self) -> Result<JobCounts, StoreError> {
         let read = |reply| {
-            let counts: Option<Vec<_>> = list(reply)?.into_iter().map(count).collect();
-            let [waiting, reserved, delayed, done, failed, cleared, paused, until, highest, now] =
+            let mut counts = list(reply)?;
+            let fronts = list(counts.pop()?)?;
+            let counts: Option<Vec<_>> = counts.into_iter().map(count).collect();
+            let [waiting, reserved, delayed, done, failed, cleared, paused, until, highest, due, now] =
                 counts?.try_into().ok()?;
+            let front = |front: &[Value]| Some(ready_at(id(&front[0])?, &text(front[1].clone())?));
             Some(JobCounts {
                 waiting,
                 reserved,
@@ -32,6 +35,9 @@ impl RedisStore {
                 cleared,
                 paused: paused == 1,
                 paused_until: (until > 0).then_some(Timestamp(until)),
+                front_ready_at: fronts.chunks_exact(2).filter_map(front).min(),
+                next_due: (due > 0).then_some(Timestamp(due)),
+                now: Timestamp(now),
                 clock_behind: clock_behind(Timestamp(highest), Timestamp(now)),
             })
         };

@@ -175,10 +175,8 @@ impl File {
 
     /// A fault with the path, owner and mode that caused it, if a permission did: it may have changed since the file was opened.
     fn explained(&self, fault: SqliteError) -> SqliteError {
-        match self.watch.place().denied() {
-            Some(denied) if fault.is_denied() => SqliteError::Refused(denied.to_string()),
-            _ => fault,
-        }
+        let denied = if fault.is_denied() { self.watch.place().denied() } else { None };
+        denied.map_or(fault, |denied| SqliteError::Refused(denied.to_string()))
     }
 
     /// Bytes of queued calls.

@@ -5,10 +5,11 @@ use rusqlite::{Params, params};
 use super::bucket::{self, Channel};
 use super::error::SqliteError;
 use super::pause::Pause;
+use super::rank;
 use super::record::RawRecord;
 use super::transaction::Tx;
-use crate::job::Timestamp;
-use crate::store::driver_rules::clock_behind;
+use crate::job::{JobId, Priority, Timestamp};
+use crate::store::driver_rules::{clock_behind, ready_at};
 use crate::store::{Cursor, JobCounts, JobState, MAX_BATCH, MAX_BATCH_BYTES};
 
 pub(super) fn status(tx: &Tx<'_>, channel: i64) -> Result<JobCounts, SqliteError> {
@@ -32,9 +33,34 @@ pub(super) fn status(tx: &Tx<'_>, channel: i64) -> Result<JobCounts, SqliteError
             paused: pause.is_some(),
             paused_until: pause.and_then(|pause| pause.until),
             clock_behind: clock_behind(Timestamp(count(7)?), tx.now),
+            now: tx.now,
+            ..JobCounts::default()
         })
     })?;
-    Ok(status)
+    let lanes = Channel::read(tx, channel)?;
+    let mut fronts = Vec::new();
+    for priority in Priority::ALL {
+        fronts.extend(front(tx, lanes.waiting, priority)?);
+    }
+    let due = tx.number("SELECT min(rank) FROM jobs WHERE lane = ?1", [lanes.delayed])?;
+    Ok(JobCounts {
+        front_ready_at: fronts.into_iter().min(),
+        next_due: due.map(|due| Timestamp(due.cast_unsigned())),
+        ..status
+    })
+}
+
+/// The time from which the first waiting job of a priority waits.
+fn front(tx: &Tx<'_>, waiting: i64, priority: Priority) -> Result<Option<Timestamp>, SqliteError> {
+    let (first, last) = rank::band(priority);
+    let mut statement = tx.prepare(
+        "SELECT j.id, r.meta FROM jobs j LEFT JOIN records r ON r.id = j.id
+         WHERE j.lane = ?1 AND j.rank BETWEEN ?2 AND ?3 ORDER BY j.rank, j.id LIMIT 1",
+    )?;
+    let mut rows = statement.query([waiting, first, last])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let meta: Option<String> = row.get(1)?;
+    Ok(Some(ready_at(JobId(row.get::<_, i64>(0)?.cast_unsigned()), &meta.unwrap_or_default())))
 }
 
 /// A found job, with the rank that contains its time in some states.

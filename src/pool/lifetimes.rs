@@ -1,0 +1,155 @@
+//! Counts of started and ended workers, by the cause of the end. Pure.
+
+use std::collections::BTreeMap;
+
+use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
+
+use super::recycling::RecycleReason;
+use super::workers::state::{KillReason, WorkerEnd};
+use crate::guardian::handle::Exit;
+
+/// Workers started and ended since the start of the pool.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LifetimeCounts {
+    /// Processes that were started.
+    pub started: u64,
+    /// Ended workers by cause: one of [`END_CAUSES`].
+    pub ended: BTreeMap<String, u64>,
+    /// Workers that died by a signal, by its name.
+    pub signals: BTreeMap<String, u64>,
+}
+
+/// The causes of ends: a limit or a change that replaces the worker (`jobs`, `life`, `memory`, `changed`, `reload`), a kill
+/// (`memory_hard`, `timeout`, `protocol`), fewer workers wanted or a stop (`idle`), a program that ends with its job
+/// (`done`), a failed start (`boot`), and everything else (`crash`).
+pub const END_CAUSES: [&str; 12] = [
+    "idle",
+    "jobs",
+    "life",
+    "memory",
+    "changed",
+    "reload",
+    "memory_hard",
+    "timeout",
+    "protocol",
+    "done",
+    "boot",
+    "crash",
+];
+
+/// The facts about an ended worker.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EndFacts {
+    pub(super) end: WorkerEnd,
+    pub(super) kill_reason: Option<KillReason>,
+    pub(super) replaced: Option<RecycleReason>,
+    pub(super) is_failed_boot: bool,
+    /// Whether the program is started once per job.
+    pub(super) is_exec: bool,
+}
+
+impl EndFacts {
+    /// The cause of the end; `None` for a worker that was lost with its guardian, which is no end of its own.
+    fn cause(self) -> Option<&'static str> {
+        let cause = match (self.end, self.kill_reason) {
+            (WorkerEnd::GuardianDied, _) => return None,
+            (WorkerEnd::NotStarted, _) => "boot",
+            (_, Some(KillReason::Memory { .. })) => "memory_hard",
+            (_, Some(KillReason::Stuck)) => "timeout",
+            (_, Some(KillReason::Broken)) => "protocol",
+            _ if self.is_failed_boot => "boot",
+            (_, Some(KillReason::Stopping)) => match self.replaced {
+                Some(RecycleReason::Jobs(_)) => "jobs",
+                Some(RecycleReason::Life(_)) => "life",
+                Some(RecycleReason::Memory(_)) => "memory",
+                Some(RecycleReason::Changed) => "changed",
+                Some(RecycleReason::Reload | RecycleReason::RolledBack) => "reload",
+                None if self.is_exec => "timeout",
+                None => "idle",
+            },
+            (WorkerEnd::Exited(Exit::Code(_)), None) if self.is_exec => "done",
+            (WorkerEnd::Exited(_), None) => "crash",
+        };
+        Some(cause)
+    }
+
+    /// The signal that ended a worker which was not killed by the pool.
+    fn signal(self) -> Option<String> {
+        match (self.end, self.kill_reason) {
+            (WorkerEnd::Exited(Exit::Signal(number)), None | Some(KillReason::Memory { .. })) => Some(
+                Signal::try_from(number)
+                    .map_or_else(|_| "other".to_owned(), |signal| signal.as_str().to_owned()),
+            ),
+            _ => None,
+        }
+    }
+}
+
+impl LifetimeCounts {
+    /// Whether no worker was started.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub(super) fn started(&mut self) {
+        self.started += 1;
+    }
+
+    pub(super) fn ended(&mut self, facts: EndFacts) {
+        let Some(cause) = facts.cause() else { return };
+        *self.ended.entry(cause.to_owned()).or_default() += 1;
+        if let Some(signal) = facts.signal() {
+            *self.signals.entry(signal).or_default() += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXITED: EndFacts = EndFacts {
+        end: WorkerEnd::Exited(Exit::Code(0)),
+        kill_reason: None,
+        replaced: None,
+        is_failed_boot: false,
+        is_exec: false,
+    };
+    const STOPPED: EndFacts = EndFacts { kill_reason: Some(KillReason::Stopping), ..EXITED };
+
+    #[test]
+    fn cause_names_the_reason_of_the_end() {
+        let memory = KillReason::Memory { used: 2, limit: 1 };
+        for (facts, cause) in [
+            (EXITED, "crash"),
+            (EndFacts { is_failed_boot: true, ..EXITED }, "boot"),
+            (EndFacts { end: WorkerEnd::NotStarted, ..EXITED }, "boot"),
+            (EndFacts { is_exec: true, ..EXITED }, "done"),
+            (EndFacts { end: WorkerEnd::Exited(Exit::Signal(11)), is_exec: true, ..EXITED }, "crash"),
+            (EndFacts { kill_reason: Some(memory), ..EXITED }, "memory_hard"),
+            (EndFacts { kill_reason: Some(KillReason::Stuck), ..EXITED }, "timeout"),
+            (EndFacts { kill_reason: Some(KillReason::Broken), ..EXITED }, "protocol"),
+            (STOPPED, "idle"),
+            (EndFacts { replaced: Some(RecycleReason::Jobs(9)), ..STOPPED }, "jobs"),
+            (EndFacts { replaced: Some(RecycleReason::RolledBack), ..STOPPED }, "reload"),
+        ] {
+            assert_eq!(facts.cause(), Some(cause), "{facts:?}");
+            assert!(END_CAUSES.contains(&cause));
+        }
+        assert_eq!(EndFacts { end: WorkerEnd::GuardianDied, ..EXITED }.cause(), None);
+    }
+
+    #[test]
+    fn signals_of_kills_by_the_pool_are_not_counted() {
+        let died = EndFacts { end: WorkerEnd::Exited(Exit::Signal(11)), ..EXITED };
+        let mut counts = LifetimeCounts::default();
+        counts.started();
+        counts.ended(died);
+        counts.ended(EndFacts { kill_reason: Some(KillReason::Stopping), ..died });
+        assert_eq!(counts.signals, BTreeMap::from([("SIGSEGV".to_owned(), 1)]));
+        assert_eq!(counts.ended, BTreeMap::from([("crash".to_owned(), 1), ("idle".to_owned(), 1)]));
+    }
+}
