@@ -14,6 +14,7 @@ use super::other_store::OtherStore;
 use super::program::Program;
 use super::sanitize;
 use crate::config::{Channel, Config, Driver, Handler, LogFile};
+use crate::dangling_link::DanglingLink;
 use crate::demo_jobs;
 use crate::job::{JobId, Registry, Timestamp};
 use crate::logging::LogFileSettings;
@@ -296,7 +297,8 @@ impl CommandContext {
         let Driver::Sqlite { path, .. } = &channel.driver else { return false };
         match std::fs::metadata(path) {
             Ok(found) => found.is_file() && found.len() == 0,
-            Err(error) => error.kind() == io::ErrorKind::NotFound,
+            // A link without a target is a mistake, which opening the store reports.
+            Err(error) => error.kind() == io::ErrorKind::NotFound && DanglingLink::find(path).is_none(),
         }
     }
 

@@ -135,6 +135,9 @@ impl Store for LazyStore {
     async fn resume(&self) -> Result<bool, StoreError> {
         self.store().await?.resume().await
     }
+    async fn unlisted(&self) -> Result<u64, StoreError> {
+        self.store().await?.unlisted().await
+    }
     async fn durability(&self) -> Result<String, StoreError> {
         self.store().await?.durability().await
     }

@@ -177,6 +177,56 @@ fn directory_without_configuration_may_be_anybodys() {
 }
 
 #[test]
+fn configuration_that_exists_and_cannot_be_read_is_an_error() {
+    use std::os::unix::fs::symlink;
+
+    let mut fixture = Fixture::new();
+    let dir = fixture.path(".");
+    let mut refused = |args: &[&str], names: &str| {
+        let said = fixture.run(args);
+        assert!(said.code == 4 && said.err.contains(names), "{args:?}: {}", said.err);
+        assert!(!dir.join("aint-queue.db").exists());
+    };
+    let link = dir.join("aint-queue.toml");
+    symlink("releases/7/aint-queue.toml", &link).unwrap();
+    let names =
+        "\"aint-queue.toml\" is a symbolic link to \"releases/7/aint-queue.toml\", which does not exist";
+    refused(&["queue:push", "noop"], names);
+    refused(&["queue:status", "--config", "aint-queue.toml"], names);
+    fs::remove_file(&link).unwrap();
+    fs::create_dir(&link).unwrap();
+    refused(&["queue:push", "noop"], "it is a directory, not a file");
+    fs::remove_dir(&link).unwrap();
+    symlink("shared/config", dir.join("config")).unwrap();
+    refused(&["queue:status"], "\"config\" is a symbolic link to \"shared/config\", which does not exist");
+    fs::remove_file(dir.join("config")).unwrap();
+    // A directory `config` of something else is no configuration.
+    fs::create_dir(dir.join("config")).unwrap();
+    assert_eq!(fixture.run(&["queue:status"]).code, 0);
+}
+
+#[test]
+fn path_of_a_store_that_is_no_file_is_named() {
+    let mut fixture = Fixture::with_config(
+        "[channels.default]\npid_path = \"run\"\ndriver = { type = \"sqlite\", path = \"disk/queue.db\" }\n",
+    );
+    std::os::unix::fs::symlink("/mnt/gone", fixture.path("config/disk")).unwrap();
+    for args in [&["queue:push", "noop"][..], &["queue:status"], &["queue:clear", "--yes"], &["queue:listen"]]
+    {
+        let said = fixture.run(args);
+        let names = "disk\" is a symbolic link to \"/mnt/gone\", which does not exist: create its target";
+        assert!(said.code == 5 && said.err.contains(names), "{args:?}: {} {}", said.code, said.err);
+    }
+    fs::remove_file(fixture.path("config/disk")).unwrap();
+    fs::create_dir(fixture.path("config/disk")).unwrap();
+    nix::unistd::mkfifo(&fixture.path("config/disk/queue.db"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for args in [&["queue:push", "noop"][..], &["queue:status"]] {
+        let said = fixture.run(args);
+        assert!(said.code == 5 && said.err.contains("a named pipe, not a regular file"), "{}", said.err);
+    }
+}
+
+#[test]
 fn job_of_another_channel_is_found() {
     let mut fixture = Fixture::with_channels(&["default", "mail", "reports"]);
     fixture.push(&["noop"]);

@@ -96,6 +96,74 @@ fn projects_without_configuration_are_apart() {
     assert!(master.stop().success());
 }
 
+#[test]
+fn master_in_a_renamed_directory_is_found() {
+    let fixture = Fixture::sqlite("");
+    let one = Project::new(&fixture, "one");
+    let master = one.listen();
+    one.run(&["queue:push", "noop"]);
+    until("the job", || (one.json(&["queue:status"])["done"] == 1).then_some(()));
+    let run_dir = one.run_dir();
+    fs::rename(fixture.file("one"), fixture.file("two")).unwrap();
+    let two = Project::new(&fixture, "two");
+    assert_eq!(two.run_dir(), run_dir);
+    assert_eq!(two.json(&["queue:status"])["pid"], master.pid());
+    let message = refused(&two.run(&["queue:listen"]), 3);
+    assert!(message.contains(&master.pid().to_string()), "{message}");
+    // Jobs pushed here are in the same file; the master says what keeps it from running them.
+    let pushed = two.run(&["queue:push", "noop"]);
+    assert!(pushed.status.success(), "{}", text(&pushed.stderr));
+    until("the master to notice", || {
+        text(&two.run(&["queue:why"]).stdout)
+            .contains("moved, removed or replaced while in use")
+            .then_some(())
+    });
+    // A new project under the old name has a master of its own.
+    let other = Project::new(&fixture, "one");
+    assert_eq!(other.json(&["queue:status"])["running"], false);
+    assert!(two.run(&["queue:stop"]).status.success());
+    assert!(master.wait().success());
+    let master = two.listen();
+    until("the second job", || (two.json(&["queue:status"])["done"] == 2).then_some(()));
+    assert!(master.stop().success());
+}
+
+#[test]
+fn reload_judges_a_found_configuration_again() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let fixture = Fixture::sqlite("");
+    let project = Project::new(&fixture, "project");
+    fs::create_dir(project.dir.join("config")).unwrap();
+    let file = project.dir.join("config/aint-queue.toml");
+    fs::write(&file, "[defaults]\npid_path = \"../run\"\n[channels.default]\n").unwrap();
+    let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let master = project.listen();
+    let mut failures = 0;
+    let mut reload_fails = |says: &str| {
+        failures += 1;
+        master.signal(Signal::SIGUSR1);
+        until("the reload to fail", || {
+            let log = master.log();
+            (log.matches("reload failed").count() == failures && log.contains(says)).then_some(())
+        });
+    };
+    set(&file, 0o666);
+    reload_fails("may be written by other users (mode 666)");
+    set(&file, 0o644);
+    set(&project.dir.join("config"), 0o777);
+    reload_fails("may be written by other users (mode 777)");
+    set(&project.dir.join("config"), 0o755);
+    let aside = project.dir.join("aside");
+    fs::rename(&file, &aside).unwrap();
+    symlink("gone.toml", &file).unwrap();
+    reload_fails("is a symbolic link to \\\"gone.toml\\\"");
+    fs::rename(&aside, &file).unwrap();
+    master.signal(Signal::SIGUSR1);
+    until("the reload", || master.log().contains("\"message\":\"reloaded\"").then_some(()));
+    assert!(master.stop().success());
+}
+
 /// Two configurations that share a run directory: the one of the fixture, and `other.toml`.
 fn sharing(driver: &str) -> Fixture {
     let fixture = Fixture::sqlite("[channels.default]\n");

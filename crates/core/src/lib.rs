@@ -7,6 +7,8 @@
 pub mod access;
 pub mod config;
 #[doc(hidden)]
+pub mod dangling_link;
+#[doc(hidden)]
 pub mod durations;
 #[doc(hidden)]
 pub mod executor;

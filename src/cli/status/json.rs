@@ -19,6 +19,9 @@ pub(super) struct StatusJson<'a> {
     done: u64,
     failed: u64,
     cleared: u64,
+    /// Reserved jobs that no call can reach; absent without such jobs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unlisted: Option<u64>,
     total: u64,
     paused: bool,
     paused_until: Option<String>,
@@ -64,6 +67,7 @@ impl<'a> From<&'a StatusView<'a>> for StatusJson<'a> {
             done,
             failed,
             cleared,
+            unlisted: Some(report.unlisted).filter(|unlisted| *unlisted > 0),
             total: report.counts.total(),
             paused,
             paused_until: paused_until.and_then(time::rfc3339),

@@ -50,6 +50,8 @@ struct StatusView<'a> {
     master: MasterState<ChannelStatus>,
     counts: JobCounts,
     durability: String,
+    /// Reserved jobs that no call can reach.
+    unlisted: u64,
     /// Whether the store does not exist yet.
     missing: bool,
     /// Whether to list the workers.
@@ -89,11 +91,13 @@ impl Status {
             let doing = format!("read the status of channel \"{}\"", channel.name);
             let missing = CommandContext::is_store_missing(channel);
             let read = context.call_store(channel, doing, async |store| {
-                Ok((store.status().await?, store.durability().await?, store.identity()))
+                let counts = store.status().await?;
+                let unlisted = if counts.reserved > 0 { store.unlisted().await? } else { 0 };
+                Ok((counts, unlisted, store.durability().await?, store.identity()))
             });
             let mut master = control::query(channel, ControlRequest::Status, |_| {}, reported);
             match read {
-                Ok((counts, durability, identity)) => {
+                Ok((counts, unlisted, durability, identity)) => {
                     master.compare(channel, identity);
                     // The durability that the store will have.
                     let durability = if missing { "fsync".to_owned() } else { durability };
@@ -102,6 +106,7 @@ impl Status {
                         master,
                         counts,
                         durability,
+                        unlisted,
                         missing,
                         each: self.workers,
                     });
@@ -147,7 +152,7 @@ fn reported(response: ControlResponse) -> Option<ChannelStatus> {
 fn render(reports: &[StatusView<'_>], colours: bool) -> String {
     let mut shown = String::new();
     for report in reports {
-        let StatusView { channel, master, counts, durability, missing, each } = report;
+        let StatusView { channel, master, counts, durability, unlisted, missing, each } = report;
         if !shown.is_empty() {
             shown.push('\n');
         }
@@ -165,6 +170,13 @@ fn render(reports: &[StatusView<'_>], colours: bool) -> String {
         if let Some(step) = report.clock_behind() {
             let step = step.as_secs_f64();
             let line = format!("Clock: {step:.1} s behind the highest time of the store: {CLOCK_STEP}.");
+            shown.push_str(&trouble(&line, colours));
+        }
+        if *unlisted > 0 {
+            let line = format!(
+                "Unreachable: {unlisted} of the reserved jobs are held by no master and in no list, because another program has changed \
+                 the stored data: see \"Lost lists\" in docs/operations.md."
+            );
             shown.push_str(&trouble(&line, colours));
         }
         shown.push_str(&unusual(master, colours));
@@ -275,7 +287,7 @@ mod tests {
     fn report(master: MasterState<ChannelStatus>) -> StatusView<'static> {
         let counts = JobCounts { done: 26_000, ..JobCounts::default() };
         let durability = "fsync".to_owned();
-        StatusView { channel: &CHANNEL, master, counts, durability, missing: false, each: false }
+        StatusView { channel: &CHANNEL, master, counts, durability, unlisted: 0, missing: false, each: false }
     }
 
     fn responding(answer: ChannelStatus) -> MasterState<ChannelStatus> {
@@ -343,6 +355,16 @@ Store: sqlite at /srv/aint-queue.db, durability fsync
         assert_eq!(serde_json::to_value(StatusJson::from(&stepped)).unwrap()["clock_behind_seconds"], 3600.0);
         let right = serde_json::to_value(StatusJson::from(&report(MasterState::NotRunning))).unwrap();
         assert!(right.get("clock_behind_seconds").is_none(), "{right}");
+    }
+
+    #[test]
+    fn unreachable_jobs_are_shown() {
+        let mut report = report(MasterState::NotRunning);
+        assert!(serde_json::to_value(StatusJson::from(&report)).unwrap().get("unlisted").is_none());
+        report.unlisted = 7;
+        let text = render(std::slice::from_ref(&report), false);
+        assert!(text.contains("\nUnreachable: 7 of the reserved jobs are held by no master"), "{text}");
+        assert_eq!(serde_json::to_value(StatusJson::from(&report)).unwrap()["unlisted"], 7);
     }
 
     #[test]

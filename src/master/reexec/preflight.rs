@@ -58,9 +58,9 @@ impl Preflight {
     pub(super) async fn check_places(&self, places: Vec<Arc<ChannelPlace>>) -> Result<(), String> {
         let config = Arc::clone(&self.config);
         let checked = tokio::task::spawn_blocking(move || {
-            let next = match &config.file {
+            let next = match config.reload() {
                 // An unreadable file is reported by the next step.
-                Some(file) => &Config::load(file).unwrap_or_else(|_| (*config).clone()),
+                Some(read) => &read.unwrap_or_else(|_| (*config).clone()),
                 None => &*config,
             };
             let refusal = |place: &Arc<ChannelPlace>| place.refusal(next.channels.get(place.channel())?);
@@ -73,8 +73,8 @@ impl Preflight {
     /// configuration file.
     fn check_start(&self, names: &[Arc<str>]) -> Result<Vec<config::Channel>, String> {
         let mut new_stores = Vec::new();
-        let next = match &self.config.file {
-            Some(file) => &Config::load(file).map_err(|error| error.to_string())?,
+        let next = match self.config.reload() {
+            Some(read) => &read.map_err(|error| error.with_causes())?,
             None => &*self.config,
         };
         for name in names {

@@ -61,8 +61,8 @@ pub(in crate::engine::master) async fn reload(task: ReloadTask) -> Result<Reload
 fn prepare(task: &ReloadTask) -> Result<(config::Channel, Vec<String>, ReloadSpec), ReloadError> {
     let (old, was) = (&task.config, &task.channel.worker);
     // Without a configuration file only the program may have changed.
-    let new = match &old.file {
-        Some(file) => &Config::load(file).map_err(|error| ReloadError::Config(error.to_string()))?,
+    let new = match old.reload() {
+        Some(read) => &read.map_err(|error| ReloadError::Config(error.with_causes()))?,
         None => &**old,
     };
     let found = new.channel(&task.channel.name).map_err(|error| ReloadError::Config(error.to_string()))?;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::access::Denied;
+use crate::dangling_link::DanglingLink;
 use crate::store::StoreIdentity;
 use crate::trust::Distrust;
 
@@ -39,6 +40,14 @@ pub enum RunDirError {
     /// Other users may write to the directory, or could have put it in place.
     #[error("{0}")]
     Distrusted(Distrust),
+    /// The path leads through a symbolic link without a target.
+    #[error("the run directory \"{}\" cannot be used: {link}; or set pid_path to another place", path.display())]
+    Dangling {
+        /// The directory.
+        path: PathBuf,
+        /// The link.
+        link: DanglingLink,
+    },
     /// A control socket in the directory would have a path longer than the kernel allows.
     #[error("\"{}\" is too long for a control socket; set pid_path to a path of at most {longest} bytes",
             path.display())]

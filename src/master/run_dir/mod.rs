@@ -30,6 +30,7 @@ pub use record::ServedStore;
 
 use crate::access::{self, Access};
 use crate::config;
+use crate::dangling_link::DanglingLink;
 use crate::trust;
 
 /// The files of one channel in a run directory.
@@ -55,6 +56,9 @@ impl RunDir {
         if run_dir.socket_path().as_os_str().len() > names::MAX_SOCKET_PATH {
             let longest = names::longest_directory(channel);
             return Err(RunDirError::TooLong { path: pid_path.to_owned(), longest });
+        }
+        if let Some(link) = DanglingLink::find(pid_path) {
+            return Err(RunDirError::Dangling { path: pid_path.to_owned(), link });
         }
         make(pid_path)?;
         check(pid_path)?;

@@ -376,3 +376,30 @@ async fn foreign_entries_of_owners_are_quarantined() {
         assert_eq!(left, Vec::<String>::new(), "{way}");
     }
 }
+
+#[tokio::test]
+async fn records_without_a_list_are_counted_and_return() {
+    let server = Server::start();
+    for store in [open(&server).await, open_plain(&server).await] {
+        send(&server, &["FLUSHALL"]);
+        let mut jobs: Vec<_> = (0..5).map(|n| job(&format!("j{n}"))).collect();
+        jobs.push(later("j5", Duration::from_secs(60)));
+        let ids: Vec<_> = store.push(&jobs).await.unwrap().iter().map(|pushed| pushed.id()).collect();
+        let mut master = Master::join(&store).await;
+        assert_eq!(master.lease(2).await.len(), 2);
+        assert_eq!(store.unlisted().await.unwrap(), 0);
+        // Another program deletes the list: three jobs are in no state.
+        send(&server, &["DEL", &key("waiting")]);
+        assert_eq!(store.unlisted().await.unwrap(), 3);
+        assert_eq!(store.status().await.unwrap().reserved, 5);
+        // A handle that has not met the owner yet counts the same.
+        assert_eq!(open(&server).await.unlisted().await.unwrap(), 3);
+        // The record is whole: an entry in the list is enough.
+        for id in &ids[2..5] {
+            send(&server, &["RPUSH", &key("waiting"), &id.to_string()]);
+        }
+        assert_eq!(store.unlisted().await.unwrap(), 0);
+        let leased: Vec<_> = master.lease(9).await.iter().map(|leased| leased.id).collect();
+        assert_eq!(leased, ids[2..5]);
+    }
+}

@@ -30,6 +30,18 @@ pub enum ConfigError {
     Invalid(Vec<Problem>),
 }
 
+impl ConfigError {
+    /// The message with the system error, on one line unless it lists mistakes.
+    #[must_use]
+    pub fn with_causes(&self) -> String {
+        match self {
+            Self::Unreadable { source, .. } => format!("{self}: {source}"),
+            // These messages are complete.
+            Self::Distrusted(_) | Self::Invalid(_) => self.to_string(),
+        }
+    }
+}
+
 /// The requested channel is not in the configuration.
 #[derive(Debug, Error)]
 #[error("channel \"{}\" is not declared in {place}; declared are: {}", .name.escape_debug(), .declared.join(", "))]

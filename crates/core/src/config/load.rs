@@ -20,6 +20,7 @@ use super::{
     validate,
 };
 use crate::access::{self, Access};
+use crate::dangling_link::DanglingLink;
 use crate::trust;
 
 /// The variable that names the configuration file.
@@ -47,13 +48,14 @@ impl Config {
             return load(Path::new(&file), "named by AINT_QUEUE_CONFIG");
         }
         for (file, other) in [(DEFAULT_FILE, Some(LOCAL_FILE)), (LOCAL_FILE, None)] {
-            match load_found(Path::new(file)) {
-                Err(ConfigError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
-                found => {
-                    let ignored = other.map(PathBuf::from).filter(|other| other.exists());
-                    return found.map(|found| Self { ignored, ..found });
-                }
+            let file = Path::new(file);
+            let is_missing =
+                fs::symlink_metadata(file).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+            if is_missing && DanglingLink::find(file).is_none() {
+                continue;
             }
+            let ignored = other.map(PathBuf::from).filter(|other| other.exists());
+            return load_found(file, file.ancestors().count() - 1).map(|found| Self { ignored, ..found });
         }
         Ok(Self::built_in(&env::current_dir().unwrap_or_else(|_| PathBuf::from("."))))
     }
@@ -71,6 +73,19 @@ impl Config {
     /// [`ConfigError::Unreadable`] when the file cannot be read, [`ConfigError::Invalid`] with every mistake in it.
     pub fn load(file: impl AsRef<Path>) -> Result<Self, ConfigError> {
         load(file.as_ref(), "given")
+    }
+
+    /// Reads the file of this configuration again; `None` for the built-in one. A file that no operator has named is judged again:
+    /// its owner and mode, and those of its directory, may have changed.
+    ///
+    /// # Errors
+    /// As [`Config::find`].
+    pub fn reload(&self) -> Option<Result<Self, ConfigError>> {
+        let file = self.file.as_deref()?;
+        Some(match self.found_below {
+            Some(directories) => load_found(file, directories),
+            None => load(file, "given at the start"),
+        })
     }
 
     /// Parses `text`; relative paths and messages refer to `file`, which is not opened.
@@ -126,30 +141,44 @@ fn load(file: &Path, named_by: &'static str) -> Result<Config, ConfigError> {
 
 /// Reads a file that no operator has named: it is found in the directory where the command runs, which may be a stranger's. It
 /// names programs to run and servers that get the values of environment variables, so no other user may have written it.
-fn load_found(file: &Path) -> Result<Config, ConfigError> {
+/// `directories` is the number of directories that lead to it from where it was looked for, that one included.
+fn load_found(file: &Path, directories: usize) -> Result<Config, ConfigError> {
     let unreadable = |source| unreadable(file, "found here", source);
     // Without a file here, the directory does not matter.
     let link = fs::symlink_metadata(file).map_err(unreadable)?;
     // Directories first: their owners can put any file there, also one of this user.
-    for directory in file.ancestors().skip(1) {
+    for directory in file.ancestors().skip(1).take(directories) {
         let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
         trust::check_directory(directory).map_err(unreadable)??;
     }
     trust::check_owner(file, &link)?;
     trust::check_above(&canonical(file))?;
     // A pipe would block its reader.
-    if !fs::metadata(file).map_err(unreadable)?.is_file() {
-        return Err(unreadable(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")));
+    let target = fs::metadata(file).map_err(unreadable)?;
+    if !target.is_file() {
+        let what = if target.is_dir() { "it is a directory, not a file" } else { "it is not a regular file" };
+        return Err(unreadable(io::Error::new(io::ErrorKind::InvalidInput, what)));
     }
     let opened = fs::File::open(file).map_err(unreadable)?;
     // The metadata of the open file: another user may replace the file at any moment.
     trust::check_private(file, &opened.metadata().map_err(unreadable)?)?;
     let text = read_text(opened).map_err(unreadable)?;
-    parse(&text, file, &|name| env::var(name).ok())
+    let found = parse(&text, file, &|name| env::var(name).ok())?;
+    Ok(Config { found_below: Some(directories), ..found })
+}
+
+/// The error of a missing file: a link without a target explains it better.
+fn without_target(file: &Path, source: io::Error) -> io::Error {
+    match DanglingLink::find(file) {
+        Some(link) if source.kind() == io::ErrorKind::NotFound => {
+            io::Error::new(io::ErrorKind::NotFound, link.to_string())
+        }
+        _ => source,
+    }
 }
 
 fn unreadable(file: &Path, named_by: &'static str, source: io::Error) -> ConfigError {
-    let source = access::explained(source, file, Access::Read);
+    let source = access::explained(without_target(file, source), file, Access::Read);
     ConfigError::Unreadable { file: file.to_owned(), named_by, source }
 }
 
@@ -213,6 +242,7 @@ pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, Con
         Ok(Config {
             file: Some(absolute),
             ignored: None,
+            found_below: None,
             channels,
             http: listener,
             metrics: scrapes,

@@ -73,6 +73,8 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// Another file that was found beside it and is not used.
     pub ignored: Option<PathBuf>,
+    /// Of a file that no operator has named: the number of directories below and including the one where it was looked for.
+    pub(crate) found_below: Option<usize>,
     /// The declared channels, by name.
     pub channels: BTreeMap<String, Channel>,
     /// The HTTP listener of a master; `None` for none.

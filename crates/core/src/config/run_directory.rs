@@ -4,6 +4,7 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::trust::effective_user;
@@ -14,9 +15,18 @@ pub(super) fn of_user() -> PathBuf {
 }
 
 /// The run directory of the master of one SQLite file, for a program without a configuration file: two directories on one
-/// machine have two stores, and a command in one of them never reaches the master of the other.
+/// machine have two stores, and a command in one of them never reaches the master of the other. Device and inode name the
+/// directory of the file, because it may be renamed while the master runs; the file may not exist yet.
 pub(super) fn of_store(file: &Path) -> PathBuf {
-    of_user().join(format!("{:016x}", stable_hash(canonical(file).as_os_str().as_bytes())))
+    let file = canonical(file);
+    let directory = file.parent().and_then(|directory| fs::metadata(directory).ok());
+    let name = match (directory, file.file_name()) {
+        (Some(found), Some(name)) => {
+            [format!("{}:{}:", found.dev(), found.ino()).as_bytes(), name.as_bytes()].concat()
+        }
+        _ => file.as_os_str().as_bytes().to_vec(),
+    };
+    of_user().join(format!("{:016x}", stable_hash(&name)))
 }
 
 /// FNV-1a. The hash never changes, because masters and commands of different versions must agree on it.
@@ -64,6 +74,9 @@ mod tests {
         assert_eq!(of_store(&one.join("aint-queue.db")), before);
         assert_eq!(of_store(&dir.path().join("link/aint-queue.db")), before);
         assert_ne!(of_store(&two.join("aint-queue.db")), before);
+        assert_ne!(of_store(&one.join("other.db")), before);
+        fs::rename(&one, dir.path().join("three")).unwrap();
+        assert_eq!(of_store(&dir.path().join("three/aint-queue.db")), before);
         assert_eq!(before.parent(), Some(&*of_user()));
         assert_eq!(before.file_name().unwrap().len(), 16);
     }

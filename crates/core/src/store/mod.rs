@@ -156,6 +156,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Ends a pause and wakes the masters. Returns whether there was one.
     async fn resume(&self) -> Result<bool, StoreError>;
 
+    /// The number of reserved jobs that no owner holds and no call can reach, because another program has changed the stored data.
+    /// Costs a call for the whole channel, whatever the number of jobs.
+    async fn unlisted(&self) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
     /// Durability of an acknowledged push, as shown by `queue:status`: `fsync`, `everysec`, `memory`.
     async fn durability(&self) -> Result<String, StoreError>;
 

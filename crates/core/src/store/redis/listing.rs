@@ -44,6 +44,13 @@ impl RedisStore {
         self.call(Script::Status, "counting jobs", &[]).await?.read(read).await
     }
 
+    /// The number of records that no list and no set leads to.
+    pub(super) async fn unlisted_records(&self) -> Result<u64, StoreError> {
+        const DOING: &str = "counting records";
+        let reply = self.with_every_owner(Script::Unlisted, DOING, |_| {}).await?;
+        self.parsed(count(reply), DOING)
+    }
+
     /// The holder of a unique key.
     pub(super) async fn holder_of(&self, key: &str) -> Result<Option<JobId>, StoreError> {
         const DOING: &str = "looking for a key";

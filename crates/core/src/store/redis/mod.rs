@@ -273,6 +273,10 @@ impl Store for RedisStore {
         Ok(call.read(int).await? == 1)
     }
 
+    async fn unlisted(&self) -> Result<u64, StoreError> {
+        self.unlisted_records().await
+    }
+
     async fn durability(&self) -> Result<String, StoreError> {
         self.durability_in_force().await
     }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::sys::statfs::statfs;
@@ -11,6 +11,7 @@ use nix::sys::statvfs::statvfs;
 use super::error::SqliteError;
 use crate::access::{self, Access, Denied};
 use crate::config::canonical;
+use crate::dangling_link::DanglingLink;
 use crate::trust::{self, Distrust};
 
 /// Free disk space below which pushes are refused.
@@ -29,9 +30,7 @@ impl StorePath {
         let Some(name) = path.file_name() else {
             return Err(SqliteError::Refused("the path has no file name: name a file".into()));
         };
-        if path.is_dir() {
-            return Err(SqliteError::Refused("the path is a directory: name a file in it".into()));
-        }
+        check_kind(path)?;
         let parent = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
@@ -113,6 +112,31 @@ impl StorePath {
     pub(super) fn is_here(&self) -> bool {
         inode(&self.path).is_ok_and(|inode| inode == self.inode)
     }
+}
+
+/// Refuses what is no file and no place for one, by its kind.
+fn check_kind(path: &Path) -> Result<(), SqliteError> {
+    if let Some(link) = DanglingLink::find(path) {
+        return Err(SqliteError::Refused(link.to_string()));
+    }
+    // A missing file is created; the error of another look says why it failed.
+    let Ok(found) = fs::metadata(path) else { return Ok(()) };
+    let kind = found.file_type();
+    let what = if kind.is_file() {
+        return Ok(());
+    } else if kind.is_dir() {
+        return Err(SqliteError::Refused("the path is a directory: name a file in it".into()));
+    } else if kind.is_fifo() {
+        "a named pipe"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    };
+    Err(SqliteError::Refused(format!(
+        "\"{}\" is {what}, not a regular file: name another file, or remove it",
+        path.display()
+    )))
 }
 
 /// The file that SQLite keeps beside the store file under this suffix.
@@ -254,7 +278,17 @@ mod tests {
         assert!(refusal(&dir.path().join("file/store.db")).contains("directory cannot be created"));
         assert!(refusal(Path::new("/proc/store.db")).contains("write permission"));
         assert!(refusal(Path::new("/")).contains("name a file"));
-        assert!(refusal(Path::new("/dev/null")).contains("not a regular file"));
+        assert!(refusal(Path::new("/dev/null")).contains("a device, not a regular file: name another file"));
+        let at = |name| dir.path().join(name);
+        nix::unistd::mkfifo(&at("pipe.db"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(refusal(&at("pipe.db")).contains("a named pipe, not a regular file: name another file"));
+        std::os::unix::fs::symlink("gone/q.db", at("link.db")).unwrap();
+        std::os::unix::fs::symlink("gone", at("shared")).unwrap();
+        for (path, link, target) in [("link.db", "link.db", "gone/q.db"), ("shared/q.db", "shared", "gone")] {
+            let refusal = refusal(&at(path));
+            let names = format!("{link}\" is a symbolic link to \"{target}\", which does not exist");
+            assert!(refusal.contains(&names) && !at("gone").exists(), "{refusal}");
+        }
     }
 
     #[test]

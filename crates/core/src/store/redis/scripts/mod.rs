@@ -88,6 +88,7 @@ scripts! {
     Holder, Reads, "holder";
     Quarantine, Writes, "quarantine", OWN_KEYS;
     Announce, Writes, "announce";
+    Unlisted, Reads, "unlisted", OWN_KEYS, ALL_OWNERS;
 }
 
 static WITH_FLAGS: LazyLock<Vec<Loaded>> = LazyLock::new(|| PARTS.iter().map(|p| p.load(true)).collect());
