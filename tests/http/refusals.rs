@@ -15,7 +15,7 @@ fn guarded() -> HttpFixture {
 fn missing_token_pushes_and_reveals_nothing() {
     let served = guarded();
     for wrong in ["", "Bearer 0123456789abcdeF", "Basic 0123456789abcdef", "Bearer", TOKEN] {
-        for path in ["/channels/idle/jobs", "/channels/nowhere/jobs", "/", "/metrics"] {
+        for path in ["/channels/idle/jobs", "/channels/nowhere/jobs", "/", "/jobs"] {
             let reply = served.send(&Request::new("POST", path, JOB).header("Authorization", wrong));
             let error = reply.refused(401);
             assert!(error.contains("Authorization: Bearer") && !error.contains("idle"), "{error}");

@@ -181,6 +181,10 @@ add('unique', unique and cjson.encode(unique))
 add('unique_until', option.unique_until == 'start' and '"start"')
 add('unique_for_ms', number(option.unique_for))
 add('priority', priority ~= 'normal' and '"' .. priority .. '"')
+if option.delay and option.delay > 0 then
+  add('delay_ms', number(math.max(1, math.floor(option.delay / 1000))))
+end
+add('ready_at', number(option.at))
 add('expires_in_ms', number(option.expires))
 add('expires_at', number(option.expires_at))
 if #names > 0 then
