@@ -87,7 +87,10 @@ impl ErrorResponse {
     }
 
     pub(super) fn method_not_allowed() -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed: push jobs with POST, read metrics and health with GET")
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method not allowed: push jobs with POST, read metrics and health with GET",
+        )
     }
 
     pub(super) fn unauthorized() -> Self {
