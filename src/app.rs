@@ -39,6 +39,7 @@ pub struct App {
     registry: Registry,
     version: Option<String>,
     /// The demo jobs are registered.
+    #[cfg(feature = "server")]
     has_demo_jobs: bool,
 }
 

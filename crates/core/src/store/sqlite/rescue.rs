@@ -14,6 +14,7 @@ use crate::log_macros::{error, warn};
 
 /// Writes all commits into the main file, or, if another process has used files of these names meanwhile, into a copy beside it:
 /// the log of the other process belongs to the main file as it is. Repeated until it succeeds.
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "only the log names them"))]
 pub(super) fn rescue(connection: &Connection, watch: &FileWatch, now: Timestamp) {
     if watch.is_rescued() {
         return;
@@ -22,7 +23,7 @@ pub(super) fn rescue(connection: &Connection, watch: &FileWatch, now: Timestamp)
     // The next attempt follows soon, and the end of the process is another one.
     if let Err(error) = saved {
         let file = watch.place().path.display();
-        error!(%file, error = %error.at("this path", "saving its jobs"), "files of the store changed while in use: saving its jobs failed, trying again");
+        error!(%file, error = %error.at("this path", "saving its jobs"), "files of the store changed while in use: saving its jobs failed: retrying");
     }
 }
 
