@@ -26,6 +26,8 @@ use crate::trust;
 
 /// Columns of a terminal that does not tell its size.
 const USUAL_COLUMNS: usize = 80;
+/// Rows of a terminal whose size is not known.
+const USUAL_ROWS: usize = 24;
 
 /// Context of one run of the command line.
 pub(crate) struct CommandContext {
@@ -251,6 +253,11 @@ impl CommandContext {
         terminal.then(|| set.unwrap_or_else(measured))
     }
 
+    /// Rows of the terminal that standard output is.
+    pub(crate) fn rows() -> usize {
+        terminal_size::terminal_size().map_or(USUAL_ROWS, |(_, height)| usize::from(height.0))
+    }
+
     /// Opens a channel for pushing; with the sync driver, pushes run the jobs of this binary.
     pub(crate) fn queue(&self, channel: &Channel) -> Result<Queue, Failure> {
         let mut registry = self.registry.clone();
@@ -372,6 +379,13 @@ impl CommandContext {
     /// because the master may be another binary than the producer.
     pub(crate) fn warn_of_missing_handler(&self, channel: &Channel, name: &str) {
         let names: Vec<_> = self.registry.names().collect();
+        if !self.has_handlers(channel) && names.contains(&name) {
+            return self.warn(&format!(
+                "\"{}\" is a demo job, and channel \"{}\" of a configuration file runs none: set worker.demo_jobs = true to try it",
+                sanitize::line(name),
+                channel.name
+            ));
+        }
         if names.contains(&name) || names.is_empty() || channel.worker.handler != Handler::Registered {
             return;
         }
@@ -381,6 +395,23 @@ impl CommandContext {
             sanitize::line(name),
             names.join(", ")
         ));
+    }
+
+    /// Whether this program has jobs that the channel may run. The demo jobs of the `aint-queue` binary count where they are on.
+    fn has_handlers(&self, channel: &Channel) -> bool {
+        let has_demo_jobs_only = self.program.has_demo_jobs;
+        self.registry.names().next().is_some() && (!has_demo_jobs_only || channel.worker.demo_jobs)
+    }
+
+    /// Warns of a channel that this program is to serve and whose jobs nothing runs.
+    pub(crate) fn warn_of_no_handlers(&self, channel: &Channel) {
+        if channel.worker.handler == Handler::Registered && !self.has_handlers(channel) {
+            self.warn(&format!(
+                "channel \"{}\" has nothing to run jobs with, and each job will fail: set worker.command or worker.url, or \
+                 worker.demo_jobs = true for a trial",
+                channel.name
+            ));
+        }
     }
 
     /// Prints to standard output, except with `--quiet`.

@@ -42,6 +42,7 @@ impl Listen {
         };
         for channel in &channels {
             CommandContext::check_served(channel, "run the jobs")?;
+            context.warn_of_no_handlers(channel);
         }
         let channels = channels.iter().map(|channel| channel.name.clone()).collect();
         let config = Arc::new(context.checked_config()?.clone());

@@ -43,7 +43,7 @@ pub(super) fn run(
             }
         }
         let shown = match in_place {
-            true => frame(&shown),
+            true => frame(&shown, CommandContext::rows()),
             false if context.json() => shown,
             false => format!("{shown}\n"),
         };
@@ -56,10 +56,20 @@ pub(super) fn run(
     }
 }
 
-/// A reading that replaces the last one without flicker: each line erases the rest of the old one.
-fn frame(shown: &str) -> String {
-    let lines = shown.lines().map(|line| format!("{line}{END_OF_LINE}\n"));
-    format!("{HOME}{}{BELOW}", lines.collect::<String>())
+/// A reading that replaces the last one without flicker: each line erases the rest of the old one. A reading that is higher than
+/// the terminal loses its last lines, and says how many.
+fn frame(shown: &str, rows: usize) -> String {
+    let lines: Vec<_> = shown.lines().collect();
+    let room = rows.saturating_sub(1).max(2);
+    let cut = if lines.len() > room { lines.len() - (room - 1) } else { 0 };
+    let mut frame = HOME.to_owned();
+    for line in &lines[..lines.len() - cut] {
+        frame.push_str(&format!("{line}{END_OF_LINE}\n"));
+    }
+    if cut > 0 {
+        frame.push_str(&format!("… {cut} more lines{END_OF_LINE}\n"));
+    }
+    frame + BELOW
 }
 
 #[cfg(test)]
@@ -68,7 +78,15 @@ mod tests {
 
     #[test]
     fn frame_overwrites_line_by_line() {
-        assert_eq!(frame("a\nb\n"), "\u{1b}[Ha\u{1b}[K\nb\u{1b}[K\n\u{1b}[J");
+        assert_eq!(frame("a\nb\n", 24), "\u{1b}[Ha\u{1b}[K\nb\u{1b}[K\n\u{1b}[J");
+    }
+
+    #[test]
+    fn frame_fits_the_terminal() {
+        let plain = |rows| frame("a\nb\nc\nd\n", rows).replace(END_OF_LINE, "");
+        assert_eq!(plain(5), format!("{HOME}a\nb\nc\nd\n{BELOW}"));
+        assert_eq!(plain(4), format!("{HOME}a\nb\n… 2 more lines\n{BELOW}"));
+        assert_eq!(plain(0), format!("{HOME}a\n… 3 more lines\n{BELOW}"));
     }
 
     #[test]

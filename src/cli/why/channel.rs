@@ -45,7 +45,8 @@ pub(super) fn explain(facts: &Facts) -> Explanation {
 /// The unfinished jobs of the channel.
 fn backlog(facts: &Facts) -> String {
     let counts = &facts.counts;
-    let next = facts.next_due.map_or(String::new(), |due| format!(", the next until {}", time::local(due)));
+    let next =
+        facts.next_due.map_or(String::new(), |due| format!(", the next one until {}", time::local(due)));
     let parts: Vec<_> = [
         (counts.waiting, "waiting".to_owned()),
         (counts.reserved, "reserved".to_owned()),
@@ -87,11 +88,11 @@ mod tests {
     fn working_channel_shows_its_backlog() {
         for (facts, reason, says) in [
             (facts(0, 0, 0, 4, 4), "idle", "is idle: no jobs are waiting, reserved or delayed."),
-            (facts(0, 0, 1, 4, 4), "delayed", "1 job is delayed, the next until 2026-"),
+            (facts(0, 0, 1, 4, 4), "delayed", "1 job is delayed, the next one until 2026-"),
             (
                 facts(0, 2, 1, 4, 2),
                 "running",
-                "is running, and no job waits for a slot: 2 jobs are reserved, 1 job is delayed, the next until ",
+                "is running, and no job waits for a slot: 2 jobs are reserved, 1 job is delayed, the next one until ",
             ),
             (
                 facts(7, 4, 0, 4, 0),

@@ -28,6 +28,24 @@ pub(super) fn metrics(table: &Table, http: Option<&Http>, diagnostics: &mut Diag
         }
         address.ok()
     });
+    if let (Some(listen), Some(http), Some(node)) = (listen, http, read.node("listen"))
+        && listen == http.listen
+        && listen.port() != 0
+    {
+        let message = format!("= \"{listen}\" is the address of [http] too");
+        diagnostics.problems.of_value(
+            node,
+            message,
+            "use another port, or remove it: [http] has /metrics as well",
+        );
+    }
+    if let (Some(listen), None, Some(node)) = (listen, &token, read.node("listen"))
+        && !listen.ip().is_loopback()
+    {
+        let message =
+            format!("= \"{listen}\" lets every host on the network read names of channels and jobs");
+        diagnostics.warnings.of_value(node, message, "add token = \"${NAME}\", or listen on 127.0.0.1");
+    }
     if let (None, None, Some(other)) = (listen, http, table.values().next()) {
         let message = "has no effect: without a listener nobody can read metrics";
         diagnostics.warnings.of_key(other, message, "add listen = \"127.0.0.1:9466\"");

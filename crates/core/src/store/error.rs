@@ -30,9 +30,9 @@ pub enum StoreError {
     #[error("the call repeats an earlier sequence number")]
     Replayed,
     /// The store has no room: pushes are refused, finishing work is not.
-    #[error("the store at {place} is full: {detail}")]
+    #[error("{place} is full: {detail}")]
     Full {
-        /// The store, without secrets.
+        /// The store ("the store at …", without secrets), or the channel.
         place: String,
         /// The store's message, and the remedy.
         detail: String,

@@ -185,7 +185,7 @@ impl CallError {
                 StoreError::Unavailable { place, doing, source: Box::new(self) }
             }
             Full => StoreError::Full {
-                place,
+                place: format!("the store at {place}"),
                 detail: "the server has reached its `maxmemory`: let the masters finish jobs, clear unneeded ones, or raise the limit"
                     .into(),
             },

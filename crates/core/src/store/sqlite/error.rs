@@ -48,7 +48,7 @@ impl SqliteError {
             Self::Lost => StoreError::Lost,
             Self::Replayed => StoreError::Replayed,
             Self::Unavailable(why) => StoreError::Unavailable { place, doing, source: why.into() },
-            Self::Full(detail) => StoreError::Full { place, detail },
+            Self::Full(detail) => StoreError::Full { place: format!("the store at {place}"), detail },
             Self::Corrupt(detail) => StoreError::Corrupt { place, detail },
             Self::Refused(detail) => StoreError::Refused { place, detail },
             Self::Sql(error) => sql(error, place, doing),
@@ -75,7 +75,7 @@ fn sql(error: Arc<rusqlite::Error>, place: String, doing: &'static str) -> Store
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => {
             let detail = "the disk has no room left: free some space".to_owned();
-            StoreError::Full { place, detail }
+            StoreError::Full { place: format!("the store at {place}"), detail }
         }
         Some(ErrorCode::NotADatabase) => {
             let detail = "the file is not a SQLite database: name another file, or move this one".to_owned();
