@@ -379,13 +379,6 @@ impl CommandContext {
     /// because the master may be another binary than the producer.
     pub(crate) fn warn_of_missing_handler(&self, channel: &Channel, name: &str) {
         let names: Vec<_> = self.registry.names().collect();
-        if !self.has_handlers(channel) && names.contains(&name) {
-            return self.warn(&format!(
-                "\"{}\" is a demo job, and channel \"{}\" of a configuration file runs none: set worker.demo_jobs = true to try it",
-                sanitize::line(name),
-                channel.name
-            ));
-        }
         if names.contains(&name) || names.is_empty() || channel.worker.handler != Handler::Registered {
             return;
         }

@@ -112,9 +112,10 @@ impl Auth {
         let host = host(uri, headers)?;
         if self.checks_host() && !self.is_own_host(&host) {
             let error = format!(
-                "the host \"{}\" is not one of this listener: use its address, {}, or add the name to hosts in [http]",
+                "the host \"{}\" is not one of this listener: use its address, {}, or add the name to hosts in [{}]",
                 host.host().escape_debug(),
-                self.address
+                self.address,
+                if self.readers.is_own_listener { "metrics" } else { "http" }
             );
             return Err(ErrorResponse::new(StatusCode::MISDIRECTED_REQUEST, error));
         }

@@ -105,7 +105,7 @@ pub fn bind(config: &Config) -> Result<Vec<Listener>, (SocketAddr, io::Error)> {
         let settings = Http {
             listen,
             token: None,
-            hosts: Vec::new(),
+            hosts: config.metrics.hosts.clone(),
             max_body: 0,
             max_connections: SCRAPE_CONNECTIONS,
             max_connections_per_peer: SCRAPE_CONNECTIONS,

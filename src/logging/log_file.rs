@@ -28,12 +28,14 @@ pub struct LogFileSettings {
 pub(super) struct LogFile {
     settings: LogFileSettings,
     file: File,
+    /// The failure of the last rename, and the size of the file at which the next one is tried.
+    not_renamed: Option<(String, u64)>,
 }
 
 impl LogFile {
     pub(super) fn open(settings: LogFileSettings) -> io::Result<Self> {
         let file = open(&settings)?;
-        Ok(Self { settings, file })
+        Ok(Self { settings, file, not_renamed: None })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -43,20 +45,32 @@ impl LogFile {
     /// Opens the file at the path again, after another program has renamed or removed it.
     pub(super) fn reopen(&mut self) -> io::Result<()> {
         self.file = open(&self.settings)?;
+        self.not_renamed = None;
         Ok(())
     }
 
-    /// Writes whole lines, into a new file if they exceed the size of the present one. A file that cannot be renamed takes no
-    /// more lines: its limit holds.
+    /// Writes whole lines, into a new file if they exceed the size of the present one. A file that cannot be renamed grows
+    /// beyond its limit, and the rename is tried again with each further tenth of it: lines that are dropped are lost for good.
     pub(super) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
-        self.rotate(lines.len() as u64)?;
+        if let Err(error) = self.rotate(lines.len() as u64) {
+            let size = self.file.metadata().map_or(0, |metadata| metadata.len());
+            self.not_renamed = Some((error.to_string(), size + self.settings.max_bytes / 10));
+        }
         write_all(&mut self.file, lines)
+    }
+
+    /// Why the file could not be renamed at its size limit the last time, with the consequence.
+    pub(super) fn rename_error(&self) -> Option<String> {
+        let (error, _) = self.not_renamed.as_ref()?;
+        let path = self.settings.path.display();
+        Some(format!("log file {path} cannot be renamed at its max_bytes and grows beyond: {error}"))
     }
 
     fn rotate(&mut self, more: u64) -> io::Result<()> {
         let size = self.file.metadata()?.len();
         let max = self.settings.max_bytes;
-        if max == 0 || size == 0 || size + more <= max {
+        let next = self.not_renamed.as_ref().map_or(0, |(_, next)| *next);
+        if max == 0 || size == 0 || size + more <= max.max(next) {
             return Ok(());
         }
         // Another master of this configuration may be about to rename the same file: the lock decides, and the loser follows.
@@ -162,6 +176,24 @@ mod tests {
     }
 
     #[test]
+    fn file_that_cannot_be_renamed_grows_until_it_can() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = file(&directory, 1);
+        log.write(&[b'a'; 90]).unwrap();
+        let obstacle = directory.path().join("q.log.1");
+        fs::create_dir(&obstacle).unwrap();
+        for _ in 0..3 {
+            log.write(&[b'b'; 90]).unwrap();
+        }
+        assert_eq!(fs::read(log.path()).unwrap().len(), 360, "no line is lost");
+        assert!(log.rename_error().unwrap().contains("cannot be renamed at its max_bytes and grows beyond"));
+        fs::remove_dir(&obstacle).unwrap();
+        log.write(&[b'c'; 90]).unwrap();
+        assert_eq!((fs::read(log.path()).unwrap().len(), log.rename_error()), (90, None));
+        assert_eq!(fs::read(&obstacle).unwrap().len(), 360);
+    }
+
+    #[test]
     fn only_regular_files_are_accepted() {
         let directory = tempfile::tempdir().unwrap();
         let pipe = directory.path().join("pipe");
@@ -183,8 +215,10 @@ mod tests {
             let planted = directory.path().join(format!("q.log.{number}"));
             fs::write(&planted, "s").unwrap();
             std::os::unix::fs::chown(&planted, Some(1234), None).unwrap();
-            let why = log.write(&[b'b'; 90]).unwrap_err().to_string();
+            log.write(&[b'b'; 90]).unwrap();
+            let why = log.rename_error().unwrap();
             assert!(why.contains(&format!("q.log.{number}\" belongs to another user")), "{why}");
+            assert_eq!(fs::read_to_string(&planted).unwrap(), "s");
             fs::remove_file(&planted).unwrap();
         }
         // A link at the place is replaced and not followed.

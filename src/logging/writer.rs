@@ -77,6 +77,8 @@ struct State {
     reopening: Option<Reopening>,
     /// Why the file could not be opened again the last time; the previous file takes the lines.
     reopen_error: Option<String>,
+    /// Why the file could not be renamed at its size limit the last time.
+    rename_error: Option<String>,
     /// The last error of the file that is not reported yet.
     file_error: Option<String>,
 }
@@ -102,6 +104,13 @@ impl Sink {
         match self {
             Self::Stderr(stderr) => write_all(stderr, lines),
             Self::File(file) => file.write(lines),
+        }
+    }
+
+    fn rename_error(&self) -> Option<String> {
+        match self {
+            Self::Stderr(_) => None,
+            Self::File(file) => file.rename_error(),
         }
     }
 
@@ -153,6 +162,12 @@ impl LogWriter {
     #[must_use]
     pub fn reopen_error(&self) -> Option<String> {
         lock(&self.shared.state).reopen_error.clone()
+    }
+
+    /// Why the file could not be renamed at its size limit the last time, with the consequence; `None` when it could.
+    #[must_use]
+    pub fn rename_error(&self) -> Option<String> {
+        lock(&self.shared.state).rename_error.clone()
     }
 
     /// Takes the last error of the file.
@@ -243,12 +258,20 @@ impl Shared {
             state.in_flight = batch.lines;
             drop(state);
             let written = sink.write(&batch.bytes);
+            let grows = sink.rename_error();
             let mut state = lock(&self.state);
+            let is_news = grows.is_some() && state.rename_error.is_none();
+            state.rename_error.clone_from(&grows);
             state.in_flight = DroppedLines::default();
             if let Err(error) = written {
-                // The reader is gone, the disk is full, or the file could not be renamed.
+                // The reader is gone, or the disk is full.
                 state.count(batch.lines);
                 state.file_error = matches!(sink, Sink::File(_)).then(|| error.to_string());
+            }
+            drop(state);
+            if let Some(error) = grows.filter(|_| is_news) {
+                warn!("{error}");
+                print_error(&error, is_json);
             }
         }
     }

@@ -29,7 +29,8 @@ pub(super) fn run(
     period: Duration,
     read: impl Fn() -> Reading,
 ) -> Result<(), Failure> {
-    let in_place = io::stdout().is_terminal() && !context.json();
+    let is_dumb = std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
+    let in_place = io::stdout().is_terminal() && !is_dumb && !context.json();
     if in_place {
         context.print(&format!("{HOME}{BELOW}"))?;
     }

@@ -118,6 +118,7 @@ impl ChannelHandlers {
         let looked = timeout(PROGRESS_INTERVAL, tokio::task::spawn_blocking(move || place.differences()));
         let mut differences = looked.await.ok().and_then(Result::ok).unwrap_or_default();
         differences.extend(self.shared.log.as_ref().and_then(LogWriter::reopen_error));
+        differences.extend(self.shared.log.as_ref().and_then(LogWriter::rename_error));
         differences
     }
 

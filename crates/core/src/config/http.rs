@@ -88,7 +88,7 @@ fn weakness(token: &str) -> Option<String> {
 }
 
 /// The host names in lower case, as requests are compared.
-fn hosts(node: Option<&Node>) -> Vec<String> {
+pub(super) fn hosts(node: Option<&Node>) -> Vec<String> {
     let items = node.map_or(&[][..], |node| node.value.items());
     items.iter().filter_map(|item| Some(item.value.as_text()?.to_ascii_lowercase())).collect()
 }

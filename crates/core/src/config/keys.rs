@@ -213,6 +213,8 @@ pub(super) static HTTP_KEYS: &[Key] = keys! { h: Http;
 pub(super) static METRICS_KEYS: &[Key] = keys! { m: Metrics;
     "listen": Text, = "", [Restart], m.listen.map(|address| address.to_string()),
         "address and port of a listener for `/metrics`, `/healthz` and `/readyz` alone; without it the HTTP listener has them";
+    "hosts": Hosts, = "[]", [Restart], m.listen.map(|_| m.hosts.clone()),
+        "host names beside `localhost` that requests to `metrics.listen` may use, if it is on loopback";
     "token": Secret, = "", [Restart], m.token,
         "token that scrapers send as `Authorization: Bearer …`; without one `/metrics` is open on `metrics.listen` and on loopback; never shown";
 };

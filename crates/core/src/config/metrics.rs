@@ -50,5 +50,5 @@ pub(super) fn metrics(table: &Table, http: Option<&Http>, diagnostics: &mut Diag
         let message = "has no effect: without a listener nobody can read metrics";
         diagnostics.warnings.of_key(other, message, "add listen = \"127.0.0.1:9466\"");
     }
-    Metrics { listen, token }
+    Metrics { listen, hosts: http::hosts(read.node("hosts")), token }
 }

@@ -127,6 +127,8 @@ pub struct Channel {
 pub struct Metrics {
     /// The address of a listener of its own; `None`: the HTTP listener has them, if there is one.
     pub listen: Option<SocketAddr>,
+    /// Host names beside `localhost` that requests to that listener may use, in lower case.
+    pub hosts: Vec<String>,
     /// The bearer token of scrapes.
     pub token: Option<Secret>,
 }
