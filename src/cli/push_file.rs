@@ -21,7 +21,7 @@ use crate::config::Channel;
 use crate::job::JobId;
 use crate::job_json::PushDefaults;
 use crate::queue::{Batch, PushOptions, Queue};
-use crate::store::{PushError, Pushed};
+use crate::store::{PushError, Pushed, StoreError};
 
 /// Pushes the jobs of `file`, or of standard input for `-`. `job` and `options` are the defaults of lines without their own.
 pub(super) fn run(
@@ -219,7 +219,7 @@ impl BulkPush<'_> {
                 Ok(())
             }
             Err(error) => {
-                let unsure = matches!(&error, PushError::Store(e) if e.is_passing());
+                let unsure = matches!(&error, PushError::Store(StoreError::Unavailable { .. }));
                 let failure = Failure::push(format!("push the jobs of {}", self.name), error);
                 Err(self.failed(failure, jobs.len(), last_line, unsure))
             }

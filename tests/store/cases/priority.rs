@@ -24,6 +24,7 @@ conformance! {
     job_of_any_priority_wakes_waiters,
     front_and_back_of_one_turn_keep_their_order,
     overdue_front_goes_before_all_others,
+    overdue_jobs_stay_in_order_when_only_one_is_leased,
     turn_without_a_lease_raises_no_overdue_job,
 }
 
@@ -310,6 +311,16 @@ async fn overdue_front_goes_before_all_others(fixture: Fixture) {
     let (leased, reply) = overdue_turn(&mut master, NONE, 9).await;
     assert_eq!((leased, reply.lower_waiting), (at(&ids, [3, 5]).to_vec(), NONE));
     assert!(overdue_turn(&mut master, BOTH, 9).await.0.is_empty());
+}
+
+async fn overdue_jobs_stay_in_order_when_only_one_is_leased(fixture: Fixture) {
+    let ids = push(&fixture, "hhnnll").await;
+    let mut master = fixture.master().await;
+    let mut order = Vec::new();
+    for overdue in [BOTH, BOTH, LowerPriorities { normal: true, low: false }, NONE, NONE, NONE] {
+        order.extend(overdue_turn(&mut master, overdue, 1).await.0);
+    }
+    assert_eq!(order, at(&ids, [4, 5, 2, 0, 1, 3]));
 }
 
 async fn turn_without_a_lease_raises_no_overdue_job(fixture: Fixture) {

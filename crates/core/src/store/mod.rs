@@ -251,8 +251,8 @@ pub struct Turn<'a> {
     pub want: usize,
     /// Stop leasing at this many payload bytes; one job is always leased.
     pub max_bytes: usize,
-    /// Lower priorities whose front job goes before all others in this turn, if it leases any. `None`: the reply need not tell
-    /// which lower priorities wait.
+    /// Lower priorities whose front job goes before all others in this turn, the lowest first, as far as `want` reaches. `None`: the
+    /// reply need not tell which lower priorities wait.
     pub overdue: Option<LowerPriorities>,
 }
 

@@ -93,11 +93,13 @@ impl ChannelLimit {
             return Ok(());
         }
         self.refused.max_waiting.fetch_add(1, Ordering::Relaxed);
+        let remedy = match more as u64 > max_waiting {
+            true => format!("push at most {max_waiting} jobs at once, or raise max_waiting"),
+            false => "retry later, add workers, or raise max_waiting".to_owned(),
+        };
         Err(StoreError::Full {
             place: format!("channel \"{}\"", self.channel),
-            detail: format!(
-                "{waiting} jobs wait, and max_waiting allows {max_waiting}: retry later, add workers, or raise max_waiting"
-            ),
+            detail: format!("{waiting} jobs wait, and max_waiting allows {max_waiting}: {remedy}"),
         })
     }
 }
@@ -129,10 +131,12 @@ mod tests {
                 && !error.contains("store at"),
             "{error}"
         );
+        let never = limit.push(&store, &vec![job(); 4]).await.unwrap_err().to_string();
+        assert!(never.ends_with("push at most 3 jobs at once, or raise max_waiting"), "{never}");
         limit.push(&store, &[job()]).await.unwrap();
         let again = PushLimit::of(&channel);
         assert!(again.push(&store, &[job()]).await.is_err());
-        assert_eq!(RefusedPushes::of("limited"), RefusedPushes { max_waiting: 2, store_full: 0 });
+        assert_eq!(RefusedPushes::of("limited"), RefusedPushes { max_waiting: 3, store_full: 0 });
         assert_eq!(RefusedPushes::of("other"), RefusedPushes::default());
         PushLimit::default().push(&store, &[job(), job()]).await.unwrap();
     }

@@ -241,7 +241,7 @@ impl Channel {
     }
 
     fn lease(&mut self, turn: &Turn<'_>) -> Vec<Leased> {
-        for priority in turn.overdue.filter(|_| turn.want > 0).unwrap_or_default().lowest_first() {
+        for priority in turn.overdue.unwrap_or_default().lowest_first().take(turn.want) {
             if let Some(id) = self.waiting.first_of(priority) {
                 self.put(id, JobLocation::Waiting(self.waiting.front(Priority::High)));
             }

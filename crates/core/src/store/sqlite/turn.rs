@@ -85,7 +85,8 @@ pub(super) fn turn(tx: &Tx<'_>, args: &TurnArgs) -> Result<(TurnReply, Vec<RawRe
     let leased = if channel.pause.is_some() {
         Vec::new()
     } else {
-        for priority in args.overdue.filter(|_| args.want > 0).unwrap_or_default().lowest_first() {
+        // A raised job that is not leased in this turn would stay behind those that later turns raise.
+        for priority in args.overdue.unwrap_or_default().lowest_first().take(args.want) {
             raise_front(tx, &channel, &mut ends, priority)?;
         }
         lease(tx, &channel, own, args)?

@@ -256,10 +256,15 @@ if stored and not paused then
   redis.call('HDEL', STATS, 'paused')
 end
 if want > 0 and not paused then
+  -- A raised job that is not leased in this turn would stay behind those that later turns raise.
+  local room = want
   for name in string.gmatch(ARGV[7], '[^,]+') do
     local place = PLACE[name]
-    if place and filled[place] then
-      raise_front(LISTS[place])
+    if place and room > 0 then
+      room = room - 1
+      if filled[place] then
+        raise_front(LISTS[place])
+      end
     end
   end
   lease(1)
