@@ -66,7 +66,7 @@ mod tests {
         assert_eq!(wait.overdue(Some(LIMIT), just_before), Some(NONE));
         assert_eq!(wait.overdue(Some(LIMIT), start + LIMIT), Some(LOW));
         assert_eq!(wait.overdue(None, start + LIMIT), None);
-        // One lease, and the list waits again.
+        // The list gets one lease, then waits again.
         wait.turned(&[job(Priority::Low)], LOW, start + LIMIT);
         assert_eq!(wait.overdue(Some(LIMIT), start + LIMIT), Some(NONE));
         assert_eq!(wait.overdue(Some(LIMIT), start + 2 * LIMIT), Some(LOW));

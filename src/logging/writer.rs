@@ -239,7 +239,7 @@ impl Shared {
                 let error = sink.reopen().err();
                 lock(&self.state).reopen_error.clone_from(&error);
                 match error {
-                    // The previous file may be removed, so that nobody reads the warning in it.
+                    // The previous file may be removed, and the warning in it with it.
                     Some(error) => {
                         warn!("{error}");
                         print_error(&error, is_json);

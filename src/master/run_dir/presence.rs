@@ -121,7 +121,7 @@ fn lock_state(path: &Path) -> LockState {
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
             return match (listed_holder(path), fs::symlink_metadata(path)) {
                 (Some(pid), _) => LockState::HeldBy(pid),
-                // The list of locks tells that nobody holds this one.
+                // The list of locks tells that this one is free.
                 (None, Ok(_)) => LockState::Free,
                 (None, Err(_)) => {
                     access::denied(path, Access::Read).map_or(LockState::Free, LockState::Hidden)

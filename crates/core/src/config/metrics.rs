@@ -47,7 +47,7 @@ pub(super) fn metrics(table: &Table, http: Option<&Http>, diagnostics: &mut Diag
         diagnostics.warnings.of_value(node, message, "add token = \"${NAME}\", or listen on 127.0.0.1");
     }
     if let (None, None, Some(other)) = (listen, http, table.values().next()) {
-        let message = "has no effect: without a listener nobody can read metrics";
+        let message = "has no effect: there is no listener for metrics";
         diagnostics.warnings.of_key(other, message, "add listen = \"127.0.0.1:9466\"");
     }
     Metrics { listen, hosts: http::hosts(read.node("hosts")), token }

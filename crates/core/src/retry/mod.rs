@@ -483,7 +483,7 @@ mod tests {
             |now| policy.settle(until.clone(), Outcome::Crashed { how: "x".into() }, facts(handler, now));
         assert!(matches!(crash(NOW), Destination::Front(_)));
         assert_eq!(reason(&crash(NOW.after(11 * SECOND))), Some(FailReason::Crashed));
-        // A job that a user retries starts anew, without its window.
+        // A job that a user retries has no window any more.
         assert!(!until.clone().reloaded().has_retry_window());
     }
 
