@@ -1,0 +1,162 @@
+//! The channels that a command means.
+
+use super::CommandContext;
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::sanitize;
+use crate::config::{Channel, Driver, Handler};
+use crate::job::JobId;
+
+impl CommandContext {
+    /// The channel of a command that takes exactly one.
+    pub(crate) fn channel(&self) -> Result<&Channel, Failure> {
+        let name = match self.globals.channels.as_slice() {
+            [] => return self.usual_channel("name one with --channel"),
+            [name] => name,
+            several => {
+                return Err(Failure::new(Exit::Usage, "choose the channel")
+                    .because(format!("{} channels are named, but this command takes one", several.len()))
+                    .hint("give --channel once"));
+            }
+        };
+        Ok(self.config()?.channel(name)?)
+    }
+
+    /// The channel of a command that names none: the only declared one, else `default`.
+    fn usual_channel(&self, hint: &str) -> Result<&Channel, Failure> {
+        let channels = &self.config()?.channels;
+        let only = channels.values().next().filter(|_| channels.len() == 1);
+        if let Some(channel) = only.or_else(|| channels.get("default")) {
+            return Ok(channel);
+        }
+        let names: Vec<_> = channels.keys().map(String::as_str).collect();
+        Err(Failure::new(Exit::Usage, "choose the channel")
+            .because(format!("none is named, and the configuration declares several: {}", names.join(", ")))
+            .hint(hint))
+    }
+
+    /// The channels of a command that takes several: all declared ones, the named ones, or the usual one.
+    pub(crate) fn channels(&self, all: bool) -> Result<Vec<&Channel>, Failure> {
+        self.channels_by(all, Some("--all"))
+    }
+
+    /// As [`CommandContext::channels`], for a command whose option for all channels has another name, or that has none.
+    pub(crate) fn channels_by(&self, all: bool, option: Option<&str>) -> Result<Vec<&Channel>, Failure> {
+        let config = self.config()?;
+        if all {
+            // Channels of the sync driver have no stored jobs and no master.
+            let kept: Vec<_> =
+                config.channels.values().filter(|channel| channel.driver != Driver::Sync).collect();
+            if kept.is_empty() {
+                return Err(Failure::new(Exit::Usage, "find a channel")
+                    .because("every declared channel uses the driver \"sync\", which stores no jobs"));
+            }
+            return Ok(kept);
+        }
+        let chosen = self.named(self.globals.channels.iter().map(String::as_str))?;
+        if !chosen.is_empty() {
+            return Ok(chosen);
+        }
+        let hint = match option {
+            Some(option) => format!("name channels with --channel, or take all with {option}"),
+            None => "name channels with --channel".to_owned(),
+        };
+        Ok(vec![self.usual_channel(&hint)?])
+    }
+
+    /// The channels with these names, without duplicates.
+    pub(crate) fn named<'n>(
+        &self,
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> Result<Vec<&Channel>, Failure> {
+        let mut chosen: Vec<&Channel> = Vec::new();
+        for name in names {
+            let channel = self.config()?.channel(name)?;
+            if !chosen.iter().any(|known| known.name == channel.name) {
+                chosen.push(channel);
+            }
+        }
+        Ok(chosen)
+    }
+
+    /// Whether the command line names a channel.
+    pub(crate) fn names_channel(&self) -> bool {
+        !self.globals.channels.is_empty()
+    }
+
+    /// The declared channels other than `searched` that have the job; a store that cannot be read is skipped.
+    pub(crate) fn other_channels_with(&self, id: JobId, searched: &Channel) -> Vec<&Channel> {
+        let Ok(config) = self.config() else { return Vec::new() };
+        let others = config.channels.values().filter(|channel| channel.name != searched.name);
+        let has_job = |channel: &&Channel| {
+            channel.driver != Driver::Sync
+                && self
+                    .call_store(channel, "find the job", async |store| store.get(id).await)
+                    .is_ok_and(|job| job.is_some())
+        };
+        others.filter(has_job).collect()
+    }
+
+    /// The remedy for a command that did not find a job in its channel, when another one has the job.
+    pub(crate) fn hint_of_channel(&self, id: JobId, searched: &Channel) -> Option<String> {
+        let others = self.other_channels_with(id, searched);
+        let options: Vec<_> = others.iter().map(|channel| format!("--channel {}", channel.name)).collect();
+        let (first, more) = options.split_first()?;
+        let more: String = more.iter().map(|option| format!(" or {option}")).collect();
+        Some(format!("another channel has job {id}: use {first}{more}"))
+    }
+
+    /// The channel in which a command about one job looks: the one that it names, else the only one that has the job. `searched` is
+    /// the usual channel, which does not have it.
+    pub(crate) fn channel_with<'a>(&'a self, id: JobId, searched: &'a Channel) -> &'a Channel {
+        if self.names_channel() {
+            return searched;
+        }
+        match self.other_channels_with(id, searched).as_slice() {
+            [only] => only,
+            _ => searched,
+        }
+    }
+
+    /// Fails for a channel of the sync driver, which has no jobs for a master to run.
+    pub(crate) fn check_served(channel: &Channel, doing: &str) -> Result<(), Failure> {
+        if channel.driver != Driver::Sync {
+            return Ok(());
+        }
+        Err(Failure::new(Exit::Usage, doing).because(format!(
+            "channel \"{}\" has no stored jobs: its driver \"sync\" runs jobs at the push",
+            channel.name
+        )))
+    }
+
+    /// Warns when a job has no handler in this binary although the channel runs jobs of the master's binary. A warning only,
+    /// because the master may be another binary than the producer.
+    pub(crate) fn warn_of_missing_handler(&self, channel: &Channel, name: &str) {
+        let names: Vec<_> = self.registry.names().collect();
+        if names.contains(&name) || names.is_empty() || channel.worker.handler != Handler::Registered {
+            return;
+        }
+        self.warn(&format!(
+            "this program has no handler for \"{}\" (registered: {}); the job fails as unknown_job unless another program \
+             with a handler serves the channel",
+            sanitize::line(name),
+            names.join(", ")
+        ));
+    }
+
+    /// Whether this program has jobs that the channel may run. The demo jobs of the `aint-queue` binary count where they are on.
+    fn has_handlers(&self, channel: &Channel) -> bool {
+        let has_demo_jobs_only = self.program.has_demo_jobs;
+        self.registry.names().next().is_some() && (!has_demo_jobs_only || channel.worker.demo_jobs)
+    }
+
+    /// Warns of a channel that this program is to serve and whose jobs nothing runs.
+    pub(crate) fn warn_of_no_handlers(&self, channel: &Channel) {
+        if channel.worker.handler == Handler::Registered && !self.has_handlers(channel) {
+            self.warn(&format!(
+                "channel \"{}\" has nothing to run jobs with, and each job will fail: set worker.command or worker.url, or \
+                 worker.demo_jobs = true for a trial",
+                channel.name
+            ));
+        }
+    }
+}
