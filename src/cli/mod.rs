@@ -17,6 +17,7 @@ mod flush;
 mod forget;
 mod global_options;
 mod help;
+mod history;
 mod job_options;
 mod jobs;
 mod list;
@@ -103,6 +104,8 @@ pub(crate) enum Command {
     Push(push::Push),
     #[command(name = "queue:status")]
     Status(status::Status),
+    #[command(name = "queue:history")]
+    History(history::History),
     #[command(name = "queue:jobs")]
     Jobs(jobs::Jobs),
     #[command(name = "queue:failed")]
@@ -138,6 +141,7 @@ impl Command {
             self,
             Self::Pause(_)
                 | Self::Status(_)
+                | Self::History(_)
                 | Self::Jobs(_)
                 | Self::Failed(_)
                 | Self::Show(_)
@@ -162,6 +166,7 @@ impl Command {
             Self::Run(command) => command.run(context),
             Self::Push(command) => command.run(context),
             Self::Status(command) => command.run(context),
+            Self::History(command) => command.run(context),
             Self::Jobs(command) => command.run(context),
             Self::Failed(command) => command.run(context),
             Self::Show(command) => command.run(context),
