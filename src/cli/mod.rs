@@ -44,6 +44,7 @@ mod show;
 mod status;
 mod stop;
 mod table;
+mod text_width;
 mod time;
 mod why;
 
