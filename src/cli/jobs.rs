@@ -6,12 +6,18 @@ use serde_json::{Value as Json, json};
 
 use super::job_options::{named, position, position_text};
 use super::per_channel::{self, ChannelDone};
-use super::{CommandContext, Failure, render, sanitize, table, time};
+use super::table::{self, Column};
+use super::{CommandContext, Failure, render, sanitize, time};
 use crate::config::Channel;
 use crate::store::{self, Cursor, JobFilter, JobState, JobView};
 
-/// Longest shown name of a job on a terminal.
-const MAX_NAME_CHARS: usize = 40;
+const HEADER: [Column; 5] = [
+    Column::fixed("id"),
+    Column::remark("job", 12),
+    Column::fixed("state"),
+    Column::fixed("attempts"),
+    Column::fixed("pushed, due or failed"),
+];
 
 /// List running, waiting and delayed jobs
 #[derive(Debug, Args)]
@@ -122,11 +128,8 @@ fn render(channel: &str, list: &JobList, states: &[JobState], columns: Option<us
         let states: Vec<_> = states.iter().map(|state| state.as_str().to_owned()).collect();
         return format!("Channel \"{channel}\" has none of these jobs: {}.", render::listed(&states));
     }
-    let header = ["id", "job", "state", "attempts", "pushed, due or failed"];
     let mut shown = format!("Jobs of channel \"{channel}\":\n");
-    // A pipe gets whole names.
-    let name_chars = columns.map_or(usize::MAX, |_| MAX_NAME_CHARS);
-    shown.push_str(&table::render(&header, list.jobs.iter().map(|job| row(job, name_chars))));
+    shown.push_str(&table::render(&HEADER, list.jobs.iter().map(row), columns));
     if let Some(next) = list.next {
         shown.push_str(&format!("Next page: --page-after {}\n", place_text(next)));
     }
@@ -134,10 +137,10 @@ fn render(channel: &str, list: &JobList, states: &[JobState], columns: Option<us
     shown
 }
 
-fn row(job: &JobView, name_chars: usize) -> Vec<String> {
+fn row(job: &JobView) -> Vec<String> {
     vec![
         job.id.to_string(),
-        sanitize::truncated(&job.meta.job, name_chars),
+        sanitize::line(&job.meta.job).into_owned(),
         job.state.as_str().to_owned(),
         job.meta.attempts.to_string(),
         time::local(job.at),
