@@ -11,6 +11,7 @@ mod config_check;
 mod context;
 mod control;
 mod demo;
+mod done_jobs;
 mod failed;
 mod failure;
 mod flush;
@@ -18,6 +19,7 @@ mod forget;
 mod global_options;
 mod help;
 mod job_options;
+mod job_output;
 mod jobs;
 mod list;
 mod listen;
@@ -38,6 +40,7 @@ mod reload_failed;
 mod render;
 mod resume;
 mod run;
+mod running;
 mod sanitize;
 mod scale;
 mod show;
@@ -105,6 +108,8 @@ pub(crate) enum Command {
     Status(status::Status),
     #[command(name = "queue:jobs")]
     Jobs(jobs::Jobs),
+    #[command(name = "queue:running")]
+    Running(running::Running),
     #[command(name = "queue:failed")]
     Failed(failed::Failed),
     #[command(name = "queue:show")]
@@ -163,6 +168,7 @@ impl Command {
             Self::Push(command) => command.run(context),
             Self::Status(command) => command.run(context),
             Self::Jobs(command) => command.run(context),
+            Self::Running(command) => command.run(context),
             Self::Failed(command) => command.run(context),
             Self::Show(command) => command.run(context),
             Self::Why(command) => command.run(context),

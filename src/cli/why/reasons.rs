@@ -71,6 +71,7 @@ reasons! {
 
     // Failed and missing jobs.
     FAILED "failed" "{job} failed at {at}, {reason}{attempts}{error}; queue:reload-failed --id {id} retries it."
+    DONE "done" "Job {id} ({job}) is done: it ended at {at} after {took}, in attempt {attempt}."
     UNKNOWN "unknown" "Channel \"{channel}\" has no job {id}: it is done, was removed, or never existed; jobs that are done leave no record."
 
     // The channel as a whole.
