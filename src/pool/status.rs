@@ -183,10 +183,10 @@ pub struct RunStatus {
     /// Whether the job ignored a request to end; its worker is killed when the other runs there have ended.
     pub stuck: bool,
     /// Which attempt, from 1; absent in answers of earlier versions.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub attempt: Option<u32>,
     /// Resident bytes of the worker in the last sample.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub memory: Option<u64>,
 }
 

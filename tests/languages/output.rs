@@ -255,3 +255,161 @@ fn follow_of_a_failing_job_fails_with_it() {
     assert_eq!(fixture.json(&["queue:show", &id, "--output"]), Value::Null);
     assert!(master.stop().success());
 }
+
+/// A channel of programs that sh runs.
+fn programs(settings: &str, script: &str) -> Fixture {
+    let fixture = Fixture::sqlite(&format!(
+        "[channels.default]\n{settings}\nbackoff = {{ base = 0, jitter = 0 }}\n[channels.default.worker]\n\
+         type = \"process-pool\"\nmin_worker_number = 1\nprotocol = \"exec\"\ncommand = [\"sh\", \"job.sh\"]\n"
+    ));
+    fixture.write("job.sh", script);
+    fixture
+}
+
+fn stored_outputs(fixture: &Fixture) -> i64 {
+    let store = rusqlite::Connection::open(fixture.file("queue.db")).unwrap();
+    store.query_row("SELECT count(*) FROM outputs", [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn kept_lines_are_those_of_the_last_failure() {
+    let fixture = programs(
+        "max_attempts = 3",
+        "[ $AINT_QUEUE_JOB$AINT_QUEUE_ATTEMPT = late3 ] && exit 0\n\
+         [ $AINT_QUEUE_JOB$AINT_QUEUE_ATTEMPT = silent3 ] && exit 1\necho attempt $AINT_QUEUE_ATTEMPT; exit 1\n",
+    );
+    let master = fixture.listen(&[]);
+    let push = |name: &str| fixture.push(name, "{}", &[]).to_string();
+    let [late, silent, loud] = ["late", "silent", "loud"].map(push);
+    fixture.until("default", "all to end", |counts| counts.failed == 2 && counts.done == 1);
+    let shown = fixture.json(&["queue:show", &loud]);
+    assert_eq!((lines(&shown), &shown["output"]["attempt"]), (vec!["attempt 3"], &3.into()), "{shown}");
+    assert_eq!(shown["errors"].as_array().unwrap().len(), 3);
+    assert_eq!(
+        fixture.json(&["queue:show", &silent])["output"],
+        Value::Null,
+        "its last failure printed nothing"
+    );
+    assert_eq!(fixture.json(&["queue:show", &late])["attempts"], 3, "done in the third attempt");
+    assert_eq!(stored_outputs(&fixture), 1, "the lines of done and silent jobs are gone");
+    fixture.ok(&["queue:forget", &loud]);
+    assert_eq!(stored_outputs(&fixture), 0);
+    assert!(master.stop().success());
+}
+
+#[test]
+fn keep_output_off_stores_no_lines() {
+    let fixture = programs("max_attempts = 1\nkeep_output = false", "echo secret; sleep 1; exit 1\n");
+    let master = fixture.listen(&[]);
+    let id = fixture.push("x", "{}", &[]).to_string();
+    let running = until("its line", || {
+        Some(fixture.json(&["queue:show", &id])).filter(|shown| shown["output"]["of"] == "running")
+    });
+    assert_eq!(lines(&running), ["secret"]);
+    fixture.until("default", "it to fail", |counts| counts.failed == 1);
+    assert_eq!(fixture.json(&["queue:show", &id])["output"], Value::Null);
+    assert_eq!(stored_outputs(&fixture), 0);
+    assert!(master.stop().success());
+}
+
+#[test]
+fn running_jobs_are_listed_with_their_processes() {
+    let fixture = programs("", "sleep 31 & wait\n");
+    let missing = fixture.run(&["queue:running"]);
+    assert_eq!(missing.status.code(), Some(3), "{}", text(&missing.stderr));
+    let master = fixture.listen(&[]);
+    let id = fixture.push("report", "{}", &["--timeout", "40s"]);
+    let row = until("the process below its worker", || {
+        let rows = fixture.json(&["queue:running", "--tree"]);
+        let row = rows.as_array().unwrap().first()?.clone();
+        (row["processes"].as_array().unwrap().len() == 2).then_some(row)
+    });
+    assert_eq!(
+        (&row["id"], &row["job"], &row["attempt"]),
+        (&id.into(), &"report".into(), &1.into()),
+        "{row}"
+    );
+    assert_eq!((&row["channel"], &row["limit_ms"]), (&"default".into(), &40_000.into()), "{row}");
+    assert_eq!(row["processes"][0]["pid"], row["worker_pid"], "{row}");
+    assert_eq!(row["processes"][1]["command"], "sleep 31", "{row}");
+    assert_eq!(row["processes"][1]["parent"], row["worker_pid"], "{row}");
+    let shown = fixture.ok(&["queue:running", "--tree"]);
+    assert!(shown.contains(" report ") && shown.contains("sleep 31"), "{shown}");
+    fixture.ok(&["queue:cancel", &id.to_string()]);
+    assert_eq!(fixture.ok(&["queue:running"]), "No job is running on this machine.\n");
+    assert!(master.stop().success());
+}
+
+#[test]
+fn done_jobs_are_listed_and_explained() {
+    let fixture = programs("", "echo made $AINT_QUEUE_JOB\n");
+    let master = fixture.listen(&[]);
+    let ids = ["one", "two", "three"].map(|name| {
+        let id = fixture.push(name, "{}", &[]);
+        fixture.until("default", "it to be done", |counts| counts.waiting + counts.reserved == 0);
+        id
+    });
+    let page = fixture.json(&["queue:jobs", "--state", "done", "--limit", "2"]);
+    let listed: Vec<_> =
+        page["jobs"].as_array().unwrap().iter().map(|job| job["id"].as_u64().unwrap()).collect();
+    assert_eq!(listed, [ids[2], ids[1]], "{page}");
+    let next = page["next"].as_str().unwrap();
+    let page = fixture.json(&["queue:jobs", "--state", "done", "--page-after", next]);
+    assert_eq!((&page["jobs"][0]["job"], &page["next"]), (&"one".into(), &Value::Null), "{page}");
+    let page = fixture.json(&["queue:jobs", "--state", "done", "--job", "two", "--limit", "1"]);
+    assert_eq!(page["jobs"][0]["id"], ids[1], "{page}");
+
+    let id = ids[0].to_string();
+    let why = fixture.json(&["queue:why", &id]);
+    assert_eq!((&why["reason"], &why["facts"]["job"]["state"]), (&"done".into(), &"done".into()), "{why}");
+    assert!(why["sentence"].as_str().unwrap().starts_with(&format!("Job {id} (one) is done: ")), "{why}");
+    assert_eq!(fixture.ok(&["queue:show", &id, "--output"]), "made one\n");
+    let shown = fixture.ok(&["queue:show", &id]);
+    assert!(shown.contains("state       done at ") && shown.ends_with("output\n  made one\n"), "{shown}");
+    assert!(master.stop().success());
+}
+
+/// A worker with two slots: both runs log and print, then fail together.
+const TWO_SLOTS: &str = r#"
+import json, os, socket, sys
+channel = socket.socket(fileno=int(os.environ["AINT_QUEUE_FD"]))
+lines = channel.makefile("r")
+def send(**frame):
+    channel.sendall(json.dumps(frame).encode() + b"\n")
+send(type="hello", protocol=1, slots=2, jobs=["x"])
+runs = []
+for line in lines:
+    frame = json.loads(line)
+    if frame["type"] == "stop":
+        break
+    if frame["type"] != "run":
+        continue
+    runs.append(frame)
+    if len(runs) == 1:
+        print("alone", flush=True)
+    else:
+        print("in company", flush=True)
+        for run in runs:
+            send(type="log", run=run["run"], message="log of %s" % run["payload"]["n"])
+        for run in runs:
+            send(type="failed", run=run["run"], error="no")
+"#;
+
+#[test]
+fn lines_of_many_slot_workers_are_attributed_by_frames() {
+    let fixture = Fixture::sqlite(
+        "[channels.default]\nmax_attempts = 1\n[channels.default.worker]\ntype = \"coroutine\"\nmax_coroutine = 2\n\
+         command = [\"python3\", \"worker.py\"]\n",
+    );
+    fixture.write("worker.py", TWO_SLOTS);
+    let master = fixture.listen(&[]);
+    let first = fixture.push("x", r#"{"n":1}"#, &[]).to_string();
+    until("its line", || (fixture.json(&["queue:show", &first])["output"]["of"] == "running").then_some(()));
+    let second = fixture.push("x", r#"{"n":2}"#, &[]).to_string();
+    fixture.until("default", "both to fail", |counts| counts.failed == 2);
+    let [first, second] = [first, second].map(|id| fixture.json(&["queue:show", &id]));
+    assert_eq!(lines(&first), ["alone", "log of 1"], "{first}");
+    assert_eq!(lines(&second), ["log of 2"], "{second}");
+    assert_eq!(second["output"]["lines"][0]["stream"], "log");
+    assert!(master.stop().success());
+}
