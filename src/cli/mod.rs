@@ -11,6 +11,7 @@ mod config_check;
 mod context;
 mod control;
 mod demo;
+mod done_jobs;
 mod failed;
 mod failure;
 mod flush;
@@ -19,6 +20,7 @@ mod global_options;
 mod help;
 mod history;
 mod job_options;
+mod job_output;
 mod jobs;
 mod list;
 mod listen;
@@ -40,6 +42,7 @@ mod reload_failed;
 mod render;
 mod resume;
 mod run;
+mod running;
 mod sanitize;
 mod scale;
 mod show;
@@ -110,6 +113,8 @@ pub(crate) enum Command {
     History(history::History),
     #[command(name = "queue:jobs")]
     Jobs(jobs::Jobs),
+    #[command(name = "queue:running")]
+    Running(running::Running),
     #[command(name = "queue:failed")]
     Failed(failed::Failed),
     #[command(name = "queue:show")]
@@ -183,6 +188,7 @@ impl Command {
             Self::Status(command) => command.run(context),
             Self::History(command) => command.run(context),
             Self::Jobs(command) => command.run(context),
+            Self::Running(command) => command.run(context),
             Self::Failed(command) => command.run(context),
             Self::Show(command) => command.run(context),
             Self::Why(command) => command.run(context),

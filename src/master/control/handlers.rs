@@ -11,14 +11,15 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
-use super::protocol::{ControlRequest, ControlResponse, Reply, ResponseLine};
+use super::protocol::{ControlRequest, ControlResponse, KnownOutput, Reply, ResponseLine};
 use super::server::RequestHandler;
-use crate::channel::{ChannelStatus, Command, CrossChannelPush, Stopped};
+use crate::channel::{ChannelStatus, Command, CrossChannelPush, OutputSource, Stopped};
 use crate::job::JobId;
 use crate::logging::LogWriter;
 use crate::master::place::ChannelPlace;
 use crate::master::reload::{ReloadChanges, ReloadError, ReloadRequest};
 use crate::metrics::{ChannelMetrics, Metrics};
+use crate::pool::RunOutput;
 use crate::producer_memory::ProducerMemory;
 use crate::snapshot::{Attention, Recent, Sampler};
 use crate::store::StoreIdentity;
@@ -27,6 +28,11 @@ use crate::store::StoreIdentity;
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 /// Age from which a status takes another sample.
 const OLDEST_SAMPLE: Duration = Duration::from_secs(1);
+
+/// Longest time between two lines to a command that follows a job; a shorter one than it waits for an answer.
+const FOLLOW_INTERVAL: Duration = Duration::from_secs(10);
+/// Shortest time between two lines to a command that follows a job: a job that prints without end costs ten of them a second.
+const FOLLOW_PAUSE: Duration = Duration::from_millis(100);
 
 /// The parts that all channels of a master share.
 pub(in crate::engine::master) struct MasterShared {
@@ -177,6 +183,51 @@ impl ChannelHandlers {
     }
 }
 
+impl ChannelHandlers {
+    /// The output of a job, as far as this master knows it; with `follow` not before its run has ended.
+    async fn output(
+        &self,
+        id: JobId,
+        follow: bool,
+        reply: &mpsc::Sender<Reply>,
+    ) -> Result<ControlResponse, String> {
+        let known = match self.query(|source| Command::Output(id, source)).await? {
+            OutputSource::Unknown => KnownOutput::default(),
+            OutputSource::Done(done, output) => {
+                KnownOutput { done: Some(done), output, ..KnownOutput::default() }
+            }
+            OutputSource::Running(run, output) if follow => {
+                let outcome = Some(follow_run(&output, reply).await.to_owned());
+                KnownOutput { run: Some(run), outcome, ..KnownOutput::default() }
+            }
+            OutputSource::Running(run, output) => {
+                let output = output.kept(run.attempt.unwrap_or_default());
+                KnownOutput { run: Some(run), output, ..KnownOutput::default() }
+            }
+        };
+        Ok(ControlResponse::Output(Box::new(known)))
+    }
+}
+
+/// Sends the lines of a run until it ends, or until the command is gone. Returns the word of its outcome.
+async fn follow_run(output: &RunOutput, reply: &mpsc::Sender<Reply>) -> &'static str {
+    let mut seen = 0;
+    loop {
+        let changed = output.changed();
+        let (page, outcome) = output.since(seen);
+        seen = page.next;
+        let is_news = !page.lines.is_empty() || page.missed > 0;
+        if (is_news || outcome.is_none()) && reply.send(ResponseLine::Lines(page).into()).await.is_err() {
+            return "unknown";
+        }
+        if let Some(outcome) = outcome {
+            return outcome;
+        }
+        let _ = timeout(FOLLOW_INTERVAL, changed).await;
+        tokio::time::sleep(FOLLOW_PAUSE).await;
+    }
+}
+
 #[async_trait]
 impl RequestHandler for ChannelHandlers {
     async fn handle(&self, request: ControlRequest, reply: mpsc::Sender<Reply>) {
@@ -214,6 +265,14 @@ impl RequestHandler for ChannelHandlers {
             ControlRequest::Scale { order } => {
                 let scaled = self.query(|reply| Command::Scale(order, reply)).await;
                 scaled.and_then(|scaled| scaled.map(ControlResponse::Scaled))
+            }
+            ControlRequest::Runs => {
+                self.query(Command::Runs).await.map(|runs| ControlResponse::Runs { pid, runs })
+            }
+            ControlRequest::Output { id, follow } => self.output(id, follow, &reply).await,
+            ControlRequest::Done { before, limit } => {
+                let page = self.query(|reply| Command::DoneRuns(before, usize::from(limit), reply)).await;
+                page.map(ControlResponse::Done)
             }
         };
         let mut last = Reply::from(answer.map_or_else(ResponseLine::Error, ResponseLine::Ok));

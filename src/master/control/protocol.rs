@@ -8,9 +8,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::channel::{ChannelDetails, ChannelStatus, HeldCancel, QuietReply};
-use crate::job::JobId;
-use crate::pool::{MinWorkers, RolloutSummary, ScaleOrder};
+use crate::channel::{ChannelDetails, ChannelStatus, DoneRun, DoneRunsPage, HeldCancel, QuietReply};
+use crate::job::{JobId, JobOutput};
+use crate::pool::{MinWorkers, OutputPage, RolloutSummary, RunStatus, RunningJob, ScaleOrder};
 use crate::snapshot::{Point, Recent, ScaledAt, Step};
 use crate::store::StoreIdentity;
 
@@ -61,6 +61,24 @@ pub enum ControlRequest {
         #[serde(flatten)]
         order: ScaleOrder,
     },
+    /// The running jobs of this channel, longest first.
+    Runs,
+    /// The output of a job, as far as this master knows it.
+    Output {
+        /// The job.
+        id: JobId,
+        /// Send the lines of a running job as they come, and answer when its run has ended.
+        #[serde(default)]
+        follow: bool,
+    },
+    /// The last done runs of this channel, newest first.
+    Done {
+        /// The position that the previous page ended with.
+        #[serde(default)]
+        before: Option<u64>,
+        /// Most runs of the answer.
+        limit: u16,
+    },
 }
 
 impl ControlRequest {
@@ -81,13 +99,15 @@ impl ControlRequest {
     /// Whether the answer may take long, so that the server limits the number of such requests. A stop may also take long,
     /// but is never refused.
     pub(super) fn is_slow(self) -> bool {
-        matches!(self, Self::Reload | Self::Cancel { .. })
+        matches!(self, Self::Reload | Self::Cancel { .. } | Self::Output { follow: true, .. })
     }
 
     /// The time for each line of an answer. A slow request sends progress lines in between.
     pub(super) fn reply_timeout(self) -> Duration {
         match self {
-            Self::Stop { .. } | Self::Reload | Self::Cancel { .. } => Duration::from_secs(30),
+            Self::Stop { .. } | Self::Reload | Self::Cancel { .. } | Self::Output { follow: true, .. } => {
+                Duration::from_secs(30)
+            }
             // The master answers these at once.
             Self::Status
             | Self::Look { .. }
@@ -95,7 +115,10 @@ impl ControlRequest {
             | Self::History { .. }
             | Self::Quiet
             | Self::Resume
-            | Self::Scale { .. } => Duration::from_secs(5),
+            | Self::Scale { .. }
+            | Self::Runs
+            | Self::Output { follow: false, .. }
+            | Self::Done { .. } => Duration::from_secs(5),
         }
     }
 }
@@ -126,6 +149,8 @@ impl From<ResponseLine> for Reply {
 pub(in crate::engine::master) enum ResponseLine {
     /// Not yet done: the current status.
     Progress(ChannelStatus),
+    /// Lines of a followed job; empty ones show that the run has not ended.
+    Lines(OutputPage),
     /// Done.
     Ok(ControlResponse),
     /// Refused or failed: the reason.
@@ -204,4 +229,33 @@ pub enum ControlResponse {
     },
     /// To [`ControlRequest::Scale`].
     Scaled(MinWorkers),
+    /// To [`ControlRequest::Runs`].
+    Runs {
+        /// The master's process.
+        pid: i32,
+        /// The jobs.
+        runs: Vec<RunningJob>,
+    },
+    /// To [`ControlRequest::Output`].
+    Output(Box<KnownOutput>),
+    /// To [`ControlRequest::Done`].
+    Done(DoneRunsPage),
+}
+
+/// The output of a job, as far as a master knows it; empty when it has no run of the job.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KnownOutput {
+    /// The run of a running job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunStatus>,
+    /// The run of a job that is done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub done: Option<DoneRun>,
+    /// The last lines; absent when nothing was printed, and in the answer to a request that followed the job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<JobOutput>,
+    /// The word of the outcome that a followed run had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
 }
