@@ -95,7 +95,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("metrics", &["pool", "store", "mutex"]),
-    ("channel", &["job", "job_json", "wire", "config", "store", "limits", "retry", "pool", "metrics"]),
+    (
+        "channel",
+        &["job", "durations", "job_json", "wire", "config", "store", "limits", "retry", "pool", "metrics"],
+    ),
     ("snapshot", &["job", "config", "store", "guardian", "metrics", "mutex", "channel"]),
     ("worker", &["job", "job_json", "wire", "fd", "executor"]),
     ("webhook", &["job", "config::webhook", "protected_memory", "worker"]),
@@ -104,6 +107,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "master",
         &[
             "job",
+            "durations",
             "mutex",
             "fd",
             "config",

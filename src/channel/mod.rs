@@ -40,7 +40,7 @@ pub use commands::{CancelMethod, Command, HeldCancel, QuietReply, ReloadReply, R
 pub use scope::Scope;
 pub use settings::ChannelSettings;
 pub use shutdown::Stopped;
-pub use status::{ChannelDetails, ChannelStatus, Heartbeat, HeldJobStatus};
+pub use status::{ChannelDetails, ChannelStatus, Heartbeat, HeldJobStatus, LastCounts};
 pub use store_calls::OnJoin;
 
 pub use crate::store::CrossChannelPush;
