@@ -107,6 +107,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "master",
         &[
             "job",
+            "durations",
             "mutex",
             "fd",
             "config",

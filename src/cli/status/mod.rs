@@ -15,6 +15,7 @@ use super::control::{self, MasterState};
 use super::table::{self, Column};
 use super::{CommandContext, Failure, progress, sanitize, time};
 use crate::channel::ChannelStatus;
+use crate::cli::render::duration;
 use crate::config::Channel;
 use crate::master::{ControlRequest, ControlResponse};
 use crate::snapshot::Recent;
@@ -206,9 +207,8 @@ fn render(reports: &[StatusView<'_>], appearance: Appearance) -> String {
         }
         shown.push_str(&unusual(master, colours));
         // The master may use an older configuration of the store than this command.
-        if let Some(error) = master.answer().and_then(|status| status.store_error.as_deref()) {
-            let error = sanitize::line(error);
-            shown.push_str(&trouble(&format!("Store unavailable to the master: {error}"), colours));
+        if let Some(outage) = master.answer().and_then(outage) {
+            shown.push_str(&trouble(&format!("Store unavailable to the master{outage}"), colours));
         }
         shown.push_str(&match missing {
             true => {
@@ -234,8 +234,8 @@ fn without_store(
     let mut shown = presence_line(&channel.name, master, colours) + &unusual(master, colours);
     shown.push_str(&format!("Store: {}, unavailable\n", channel.driver));
     if let Some(status) = master.answer() {
-        if let Some(error) = &status.store_error {
-            shown.push_str(&format!("Store error of the master: {}\n", sanitize::line(error)));
+        if let Some(outage) = outage(status) {
+            shown.push_str(&format!("Store unavailable to the master{outage}\n"));
         }
         if each {
             shown.push_str(&workers::render(status, columns));
@@ -284,6 +284,13 @@ fn unusual(master: &MasterState<ChannelStatus>, colours: bool) -> String {
         shown.push_str(&trouble(&line, colours));
     }
     shown
+}
+
+/// How long the master has been without its store, and why: " for 12 s: connection refused".
+fn outage(status: &ChannelStatus) -> Option<String> {
+    let error = sanitize::line(status.store_error.as_deref()?);
+    let time = status.store_error_ms.map_or(String::new(), |ms| format!(" for {}", duration(ms)));
+    Some(format!("{time}: {error}"))
 }
 
 fn trouble(line: &str, colours: bool) -> String {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
+use aint_queue_core::durations::millis;
 use aint_queue_core::mutex::lock;
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -13,7 +14,9 @@ use tokio::time::timeout;
 
 use super::protocol::{ControlRequest, ControlResponse, KnownOutput, Reply, ResponseLine};
 use super::server::RequestHandler;
-use crate::channel::{ChannelStatus, Command, CrossChannelPush, OutputSource, Stopped};
+use crate::channel::{
+    ChannelDetails, ChannelStatus, Command, CrossChannelPush, LastCounts, OutputSource, Stopped,
+};
 use crate::job::JobId;
 use crate::logging::LogWriter;
 use crate::master::place::ChannelPlace;
@@ -84,6 +87,13 @@ impl ChannelHandlers {
     /// The status of the channel; an error when it has ended.
     pub(in crate::engine::master) async fn status(&self) -> Result<ChannelStatus, String> {
         self.query(Command::Status).await
+    }
+
+    /// The counts that the store gave last.
+    fn last_counts(&self) -> Option<LastCounts> {
+        let ([waiting, reserved, delayed, failed], ago) =
+            self.metrics.last_counts(tokio::time::Instant::now())?;
+        Some(LastCounts { waiting, reserved, delayed, failed, ago_ms: millis(ago) })
     }
 
     /// The actor's answer to a command.
@@ -246,7 +256,10 @@ impl RequestHandler for ChannelHandlers {
             }
             ControlRequest::Look { id } => {
                 let view = self.query(|reply| Command::Details(id, reply)).await;
-                view.map(|view| ControlResponse::Look { pid, view: Box::new(view) })
+                view.map(|view| {
+                    let last_counts = view.report.store_error.as_ref().and_then(|_| self.last_counts());
+                    ControlResponse::Look { pid, view: Box::new(ChannelDetails { last_counts, ..view }) }
+                })
             }
             ControlRequest::Metrics => Ok(ControlResponse::Metrics(self.metrics().await)),
             ControlRequest::History { step, seconds } => {
