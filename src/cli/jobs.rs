@@ -9,12 +9,16 @@ use super::per_channel::{self, ChannelDone};
 use super::table::{self, Column};
 use super::{CommandContext, Failure, render, sanitize, time};
 use crate::config::Channel;
+use crate::job::Priority;
 use crate::store::{self, Cursor, JobFilter, JobState, JobView};
 
-const HEADER: [Column; 5] = [
+/// Place of the priority among the columns.
+const PRIORITY_COLUMN: usize = 3;
+const HEADER: [Column; 6] = [
     Column::fixed("id"),
     Column::remark("job", 12),
     Column::fixed("state"),
+    Column::fixed("priority"),
     Column::fixed("attempts"),
     Column::fixed("pushed, due or failed"),
 ];
@@ -32,7 +36,7 @@ pub(crate) struct Jobs {
     #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     grep: Option<String>,
     /// All declared channels (or give --channel more than once)
-    #[arg(long, conflicts_with_all = ["channels", "page_after"])]
+    #[arg(long, alias = "all-channels", conflicts_with_all = ["channels", "page_after"])]
     all: bool,
     /// Number of jobs per page
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
@@ -129,7 +133,13 @@ fn render(channel: &str, list: &JobList, states: &[JobState], columns: Option<us
         return format!("Channel \"{channel}\" has none of these jobs: {}.", render::listed(&states));
     }
     let mut shown = format!("Jobs of channel \"{channel}\":\n");
-    shown.push_str(&table::render(&HEADER, list.jobs.iter().map(row), columns));
+    let (mut header, mut rows) = (HEADER.to_vec(), list.jobs.iter().map(row).collect::<Vec<_>>());
+    // Most channels use no priorities.
+    if list.jobs.iter().all(|job| job.meta.priority == Priority::Normal) {
+        header.remove(PRIORITY_COLUMN);
+        rows.iter_mut().for_each(|row| drop(row.remove(PRIORITY_COLUMN)));
+    }
+    shown.push_str(&table::render(&header, rows, columns));
     if let Some(next) = list.next {
         shown.push_str(&format!("Next page: --page-after {}\n", place_text(next)));
     }
@@ -142,6 +152,7 @@ fn row(job: &JobView) -> Vec<String> {
         job.id.to_string(),
         sanitize::line(&job.meta.job).into_owned(),
         job.state.as_str().to_owned(),
+        job.meta.priority.as_str().to_owned(),
         job.meta.attempts.to_string(),
         time::local(job.at),
     ]
