@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::job_options::{FailedJobOptions, position, position_text};
+use super::job_output::ProcessJson;
 use super::per_channel::{self, ChannelDone};
 use super::{CommandContext, Failure, sanitize, time};
 use crate::store::{self, Cursor, JobFilter, JobState, JobView, Page};
@@ -110,10 +111,16 @@ fn to_json(page: &Page) -> Json {
                 "attempts": job.meta.attempts,
                 "failed_at": time::rfc3339(job.at),
                 "last_error": job.meta.errors.last().map(|error| &error.message),
+                "process": last_process(job),
             })
         })
         .collect();
     json!({ "jobs": jobs, "next": page.next.map(position_text) })
+}
+
+/// The end of the process of the last attempt.
+fn last_process(job: &JobView) -> Option<ProcessJson<'_>> {
+    job.meta.errors.last()?.process.as_ref().map(ProcessJson::of)
 }
 
 #[cfg(test)]

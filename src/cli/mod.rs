@@ -11,13 +11,16 @@ mod config_check;
 mod context;
 mod control;
 mod demo;
+mod done_jobs;
 mod failed;
 mod failure;
 mod flush;
 mod forget;
 mod global_options;
 mod help;
+mod history;
 mod job_options;
+mod job_output;
 mod jobs;
 mod list;
 mod listen;
@@ -39,6 +42,7 @@ mod reload_failed;
 mod render;
 mod resume;
 mod run;
+mod running;
 mod sanitize;
 mod scale;
 mod show;
@@ -105,8 +109,12 @@ pub(crate) enum Command {
     Push(push::Push),
     #[command(name = "queue:status")]
     Status(status::Status),
+    #[command(name = "queue:history")]
+    History(history::History),
     #[command(name = "queue:jobs")]
     Jobs(jobs::Jobs),
+    #[command(name = "queue:running")]
+    Running(running::Running),
     #[command(name = "queue:failed")]
     Failed(failed::Failed),
     #[command(name = "queue:show")]
@@ -140,6 +148,7 @@ impl Command {
             self,
             Self::Pause(_)
                 | Self::Status(_)
+                | Self::History(_)
                 | Self::Jobs(_)
                 | Self::Failed(_)
                 | Self::Show(_)
@@ -177,7 +186,9 @@ impl Command {
             Self::Run(command) => command.run(context),
             Self::Push(command) => command.run(context),
             Self::Status(command) => command.run(context),
+            Self::History(command) => command.run(context),
             Self::Jobs(command) => command.run(context),
+            Self::Running(command) => command.run(context),
             Self::Failed(command) => command.run(context),
             Self::Show(command) => command.run(context),
             Self::Why(command) => command.run(context),

@@ -7,13 +7,17 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::job_output::{self, ProcessJson};
 use super::{CommandContext, Exit, Failure, render, sanitize, time};
+use crate::channel::DoneRun;
 use crate::config::Channel;
 use crate::job::{
-    AttemptError, ErrorKind, FailReason, JobId, JobMeta, JobOptions, Priority, Timestamp, UniqueUntil,
+    AttemptError, ErrorKind, FailReason, JobId, JobMeta, JobOptions, JobOutput, Priority, Timestamp,
+    UniqueUntil,
 };
+use crate::master::KnownOutput;
 use crate::retry::Policy;
-use crate::store::{JobState, JobView};
+use crate::store::{JobState, JobView, Store};
 
 /// Show a job in detail
 #[derive(Debug, Args)]
@@ -21,6 +25,12 @@ pub(crate) struct Show {
     /// Id of the job
     #[arg(value_name = "ID")]
     id: JobId,
+    /// Only what the job printed: the last lines of its run, or of the last failed one
+    #[arg(long)]
+    output: bool,
+    /// With --output: print the lines of the running job as they come; fails if the job does
+    #[arg(long, requires = "output")]
+    follow: bool,
 }
 
 impl Show {
@@ -30,15 +40,112 @@ impl Show {
         let found = context.call_store(channel, &doing, async |store| store.get(self.id).await)?;
         context.note_store(channel);
         let Some(job) = found else {
+            if let Some((channel, run, output)) = job_output::done_run(context, channel, self.id)? {
+                return self.show_done(context, channel, &run, output);
+            }
             let hint = context.hint_of_channel(self.id, channel);
             return Err(Failure::new(Exit::Failed, doing)
                 .because(format!("channel \"{}\" has no such job", channel.name))
-                .hint(
-                    hint.unwrap_or_else(|| "jobs that are done or were removed leave no record".to_owned()),
-                ));
+                .hint(hint.unwrap_or_else(|| GONE.to_owned())));
         };
-        context.show(&JobJson::of(&job, channel), &render(&job, channel))
+        if self.follow
+            && let Some(known) = self.follow(context, channel, &job, &doing)?
+        {
+            return match known.done {
+                Some(_) => job_output::print(context, self.id, known.output.as_ref()),
+                None => Err(job_output::not_running(&doing, job.state.as_str())),
+            };
+        } else if self.follow {
+            return Ok(());
+        }
+        let output = self.find_output(context, channel, &job, &doing)?;
+        if self.output {
+            return job_output::print(context, self.id, output.as_ref().map(|(_, output)| output));
+        }
+        let mut json = JobJson::of(&job, channel);
+        json.output = output.as_ref().map(|(of, output)| OutputJson { of, output });
+        let mut shown = render(&job, channel);
+        if let Some((of, output)) = &output {
+            let title = match of {
+                OutputOf::Running => format!("output so far, attempt {}", output.attempt),
+                OutputOf::LastFailure => format!("output of attempt {}", output.attempt),
+            };
+            shown.push_str(&job_output::section(&title, output));
+        }
+        context.show(&json, &shown)
     }
+
+    /// Follows a job that runs. Answers what the master knows when the job does not run there; a failed job fails, as it would
+    /// have when it was followed.
+    fn follow(
+        &self,
+        context: &CommandContext,
+        channel: &Channel,
+        job: &JobView,
+        doing: &str,
+    ) -> Result<Option<KnownOutput>, Failure> {
+        if job.state != JobState::Failed {
+            return job_output::follow(context, channel, doing, self.id);
+        }
+        let output = self.find_output(context, channel, job, doing)?;
+        job_output::print(context, self.id, output.as_ref().map(|(_, output)| output))?;
+        context.note(&format!("job {} has failed", self.id));
+        Err(Failure::silent())
+    }
+
+    /// The output of the job: of its run, if the master of this machine has it, else of its last failed one.
+    fn find_output(
+        &self,
+        context: &CommandContext,
+        channel: &Channel,
+        job: &JobView,
+        doing: &str,
+    ) -> Result<Option<(OutputOf, JobOutput)>, Failure> {
+        if job.state == JobState::Reserved
+            && let Some(output) = job_output::known(channel, self.id).output
+        {
+            return Ok(Some((OutputOf::Running, output)));
+        }
+        let stored =
+            context.call_store(channel, doing, async |store: &dyn Store| store.output(self.id).await)?;
+        Ok(stored.map(|output| (OutputOf::LastFailure, output)))
+    }
+
+    fn show_done(
+        &self,
+        context: &CommandContext,
+        channel: &Channel,
+        run: &DoneRun,
+        output: Option<JobOutput>,
+    ) -> Result<(), Failure> {
+        if self.output {
+            return job_output::print(context, self.id, output.as_ref());
+        }
+        let mut json = job_output::done_json(&channel.name, run);
+        json["output"] = serde_json::to_value(&output).expect("an output is plain data");
+        context.show(&json, &job_output::done_text(&channel.name, run, output.as_ref()))
+    }
+}
+
+/// The remedy for a job that is nowhere.
+const GONE: &str =
+    "jobs that were removed leave no record; its master keeps the last 1,000 done ones while it runs";
+
+/// The run that an output is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum OutputOf {
+    /// The present run.
+    Running,
+    /// The last run that failed.
+    LastFailure,
+}
+
+#[derive(Serialize)]
+struct OutputJson<'a> {
+    of: &'a OutputOf,
+    #[serde(flatten)]
+    output: &'a JobOutput,
 }
 
 /// The attempts so far and their limit: "1 of 3", or "1, retried until T". The last attempt within a retry window is named.
@@ -116,6 +223,9 @@ fn render(job: &JobView, channel: &Channel) -> String {
             let (kind, at) = (render::word(error.kind), time::local(error.at));
             shown.push_str(&format!("  attempt {}, {at}, {kind}\n", error.attempt));
             shown.push_str(&indented(&indented(&sanitize::lines(error.message.trim_end()))));
+            for line in error.process.iter().flat_map(job_output::process_lines) {
+                shown.push_str(&format!("    {line}\n"));
+            }
         }
     }
     shown
@@ -177,6 +287,9 @@ struct JobJson<'a> {
     /// The stored text of a payload that is not valid JSON.
     raw: Option<&'a str>,
     errors: Vec<ErrorJson<'a>>,
+    /// The output of the job; absent when nothing is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<OutputJson<'a>>,
 }
 
 #[derive(Serialize)]
@@ -185,6 +298,8 @@ struct ErrorJson<'a> {
     at: Option<String>,
     kind: ErrorKind,
     message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    process: Option<ProcessJson<'a>>,
 }
 
 impl<'a> JobJson<'a> {
@@ -197,6 +312,7 @@ impl<'a> JobJson<'a> {
             at: time::rfc3339(error.at),
             kind: error.kind,
             message: &error.message,
+            process: error.process.as_ref().map(ProcessJson::of),
         };
         Self {
             id: job.id,
@@ -226,6 +342,7 @@ impl<'a> JobJson<'a> {
             raw: payload.is_none().then_some(job.payload.as_str()),
             payload,
             errors: meta.errors.iter().map(error).collect(),
+            output: None,
         }
     }
 }

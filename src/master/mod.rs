@@ -34,7 +34,9 @@ mod stop_notice;
 mod view;
 mod watchdog;
 
-pub use control::{Answered, ControlError, ControlRequest, ControlResponse, send_request};
+pub use control::{
+    Answered, ControlError, ControlRequest, ControlResponse, KnownOutput, follow_output, send_request,
+};
 pub use listen::listen;
 pub use listen_error::ListenError;
 pub use listen_options::ListenOptions;

@@ -2,6 +2,7 @@
 
 mod json;
 mod metrics;
+pub(in crate::cli) mod recent;
 mod watch;
 pub(in crate::cli) mod workers;
 
@@ -17,6 +18,7 @@ use crate::channel::ChannelStatus;
 use crate::cli::render::duration;
 use crate::config::Channel;
 use crate::master::{ControlRequest, ControlResponse};
+use crate::snapshot::Recent;
 use crate::store::JobCounts;
 
 /// Show masters, workers, and the number of jobs by state
@@ -59,6 +61,8 @@ struct StatusView<'a> {
     channel: &'a Channel,
     master: MasterState<ChannelStatus>,
     counts: JobCounts,
+    /// The last minute as the master has seen it.
+    recent: Option<Box<Recent>>,
     durability: String,
     /// Reserved jobs that no call can reach.
     unlisted: u64,
@@ -106,7 +110,19 @@ impl Status {
                 let unlisted = if counts.reserved > 0 { store.unlisted().await? } else { 0 };
                 Ok((counts, unlisted, store.durability().await?, store.identity()))
             });
-            let mut master = control::query(channel, ControlRequest::Status, |_| {}, reported);
+            let mut recent = None;
+            let mut master = control::query(
+                channel,
+                ControlRequest::Status,
+                |_| {},
+                |response| match response {
+                    ControlResponse::Status { report, recent: last, .. } => {
+                        recent = last;
+                        Some(report)
+                    }
+                    _ => None,
+                },
+            );
             match read {
                 Ok((counts, unlisted, durability, identity)) => {
                     master.compare(channel, identity);
@@ -116,6 +132,7 @@ impl Status {
                         channel,
                         master,
                         counts,
+                        recent,
                         durability,
                         unlisted,
                         missing,
@@ -156,21 +173,18 @@ fn json_line(value: &impl serde::Serialize) -> String {
     format!("{}\n", sanitize::json(value))
 }
 
-fn reported(response: ControlResponse) -> Option<ChannelStatus> {
-    if let ControlResponse::Status { report, .. } = response { Some(report) } else { None }
-}
-
 fn render(reports: &[StatusView<'_>], appearance: Appearance) -> String {
     let Appearance { colours, columns } = appearance;
     let mut shown = String::new();
     for report in reports {
-        let StatusView { channel, master, counts, durability, unlisted, missing, each } = report;
+        let StatusView { channel, master, counts, recent, durability, unlisted, missing, each } = report;
         if !shown.is_empty() {
             shown.push('\n');
         }
         shown.push_str(&presence_line(&channel.name, master, colours));
         shown.push_str(&format!("Jobs of channel \"{}\":\n", channel.name));
         shown.push_str(&counts_table(counts, columns));
+        shown.push_str(&recent::render(counts, recent.as_deref()));
         if counts.cleared > 0 {
             shown.push_str(&format!("Cleared: {}\n", counts.cleared));
         }
@@ -308,7 +322,16 @@ mod tests {
     fn report(master: MasterState<ChannelStatus>) -> StatusView<'static> {
         let counts = JobCounts { done: 26_000, ..JobCounts::default() };
         let durability = "fsync".to_owned();
-        StatusView { channel: &CHANNEL, master, counts, durability, unlisted: 0, missing: false, each: false }
+        StatusView {
+            channel: &CHANNEL,
+            master,
+            counts,
+            recent: None,
+            durability,
+            unlisted: 0,
+            missing: false,
+            each: false,
+        }
     }
 
     fn responding(answer: ChannelStatus) -> MasterState<ChannelStatus> {

@@ -16,7 +16,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::control::MasterState;
-use super::{CommandContext, Exit, Failure, sanitize};
+use super::{CommandContext, Exit, Failure, job_output, sanitize};
 use crate::config::Channel;
 use crate::job::JobId;
 use no_store::NoStore;
@@ -55,15 +55,23 @@ impl Why {
             }
             found => found?,
         };
+        let done = match self.id.filter(|_| job.is_none()) {
+            Some(id) => job_output::done_run(context, channel, id)?,
+            None => None,
+        };
+        let channel = done.as_ref().map_or(channel, |(channel, ..)| channel);
         let of_job = job.as_ref().map(|job| job::explain(job, &facts));
         let explanation = match (&self.unique, of_job, id) {
             (Some(key), of_job, _) => unique_key::explain(key, &channel.name, id, job.as_ref().zip(of_job)),
             (None, Some(explanation), _) => explanation,
-            (None, None, Some(id)) => job::unknown(id, &channel.name),
+            (None, None, Some(id)) => match &done {
+                Some((_, run, _)) => job::done(run),
+                None => job::unknown(id, &channel.name),
+            },
             (None, None, None) => channel::explain(&facts),
         };
         let attention = attention(&facts.master, &explanation);
-        let json = json!({
+        let mut json = json!({
             "channel": channel.name,
             "id": id,
             "reason": explanation.reason,
@@ -73,8 +81,11 @@ impl Why {
                 "job": job.as_ref().map(|job| facts::job_json(job, &facts)),
             },
         });
+        if let Some((channel, run, _)) = &done {
+            json["facts"]["job"] = job_output::done_json(&channel.name, run);
+        }
         context.show(&json, &format!("{}{attention}\n", explanation.text))?;
-        let Some(id) = self.id.filter(|_| job.is_none()) else { return Ok(()) };
+        let Some(id) = self.id.filter(|_| job.is_none() && done.is_none()) else { return Ok(()) };
         // The sentence has already said that the job does not exist.
         if let Some(hint) = context.hint_of_channel(id, channel) {
             context.note(&hint);

@@ -71,7 +71,8 @@ reasons! {
 
     // Failed and missing jobs.
     FAILED "failed" "{job} failed at {at}, {reason}{attempts}{error}; queue:reload-failed --id {id} retries it."
-    UNKNOWN "unknown" "Channel \"{channel}\" has no job {id}: it is done, was removed, or never existed; jobs that are done leave no record."
+    DONE "done" "Job {id} ({job}) is done: it ended at {at} after {took}, in attempt {attempt}."
+    UNKNOWN "unknown" "Channel \"{channel}\" has no job {id}: it is done, was removed, or never existed; a running master keeps the last 1,000 done jobs."
 
     // The channel as a whole.
     CHANNEL_BLOCKED "" "Channel \"{channel}\" is blocked: {blockers}; {backlog}."

@@ -118,6 +118,8 @@ pub struct Channel {
     pub stop_grace: Duration,
     /// Time between asking a timed-out job to end and killing its worker.
     pub timeout_grace: Duration,
+    /// Whether the last lines of a failed run are kept with its job.
+    pub keep_output: bool,
     /// The store of the channel.
     pub driver: Driver,
     /// Periodic counts and their receivers.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use super::clock_watch::STEP_NOTICE;
 use super::{JobState, JobView, Leased, MAX_BATCH, MAX_BATCH_BYTES, PushError};
 use crate::job::{
-    JobId, JobMeta, JobRecord, MAX_DELAY, MAX_PAYLOAD_BYTES, NewJob, NewJobError, Payload, Start, Timestamp,
-    is_job_name, mend_surrogates, truncated,
+    JobId, JobMeta, JobOutput, JobRecord, MAX_DELAY, MAX_PAYLOAD_BYTES, NewJob, NewJobError, Payload, Start,
+    Timestamp, is_job_name, mend_surrogates, truncated,
 };
 
 /// Largest distance of an id from the time of its push, in microseconds, at which the id stands for that time.
@@ -53,8 +54,10 @@ pub(crate) fn ready_at(id: JobId, meta: &str) -> Timestamp {
 }
 
 /// The store's clock is behind the highest time it has shown: by how much, if worth a word.
+///
+/// A clock that was years ahead once does not catch up in a useful time, and the store does not know when it was set right.
 pub(crate) fn clock_behind(highest: Timestamp, now: Timestamp) -> Option<Duration> {
-    Some(highest.since(now)).filter(|step| *step >= Duration::from_micros(CLOCK_STEP))
+    Some(highest.since(now)).filter(|step| (Duration::from_micros(CLOCK_STEP)..=STEP_NOTICE).contains(step))
 }
 
 /// Parses a stored record for a run.
@@ -93,6 +96,16 @@ pub(crate) fn listed(id: JobId, state: JobState, rank: u64, meta: &str, payload:
     // A producer that writes to Redis directly stores its text unchecked.
     let payload = mend_surrogates(payload);
     JobView { id, state, at, meta, payload }
+}
+
+/// The stored text of a job's output.
+pub(crate) fn output_text(output: &JobOutput) -> String {
+    serde_json::to_string(output).expect("an output is plain data and always has a JSON form")
+}
+
+/// A stored output; `None` for a text that is none: another program may have stored anything.
+pub(crate) fn stored_output(text: &str) -> Option<JobOutput> {
+    serde_json::from_str(text).ok()
 }
 
 /// The stored text of a meta.
@@ -195,6 +208,8 @@ mod tests {
         assert_eq!(clock_behind(Timestamp(1), now), None);
         assert_eq!(clock_behind(Timestamp(5_099_999), now), None);
         assert_eq!(clock_behind(Timestamp(6_500_000), now), Some(Duration::from_millis(1_500)));
+        assert_eq!(clock_behind(now.after(STEP_NOTICE), now), Some(STEP_NOTICE));
+        assert_eq!(clock_behind(now.after(STEP_NOTICE + Duration::from_secs(1)), now), None);
     }
 
     #[test]
