@@ -16,7 +16,7 @@ const ERROR_INDENT: usize = 4;
 #[derive(Debug, Args)]
 pub(crate) struct Failed {
     /// All declared channels (or give --channel more than once)
-    #[arg(long, conflicts_with_all = ["channels", "page_after"])]
+    #[arg(long, alias = "all-channels", conflicts_with_all = ["channels", "page_after"])]
     all: bool,
     #[command(flatten)]
     options: FailedJobOptions,

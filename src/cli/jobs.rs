@@ -9,12 +9,16 @@ use super::per_channel::{self, ChannelDone};
 use super::table::{self, Column};
 use super::{CommandContext, Exit, Failure, done_jobs, render, sanitize, time};
 use crate::config::Channel;
+use crate::job::Priority;
 use crate::store::{self, Cursor, Found, JobFilter, JobState, JobView, SearchLimits};
 
-const HEADER: [Column; 5] = [
+/// Place of the priority among the columns.
+const PRIORITY_COLUMN: usize = 3;
+const HEADER: [Column; 6] = [
     Column::fixed("id"),
     Column::remark("job", 12),
     Column::fixed("state"),
+    Column::fixed("priority"),
     Column::fixed("attempts"),
     Column::fixed("pushed, due or failed"),
 ];
@@ -40,7 +44,7 @@ pub(crate) struct Jobs {
     )]
     search: Option<String>,
     /// All declared channels (or give --channel more than once)
-    #[arg(long, conflicts_with_all = ["channels", "page_after"])]
+    #[arg(long, alias = "all-channels", conflicts_with_all = ["channels", "page_after"])]
     all: bool,
     /// Number of jobs per page
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
@@ -209,8 +213,14 @@ fn render(channel: &str, list: &JobList, states: &[JobState], columns: Option<us
     }
     let mut shown = String::new();
     if !list.jobs.is_empty() {
+        let (mut header, mut rows) = (HEADER.to_vec(), list.jobs.iter().map(row).collect::<Vec<_>>());
+        // Most channels use no priorities.
+        if list.jobs.iter().all(|job| job.meta.priority == Priority::Normal) {
+            header.remove(PRIORITY_COLUMN);
+            rows.iter_mut().for_each(|row| drop(row.remove(PRIORITY_COLUMN)));
+        }
         shown.push_str(&format!("Jobs of channel \"{channel}\":\n"));
-        shown.push_str(&table::render(&HEADER, list.jobs.iter().map(row), columns));
+        shown.push_str(&table::render(&header, rows, columns));
     }
     if let Some(Searched { scanned, of }) = list.searched {
         let found = render::jobs(list.jobs.len() as u64);
@@ -229,6 +239,7 @@ fn row(job: &JobView) -> Vec<String> {
         job.id.to_string(),
         sanitize::line(&job.meta.job).into_owned(),
         job.state.as_str().to_owned(),
+        job.meta.priority.as_str().to_owned(),
         job.meta.attempts.to_string(),
         time::local(job.at),
     ]

@@ -19,7 +19,7 @@ use crate::pool::{RolloutSummary, WorkerRef, WorkerReplacement};
 #[derive(Debug, Args)]
 pub(crate) struct Reload {
     /// All channels with a master (or give --channel more than once)
-    #[arg(long, conflicts_with = "channels")]
+    #[arg(long, alias = "all-channels", conflicts_with = "channels")]
     all: bool,
 }
 
@@ -41,7 +41,7 @@ fn reload(channel: &Channel, mut progress: Progress, columns: Option<usize>) -> 
         control::ask(channel, &doing, ControlRequest::Reload, |report| progress.show(report), Some)?;
     drop(progress);
     match response {
-        ControlResponse::Reloaded { renewed, restart, program_replaced } => {
+        ControlResponse::Reloaded { renewed, restart, program_replaced, log_error } => {
             let keys: Vec<_> = restart.iter().map(|key| sanitize::line(key)).collect();
             let warnings = warnings(&channel.name, &keys, program_replaced);
             let json = json!({
@@ -50,9 +50,11 @@ fn reload(channel: &Channel, mut progress: Progress, columns: Option<usize>) -> 
                 "handed_back": renewed.handed_back,
                 "restart": restart,
                 "program_replaced": program_replaced,
+                "log_error": log_error,
             });
             let text = render(&channel.name, &renewed, columns);
-            Ok(ChannelDone { warnings, ..ChannelDone::new(channel, text, json) })
+            let failure = log_error.map(|error| log_not_reopened(&channel.name, &error));
+            Ok(ChannelDone { warnings, failure, ..ChannelDone::new(channel, text, json) })
         }
         ControlResponse::NotReloaded { why, invalid } => {
             let exit = if invalid { Exit::Config } else { Exit::Failed };
@@ -62,6 +64,13 @@ fn reload(channel: &Channel, mut progress: Progress, columns: Option<usize>) -> 
         }
         _ => Err(control::failure(&doing, ControlError::Unexpected)),
     }
+}
+
+/// The failure of a reload that replaced the workers and could not open the log file again.
+fn log_not_reopened(channel: &str, error: &str) -> Failure {
+    Failure::new(Exit::Failed, format!("open the log file again with the reload of channel \"{channel}\""))
+        .because(sanitize::line(error).into_owned())
+        .hint("the workers are replaced; make the path of log.file usable, then send SIGUSR2 to the master or reload again")
 }
 
 fn render(channel: &str, renewed: &RolloutSummary, columns: Option<usize>) -> String {

@@ -143,7 +143,7 @@ fn clear_tells_states_from_channels() {
     let said = fixture.run(&["queue:clear", "--all-channels", "--state", "waiting,delayed", "-y"]);
     assert_eq!(
         said.out,
-        "Removed 1 waiting and 0 delayed jobs from channel \"default\".\nRemoved 1 waiting and 1 delayed jobs from channel \"mail\".\n"
+        "Removed 1 waiting job from channel \"default\".\nRemoved 1 waiting and 1 delayed jobs from channel \"mail\".\n"
     );
     push(&mut fixture);
     // The former spelling keeps its meaning, one channel, and names the new one.

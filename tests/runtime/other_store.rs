@@ -149,10 +149,10 @@ fn reload_judges_a_found_configuration_again() {
         });
     };
     set(&file, 0o666);
-    reload_fails("may be written by other users (mode 666)");
+    reload_fails("may be written by other users (owner uid 0, gid 0, mode 0666)");
     set(&file, 0o644);
     set(&project.dir.join("config"), 0o777);
-    reload_fails("may be written by other users (mode 777)");
+    reload_fails("may be written by other users (owner uid 0, gid 0, mode 0777)");
     set(&project.dir.join("config"), 0o755);
     let aside = project.dir.join("aside");
     fs::rename(&file, &aside).unwrap();
@@ -206,7 +206,7 @@ fn commands_for_another_store_do_nothing() {
     assert!(status["differences"][0].as_str().unwrap().contains("queue.db"), "{status}");
     let shown = text(&other(&fixture, &["queue:status"]).stdout);
     assert!(
-        shown.contains("is not running!") && shown.contains("Attention: the master of channel"),
+        shown.contains("is not running.") && shown.contains("Attention: the master of channel"),
         "{shown}"
     );
     assert_eq!(json(&other(&fixture, &["queue:why", "--json"]))["reason"], "other_store");

@@ -3,7 +3,7 @@
 use super::CommandContext;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::sanitize;
-use crate::config::{Channel, Driver, Handler};
+use crate::config::{Channel, Config, Driver, Handler};
 use crate::job::JobId;
 
 impl CommandContext {
@@ -162,6 +162,13 @@ impl CommandContext {
             sanitize::line(name),
             names.join(", ")
         ));
+    }
+
+    /// Whether the jobs of this program are the demo jobs, and no channel of a configuration file runs them.
+    pub(crate) fn are_demo_jobs_off(&self) -> bool {
+        let is_off = |config: &Config| !config.channels.values().any(|channel| channel.worker.demo_jobs);
+        self.program.has_demo_jobs
+            && Config::find(self.globals.config.as_deref()).is_ok_and(|config| is_off(&config))
     }
 
     /// Whether this program has jobs that the channel may run. The demo jobs of the `aint-queue` binary count where they are on.

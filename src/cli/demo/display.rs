@@ -94,7 +94,7 @@ pub(super) fn final_status(channels: &[Channel], all: &[JobCounts], columns: Opt
     for (channel, counts) in channels.iter().zip(all) {
         let mode = channel.worker.mode.as_str();
         text.push_str(&format!(
-            "\nThe status of {}-queue ({mode}):\n{}",
+            "\nJobs of channel \"{}\" ({mode}):\n{}",
             channel.name,
             status::counts_table(counts, columns)
         ));

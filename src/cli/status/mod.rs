@@ -25,7 +25,7 @@ use crate::store::JobCounts;
 #[derive(Debug, Args)]
 pub(crate) struct Status {
     /// All declared channels (or give --channel more than once)
-    #[arg(long, conflicts_with = "channels")]
+    #[arg(long, alias = "all-channels", conflicts_with = "channels")]
     all: bool,
     /// List the workers with their jobs, and explain their number
     #[arg(long)]
@@ -182,7 +182,7 @@ fn render(reports: &[StatusView<'_>], appearance: Appearance) -> String {
             shown.push('\n');
         }
         shown.push_str(&presence_line(&channel.name, master, colours));
-        shown.push_str(&format!("The status of {}-queue:\n", channel.name));
+        shown.push_str(&format!("Jobs of channel \"{}\":\n", channel.name));
         shown.push_str(&counts_table(counts, columns));
         shown.push_str(&recent::render(counts, recent.as_deref()));
         if counts.cleared > 0 {
@@ -246,14 +246,14 @@ fn without_store(
 
 fn presence_line(channel: &str, master: &MasterState<ChannelStatus>, colours: bool) -> String {
     let (colour, state) = match (master, master.pid()) {
-        (MasterState::NotRunning | MasterState::Elsewhere(_), _) => ("33", "is not running!".to_owned()),
+        (MasterState::NotRunning | MasterState::Elsewhere(_), _) => ("33", "is not running.".to_owned()),
         (MasterState::Hidden(_), _) => ("31", "cannot be seen.".to_owned()),
         (state, Some(pid)) if is_stopping(state) => ("33", format!("is stopping, pid {pid}.")),
         (state, None) if is_stopping(state) => ("33", "is stopping.".to_owned()),
         (_, Some(pid)) => ("32", format!("is running, pid {pid}.")),
         (_, None) => ("32", "is running.".to_owned()),
     };
-    let line = format!("The master-process of {channel}-queue {state}");
+    let line = format!("The master of channel \"{channel}\" {state}");
     if colours { format!("\x1b[{colour}m{line}\x1b[0m\n") } else { line + "\n" }
 }
 
@@ -341,8 +341,8 @@ mod tests {
     #[test]
     fn status_table_keeps_its_layout() {
         let expected = "\
-The master-process of default-queue is not running!
-The status of default-queue:
+The master of channel \"default\" is not running.
+Jobs of channel \"default\":
 ┌─────────┬──────────┬─────────┬───────┬────────┬───────┐
 │ waiting │ reserved │ delayed │ done  │ failed │ total │
 ├─────────┼──────────┼─────────┼───────┼────────┼───────┤
@@ -358,7 +358,7 @@ Store: sqlite at /srv/aint-queue.db, durability fsync
         let mut second = report(responding(ChannelStatus::default()));
         (second.counts.cleared, second.counts.paused) = (3, true);
         let text = render(&[report(MasterState::NotRunning), second], COLOURED);
-        assert!(text.contains("\x1b[32mThe master-process of default-queue is running, pid 42.\x1b[0m\n"));
+        assert!(text.contains("\x1b[32mThe master of channel \"default\" is running, pid 42.\x1b[0m\n"));
         assert!(text.contains("\nCleared: 3\nPaused: no master leases jobs.\n"));
         assert_eq!(text.matches("\n\n").count(), 1);
     }

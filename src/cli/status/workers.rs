@@ -7,6 +7,11 @@ use crate::pool::{SizingChange, WorkerCounts, WorkerStatus};
 
 /// Number of recent sizing decisions in the text; the JSON has all that the master keeps.
 const SHOWN_DECISIONS: usize = 5;
+/// Reasons of one word for the start of a worker, with their meaning.
+const LEGEND: [(&str, &str); 2] = [
+    ("min", "one of the fewest workers that the configuration keeps"),
+    ("spare", "started ahead of its job, so that the job need not wait for a start"),
+];
 /// The columns of the table.
 const HEADER: [Column; 8] = [
     Column::fixed("pid"),
@@ -28,6 +33,11 @@ pub(super) fn render(report: &ChannelStatus, columns: Option<usize>) -> String {
     };
     if !pool.rows.is_empty() {
         shown.push_str(&table::render(&HEADER, pool.rows.iter().map(row), columns));
+    }
+    let legend: Vec<_> =
+        LEGEND.iter().filter(|(word, _)| pool.rows.iter().any(|worker| worker.why == *word)).collect();
+    for (word, meaning) in legend {
+        shown.push_str(&format!("{word}: {meaning}\n"));
     }
     let all: usize = workers.by_activity().iter().map(|(_, n)| n).sum();
     let more = all.saturating_sub(pool.rows.len());
@@ -195,6 +205,14 @@ mod tests {
             "70 ms ago: from 5 to 50: max, backlog 9,800, 50 ms a job",
         ];
         assert_eq!(lines[7..], rest);
+    }
+
+    #[test]
+    fn reasons_of_one_word_are_explained() {
+        let mut report = report();
+        report.pool.rows[1].why = "spare".into();
+        let shown = render(&report, None);
+        assert!(shown.contains("\nspare: started ahead of its job") && !shown.contains("\nmin: "), "{shown}");
     }
 
     #[test]

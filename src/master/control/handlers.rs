@@ -161,7 +161,8 @@ impl ChannelHandlers {
         };
         match self.with_progress(end, reply).await {
             Ok(ReloadChanges { renewed, restart, program_replaced }) => {
-                Ok(ControlResponse::Reloaded { renewed, restart, program_replaced })
+                let log_error = self.shared.log.as_ref().and_then(LogWriter::reopen_error);
+                Ok(ControlResponse::Reloaded { renewed, restart, program_replaced, log_error })
             }
             Err(error @ ReloadError::Stopping) => Err(error.to_string()),
             Err(error) => {

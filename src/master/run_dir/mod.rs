@@ -193,7 +193,10 @@ fn check(path: &Path) -> Result<(), RunDirError> {
             return Err(RunDirError::NotADirectory { path: path.to_owned() });
         }
         if trust::check_owner(path, &found).is_err() {
-            return Err(RunDirError::Foreign { path: path.to_owned(), owner: found.uid() });
+            return Err(RunDirError::Foreign {
+                path: path.to_owned(),
+                found: trust::Permissions::of(&found),
+            });
         }
     }
     // A user who may replace the files could start a second master of the channel.

@@ -6,10 +6,10 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::build::warn_of_idle_keys;
 use super::canonical;
 use super::channel_name::is_channel_name;
 use super::error::{ConfigError, Diagnostics, Problems, UndeclaredChannel};
+use super::idle_keys::warn_of_idle_keys;
 use super::interpolation::{Env, Interpolation};
 use super::keys::KEYS;
 use super::spanned::{Node, Table, Value};
@@ -233,7 +233,7 @@ pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, Con
             check_destinations(&table, &declared, &mut diagnostics.problems);
             let mut channel = build::channel(name, &table, base, &interpolated, &mut diagnostics);
             channel.source = Some(absolute.clone());
-            warn_of_idle_keys(own, &channel, &mut diagnostics.warnings);
+            warn_of_idle_keys(own, &table, &channel, &mut diagnostics.warnings);
             channels.insert(name.clone(), channel);
         }
     }

@@ -16,6 +16,7 @@ mod command_line;
 mod effective_value;
 mod error;
 mod http;
+mod idle_keys;
 mod inherit;
 mod interpolation;
 mod keys;
