@@ -11,6 +11,7 @@ mod fixture;
 mod redis;
 
 mod client;
+mod cut_files;
 mod full_channel;
 mod lifecycle;
 mod limits;
