@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use aint_queue::job::{NewJob, Payload};
 use aint_queue::store::redis::RedisStore;
-use aint_queue::store::{Destination, MAX_BATCH, MAX_BATCH_BYTES, Settlement, Store, Turn};
+use aint_queue::store::{Destination, MAX_BATCH, MAX_BATCH_BYTES, OutputChange, Settlement, Store, Turn};
 use fixture::Fixture;
 
 /// Jobs per measurement.
@@ -74,7 +74,8 @@ async fn bare_loop(server: &redis::Server, channel: &str) -> f64 {
         };
         let reply = store.turn(turn).await.unwrap();
         done += settlements.len();
-        let done_with = |id| Settlement { id, unique: None, to: Destination::Done };
+        let done_with =
+            |id| Settlement { id, unique: None, to: Destination::Done, output: OutputChange::Keep };
         settlements = reply.leased.iter().map(|leased| done_with(leased.id())).collect();
     }
     rate(JOBS, begun)

@@ -92,7 +92,16 @@ pub(crate) struct EndedChild {
     pub(crate) pid: i32,
     /// Exit code, or the signal that killed the child.
     pub(crate) status: i32,
-    pub(crate) by_signal: bool,
+    pub(crate) cause: EndCause,
+}
+
+/// The cause of the end of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EndCause {
+    Exit,
+    Signal,
+    /// A signal, with a core dump.
+    CoreDump,
 }
 
 /// The next child of this process that has ended and is not reaped yet. The child stays a zombie, so its pid cannot be
@@ -111,7 +120,12 @@ pub(crate) fn peek_ended_child() -> Option<EndedChild> {
     }
     // SAFETY: waitid filled the part of the union for an ended child, or left it zero.
     let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
-    (pid != 0).then_some(EndedChild { pid, status, by_signal: info.si_code != libc::CLD_EXITED })
+    let cause = match info.si_code {
+        libc::CLD_EXITED => EndCause::Exit,
+        libc::CLD_DUMPED => EndCause::CoreDump,
+        _ => EndCause::Signal,
+    };
+    (pid != 0).then_some(EndedChild { pid, status, cause })
 }
 
 /// Opens a pidfd: a descriptor that refers to this process even after its pid is reused.

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use aint_queue_core::durations::millis;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::cancellations::Cancellations;
-use super::commands::{CancelMethod, Command, HeldCancel, QuietReply, ReloadReply, ReloadSpec};
+use super::commands::{CancelMethod, Command, HeldCancel, OutputSource, QuietReply, ReloadReply, ReloadSpec};
+use super::done_runs::DoneRuns;
 use super::held_jobs::{HeldJobs, JobProgress};
 use super::job_lines::JobLines;
 use super::job_requests::{CompletedRequest, JobRequests, Reply};
@@ -24,7 +26,7 @@ use crate::job::{Isolation, JobId, Timestamp};
 use crate::metrics::ChannelMetrics;
 use crate::pool::{Demand, EndedRun, Pool, RolloutError};
 use crate::retry::Policy;
-use crate::store::{CrossChannelPush, MAX_BATCH, MAX_BATCH_BYTES, Owner, Settlement, Store};
+use crate::store::{CrossChannelPush, MAX_BATCH, MAX_BATCH_BYTES, OutputChange, Owner, Settlement, Store};
 
 /// Most jobs held that wait until no other such job of the master runs. A few do not keep the channel from other jobs.
 const MAX_READY_EXCLUSIVE: usize = 8;
@@ -65,6 +67,7 @@ pub struct Channel {
     pub(super) held_jobs: HeldJobs,
     pub(super) prefetch: Prefetch,
     pub(super) job_lines: JobLines,
+    pub(super) done_runs: DoneRuns,
     pub(super) priority_wait: PriorityWait,
     pub(super) job_requests: JobRequests,
     pub(super) cancellations: Cancellations,
@@ -111,6 +114,7 @@ impl Channel {
             held_jobs: HeldJobs::default(),
             prefetch: Prefetch::new(now),
             job_lines: JobLines::default(),
+            done_runs: DoneRuns::default(),
             priority_wait: PriorityWait::default(),
             job_requests: requests,
             cancellations: Cancellations::default(),
@@ -293,6 +297,9 @@ impl Channel {
             Command::Reload(spec, reply) => self.start_reload(*spec, reply, now),
             Command::Status(reply) => drop(reply.send(self.status(now))),
             Command::Details(id, reply) => drop(reply.send(self.details(id, now))),
+            Command::Runs(reply) => drop(reply.send(self.pool.running(now))),
+            Command::Output(id, reply) => drop(reply.send(self.output(id, now))),
+            Command::DoneRuns(before, limit, reply) => drop(reply.send(self.done_runs.page(before, limit))),
             Command::Heartbeat(reply) => drop(reply.send(self.heartbeat(now))),
         }
     }
@@ -350,7 +357,7 @@ impl Channel {
             self.cancellations.ended(id, CancelMethod::NotBegun, now);
             let unique = meta.unique.clone();
             let to = Policy::cancel(meta, self.store_time(now));
-            self.held_jobs.settle(Settlement { id, unique, to });
+            self.held_jobs.settle(Settlement { id, unique, to, output: OutputChange::Keep });
         } else if let Some(run) = self.held_jobs.run(id) {
             info!(channel = %self.name, job = id.0, "job cancelled: asking its run to end");
             self.pool.cancel(run, now);
@@ -367,7 +374,7 @@ impl Channel {
         }
         if force {
             self.shutdown.iter_mut().for_each(Shutdown::force);
-            self.pool.kill_all(false);
+            self.pool.kill_all(false, now);
         }
     }
 
@@ -418,11 +425,8 @@ impl Channel {
             workers: self.pool.worker_counts(),
             pids: self.pool.pids(),
             store_error: self.store_calls.health.error().map(str::to_owned),
-            clock_behind_ms: self
-                .store_calls
-                .clock
-                .behind(now)
-                .map(|step| u64::try_from(step.as_millis()).unwrap_or(u64::MAX)),
+            store_error_ms: self.store_calls.health.unreachable_for(now).map(millis),
+            clock_behind_ms: self.store_calls.clock.behind(now).map(millis),
             worker_error: self.pool.start_error(now).map(str::to_owned),
             pool: Box::new(self.pool.status(now)),
             quiet: self.is_quiet,
@@ -438,8 +442,18 @@ impl Channel {
             free: self.pool.capacity(now),
             replacing: self.pool.is_replacing(),
             handlers: self.pool.handlers(),
+            last_counts: None,
             job: id.and_then(|id| self.job_status(id, now)),
         }
+    }
+
+    /// The output of a job, as far as this master knows it.
+    fn output(&self, id: JobId, now: Instant) -> OutputSource {
+        let running = self.held_jobs.run(id).and_then(|run| {
+            Some(OutputSource::Running(self.pool.run_status(run, now)?, self.pool.run_output(run)?))
+        });
+        let done = || self.done_runs.of(id).map(|(run, output)| OutputSource::Done(run, output));
+        running.or_else(done).unwrap_or(OutputSource::Unknown)
     }
 
     fn job_status(&self, id: JobId, now: Instant) -> Option<HeldJobStatus> {

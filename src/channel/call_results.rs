@@ -11,7 +11,8 @@ use super::store_calls::{CallReply, CallResult, FailedCall, TurnRequest};
 use crate::job::{JobId, JobMeta, error_chain};
 use crate::retry::release_before_start;
 use crate::store::{
-    ClockStep, Destination, KeyRelease, Leased, SettleConflict, Settlement, StoreError, TurnReply,
+    ClockStep, Destination, KeyRelease, Leased, OutputChange, SettleConflict, Settlement, StoreError,
+    TurnReply,
 };
 
 /// Most jobs that one log line names.
@@ -134,7 +135,7 @@ impl Channel {
                 Leased::Malformed { id, why } => {
                     error!(channel = %self.name, job = id.0, why, "malformed record: moving the job to failed");
                     let to = Destination::Failed(JobMeta::malformed(store_time, &why));
-                    self.held_jobs.settle(Settlement { id, unique: None, to });
+                    self.held_jobs.settle(Settlement { id, unique: None, to, output: OutputChange::Keep });
                 }
             }
         }
@@ -177,7 +178,7 @@ impl Channel {
     fn on_lease_lost(&mut self, now: Instant) {
         let jobs = self.held_jobs.len();
         warn!(channel = %self.name, jobs, "lease lost: killing running jobs, joining as a new owner");
-        self.pool.kill_all(true);
+        self.pool.kill_all(true, now);
         self.held_jobs.clear();
         self.job_requests.lease_lost(now);
         self.cancellations.retain(|_| false);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::job::{FailReason, JobId, JobMeta};
 use crate::retry::Policy;
 use crate::store::{
-    Destination, Leased, MAX_BATCH_BYTES, Owner, Settlement, Store, StoreError, Turn, TurnReply,
+    Destination, Leased, MAX_BATCH_BYTES, OutputChange, Owner, Settlement, Store, StoreError, Turn, TurnReply,
 };
 
 /// Number of times that the settlement is sent before the cancel gives up.
@@ -64,7 +64,8 @@ async fn settle(store: &dyn Store, owner: &Owner, id: JobId) -> Result<UnheldCan
             }
         }
     };
-    let held = settle_until_confirmed(store, owner, Settlement { id, unique, to }).await?;
+    let settlement = Settlement { id, unique, to, output: OutputChange::Keep };
+    let held = settle_until_confirmed(store, owner, settlement).await?;
     Ok(if held { result } else { UnheldCancel::NotLeased })
 }
 

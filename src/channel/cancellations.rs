@@ -100,6 +100,7 @@ fn result(to: &Destination, ended: Option<(CancelMethod, Duration)>) -> HeldCanc
 mod tests {
     use super::*;
     use crate::job::JobMeta;
+    use crate::store::OutputChange;
 
     const ID: JobId = JobId(7);
 
@@ -108,7 +109,7 @@ mod tests {
     }
 
     fn settlement(id: JobId, to: Destination) -> Settlement {
-        Settlement { id, unique: None, to }
+        Settlement { id, unique: None, to, output: OutputChange::Keep }
     }
 
     #[test]

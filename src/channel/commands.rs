@@ -5,10 +5,13 @@
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+use super::done_runs::{DoneRun, DoneRunsPage};
 use super::settings::ChannelSettings;
 use super::status::{ChannelDetails, ChannelStatus, Heartbeat};
-use crate::job::{FailReason, JobId};
-use crate::pool::{GenerationSpec, MinWorkers, RolloutError, RolloutSummary, ScaleOrder};
+use crate::job::{FailReason, JobId, JobOutput};
+use crate::pool::{
+    GenerationSpec, MinWorkers, RolloutError, RolloutSummary, RunOutput, RunStatus, RunningJob, ScaleOrder,
+};
 
 /// A command to a channel. The sender may stop waiting for the reply at any time.
 #[derive(Debug)]
@@ -32,6 +35,12 @@ pub enum Command {
     Cancel(JobId, oneshot::Sender<HeldCancel>),
     /// Report the state of the channel and of one of its jobs.
     Details(Option<JobId>, oneshot::Sender<ChannelDetails>),
+    /// Report the running jobs.
+    Runs(oneshot::Sender<Vec<RunningJob>>),
+    /// Find what a job prints or has printed.
+    Output(JobId, oneshot::Sender<OutputSource>),
+    /// Report the last done runs: before a position, at most so many.
+    DoneRuns(Option<u64>, usize, oneshot::Sender<DoneRunsPage>),
     /// Show that the actor is responsive.
     Heartbeat(oneshot::Sender<Heartbeat>),
 }
@@ -43,6 +52,17 @@ pub struct ReloadSpec {
     pub pool: GenerationSpec,
     /// The new settings.
     pub settings: ChannelSettings,
+}
+
+/// Reply to [`Command::Output`]: the output of a job, as far as this master knows it.
+#[derive(Debug)]
+pub enum OutputSource {
+    /// The job runs: its run, and its output so far.
+    Running(RunStatus, RunOutput),
+    /// The job is done.
+    Done(DoneRun, Option<JobOutput>),
+    /// This master has no run of the job.
+    Unknown,
 }
 
 /// Receives the result of a reload.

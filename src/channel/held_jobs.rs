@@ -329,6 +329,7 @@ impl HeldJobs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::OutputChange;
 
     fn record(id: u64, suspect: bool) -> JobRecord {
         let meta = JobMeta { suspect, ..JobMeta::named("x") };
@@ -336,7 +337,7 @@ mod tests {
     }
 
     fn done(id: u64) -> Settlement {
-        Settlement { id: JobId(id), unique: None, to: Destination::Done }
+        Settlement { id: JobId(id), unique: None, to: Destination::Done, output: OutputChange::Keep }
     }
 
     fn ids(ids: &[u64]) -> HashSet<JobId> {
@@ -402,7 +403,7 @@ mod tests {
         let mut held = held();
         for id in 1..=7 {
             let to = if id == 3 { Destination::Done } else { Destination::Front(JobMeta::named("x")) };
-            held.settle(Settlement { id: JobId(id), unique: None, to });
+            held.settle(Settlement { id: JobId(id), unique: None, to, output: OutputChange::Keep });
         }
         let mut turns = Vec::new();
         while held.has_settlements() {

@@ -17,6 +17,7 @@ mod call_results;
 mod cancel_unheld;
 mod cancellations;
 mod commands;
+mod done_runs;
 mod held_jobs;
 mod job_lines;
 mod job_requests;
@@ -36,11 +37,12 @@ mod work_wait;
 
 pub use actor::{Channel, Setup};
 pub use cancel_unheld::{UnheldCancel, cancel_unheld};
-pub use commands::{CancelMethod, Command, HeldCancel, QuietReply, ReloadReply, ReloadSpec};
+pub use commands::{CancelMethod, Command, HeldCancel, OutputSource, QuietReply, ReloadReply, ReloadSpec};
+pub use done_runs::{DoneRun, DoneRunsPage, MAX_DONE_RUNS};
 pub use scope::Scope;
 pub use settings::ChannelSettings;
 pub use shutdown::Stopped;
-pub use status::{ChannelDetails, ChannelStatus, Heartbeat, HeldJobStatus};
+pub use status::{ChannelDetails, ChannelStatus, Heartbeat, HeldJobStatus, LastCounts};
 pub use store_calls::OnJoin;
 
 pub use crate::store::CrossChannelPush;

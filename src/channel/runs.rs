@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
+use aint_queue_core::durations::millis;
 use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::actor::Channel;
+use super::done_runs::DoneRun;
 use super::held_jobs::StartedRun;
 use super::job_lines::JobLine;
 use crate::config::JobLogLevel;
-use crate::job::{FailReason, Isolation, JobId, JobMeta, JobOptions, Outcome};
-use crate::pool::{EndedRun, Run};
+use crate::job::{FailReason, Isolation, JobId, JobMeta, JobOptions, Outcome, Timestamp};
+use crate::pool::{EndedRun, Run, RunOutput, RunProcess};
 use crate::retry::{Policy, RunTerms, SettlementFacts, StartDecision};
-use crate::store::{Destination, Settlement};
+use crate::store::{Destination, OutputChange, Settlement};
 use crate::wire::RunId;
 
 impl Channel {
@@ -74,24 +76,25 @@ impl Channel {
 
     /// Settles the jobs of runs that have ended.
     pub(super) fn on_ended(&mut self, ended: Vec<EndedRun>, now: Instant) {
-        for EndedRun { run, id, outcome, took } in ended {
+        for EndedRun { run, id, outcome, took, process, output } in ended {
             self.prefetch.ended(&outcome, took);
             self.job_requests.run_ended(run, &outcome, now);
             let meta = self.held_jobs.meta(id);
             self.metrics.run_ended(meta.map_or("", |meta| &meta.job), outcome.word(), took);
             let options = meta.map(|meta| self.pool.job_options(&meta.job)).unwrap_or_default();
-            self.end_run(id, run, outcome, options, Some(took), now);
+            let ran = Some(RanProcess { took, process, output });
+            self.end_run(id, run, outcome, options, ran, now);
         }
     }
 
-    /// Settles the job of one run; `options` are those of the handler. `took` is absent when nothing has run.
+    /// Settles the job of one run; `options` are those of the handler. `ran` is absent when nothing has run.
     fn end_run(
         &mut self,
         id: JobId,
         run: RunId,
         outcome: Outcome,
         options: JobOptions,
-        took: Option<Duration>,
+        ran: Option<RanProcess>,
         now: Instant,
     ) {
         let Some(meta) = self.held_jobs.end(id, run) else {
@@ -104,17 +107,23 @@ impl Channel {
             shutdown.interrupted += 1;
         }
         let is_callback = meta.failing.is_some();
+        let may_have_output = !meta.errors.is_empty() || meta.suspect || meta.lost > 0;
         self.scope.ended(id, &outcome, is_callback);
         let unique = meta.unique.clone();
         let ended = EndedJob {
             id,
             name: meta.job.clone(),
             attempt: meta.attempts.saturating_add(1),
-            took_ms: took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
+            took_ms: ran.as_ref().map(|ran| millis(ran.took)),
         };
         let store_time = self.store_time(now);
         let facts = SettlementFacts { id, options, now: store_time, chance: fastrand::f64() };
-        let to = self.settings.policy.end(meta, outcome.clone(), facts);
+        let mut to = self.settings.policy.end(meta, outcome.clone(), facts);
+        if let Some(process) = ran.as_ref().and_then(|ran| ran.process.stored(now, store_time))
+            && let Some(meta) = to.meta_mut()
+        {
+            meta.describe_process(store_time, process);
+        }
         if matches!(outcome, Outcome::Done | Outcome::Released { .. }) {
             if let Some(line) = self.job_lines.next(self.settings.job_log, now) {
                 log_line(&self.name, &ended, outcome.word(), line);
@@ -122,7 +131,26 @@ impl Channel {
         } else {
             log_end(&self.name, &ended, &outcome, &to);
         }
-        self.settle(id, unique, to, is_callback);
+        let mut output = OutputChange::Keep;
+        match (ran, &to) {
+            (Some(ran), Destination::Done) => {
+                if may_have_output {
+                    output = OutputChange::Drop;
+                }
+                self.done_runs.add(ended.done(&ran, store_time), ran.output);
+            }
+            (Some(ran), _) if is_failure(&outcome) && !is_callback => {
+                let kept = ran.output.kept(ended.attempt).filter(|_| self.settings.keep_output);
+                output = match kept {
+                    Some(kept) => OutputChange::Set(Box::new(kept)),
+                    // The lines of an earlier attempt would pass for those of this one.
+                    None if may_have_output => OutputChange::Drop,
+                    None => OutputChange::Keep,
+                };
+            }
+            _ => {}
+        }
+        self.settle(Settlement { id, unique, to, output }, is_callback);
     }
 
     /// Settles a job that was not started in time.
@@ -131,12 +159,12 @@ impl Channel {
         info!(channel = %self.name, job = id.0, name = %meta.job, "job expired: not started in time");
         let unique = meta.unique.clone();
         let to = Policy::expire(meta, options, self.store_time(now));
-        self.settle(id, unique, to, false);
+        self.settle(Settlement { id, unique, to, output: OutputChange::Keep }, false);
     }
 
-    fn settle(&mut self, id: JobId, unique: Option<String>, to: Destination, is_callback: bool) {
-        self.scope.settles(id, &to, is_callback);
-        self.held_jobs.settle(Settlement { id, unique, to });
+    fn settle(&mut self, settlement: Settlement, is_callback: bool) {
+        self.scope.settles(settlement.id, &settlement.to, is_callback);
+        self.held_jobs.settle(settlement);
     }
 
     /// Returns prefetched jobs when the slots stay busy longer than expected.
@@ -159,10 +187,18 @@ impl Channel {
         self.job_requests.keep_unique_keys(&ready.iter().map(|(id, _)| *id).collect());
         for (id, meta) in ready {
             let unique = meta.unique.clone();
-            self.held_jobs.settle(Settlement { id, unique, to: Destination::Front(meta) });
+            let to = Destination::Front(meta);
+            self.held_jobs.settle(Settlement { id, unique, to, output: OutputChange::Keep });
             self.shutdown.iter_mut().for_each(|shutdown| shutdown.returned += 1);
         }
     }
+}
+
+/// The process of a run that has ended, and what the run printed.
+struct RanProcess {
+    took: Duration,
+    process: RunProcess,
+    output: RunOutput,
 }
 
 /// A job whose run has ended, for the log.
@@ -171,6 +207,27 @@ struct EndedJob {
     name: String,
     attempt: u32,
     took_ms: Option<u64>,
+}
+
+impl EndedJob {
+    /// The run of a job that is done.
+    fn done(self, ran: &RanProcess, at: Timestamp) -> DoneRun {
+        DoneRun {
+            id: self.id,
+            job: self.name,
+            attempt: self.attempt,
+            at,
+            took_ms: millis(ran.took),
+            pid: ran.process.pid,
+            rss_peak: ran.process.rss_peak,
+            asked: ran.process.asked_at.is_some(),
+        }
+    }
+}
+
+/// Whether the last lines of a run with this outcome tell why it did not succeed.
+fn is_failure(outcome: &Outcome) -> bool {
+    !matches!(outcome, Outcome::Done | Outcome::Released { .. } | Outcome::Interrupted)
 }
 
 /// Logs a job that is done or released.

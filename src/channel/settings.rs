@@ -19,6 +19,8 @@ pub struct ChannelSettings {
     pub may_push: PushDestinations,
     /// The lines of the log about jobs that are done or released.
     pub job_log: JobLog,
+    /// Whether the last lines of a failed run are stored with its job.
+    pub keep_output: bool,
     /// The limit on waiting jobs that pushes of jobs into their own channel respect.
     pub push_limit: PushLimit,
     /// Longest time that the front job of a lower priority waits behind jobs of higher ones; `None` for no limit.

@@ -5,7 +5,11 @@ use super::{Exit, Failure, sanitize};
 use crate::access::Denied;
 use crate::channel::ChannelStatus;
 use crate::config::Channel;
-use crate::master::{self, Answered, ControlError, ControlRequest, ControlResponse};
+use crate::job::JobId;
+use crate::master::{
+    self, Answered, ControlError, ControlRequest, ControlResponse, ControlSocket, KnownOutput,
+};
+use crate::pool::OutputPage;
 use crate::store::StoreIdentity;
 
 /// A channel's master on this machine, with its answer to a request. The process id is unknown in another pid namespace.
@@ -102,6 +106,26 @@ pub(super) fn query<T>(
     progress: impl FnMut(&ChannelStatus),
     take: impl FnOnce(ControlResponse) -> Option<T>,
 ) -> MasterState<T> {
+    query_by(channel, request, |socket| master::send_request(socket, request, progress, take))
+}
+
+/// Follows the output of a running job through its master, which must be running. `lines` gets the lines as they come.
+/// `doing` completes the phrase "could not ...".
+pub(super) fn follow(
+    channel: &Channel,
+    doing: &str,
+    id: JobId,
+    lines: impl FnMut(&OutputPage),
+) -> Result<KnownOutput, Failure> {
+    let request = ControlRequest::Output { id, follow: true };
+    answered(doing, query_by(channel, request, |socket| master::follow_output(socket, id, lines)))
+}
+
+fn query_by<T>(
+    channel: &Channel,
+    request: ControlRequest,
+    send: impl FnOnce(&ControlSocket) -> Result<Answered<T>, ControlError>,
+) -> MasterState<T> {
     let presence = master::presence(channel);
     if let Some(denied) = presence.denied {
         return MasterState::Hidden(denied);
@@ -116,7 +140,7 @@ pub(super) fn query<T>(
     if let Some(distrust) = presence.distrust {
         return MasterState::NotResponding { pid: presence.pid, error: ControlError::Distrusted(distrust) };
     }
-    match master::send_request(&master::control_socket(channel), request, progress, take) {
+    match send(&master::control_socket(channel)) {
         Ok(Answered { answer, store, differences }) => {
             let place = ServedPlace { store, differences, other };
             MasterState::Responding { pid: presence.pid, answer, place }
@@ -135,7 +159,11 @@ pub(super) fn ask<T>(
     progress: impl FnMut(&ChannelStatus),
     take: impl FnOnce(ControlResponse) -> Option<T>,
 ) -> Result<T, Failure> {
-    match query(channel, request, progress, take) {
+    answered(doing, query(channel, request, progress, take))
+}
+
+fn answered<T>(doing: &str, state: MasterState<T>) -> Result<T, Failure> {
+    match state {
         MasterState::NotRunning => Err(not_running(doing)),
         MasterState::Hidden(denied) => Err(hidden(doing, denied)),
         MasterState::Elsewhere(other) => Err(other.failure(doing)),

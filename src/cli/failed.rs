@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::job_options::{FailedJobOptions, position, position_text};
+use super::job_output::ProcessJson;
 use super::per_channel::{self, ChannelDone};
 use super::{CommandContext, Failure, sanitize, time};
 use crate::store::{self, Cursor, JobFilter, JobState, JobView, Page};
@@ -70,11 +71,17 @@ fn render(list: &List<'_>, columns: Option<usize>) -> String {
     let error_chars = columns.map_or(usize::MAX, |columns| columns.saturating_sub(ERROR_INDENT));
     let outcomes: Vec<_> = page.jobs.iter().map(outcome).collect();
     let widest = outcomes.iter().map(String::len).chain(["reason (attempts)".len()]).max().unwrap_or(0);
+    let times: Vec<_> = page.jobs.iter().map(|job| time::local(job.at)).collect();
+    // A time without a local zone names its zone.
+    let at_width = times.iter().map(String::len).max().unwrap_or(0);
     let mut shown = format!("Failed jobs of channel \"{channel}\", newest first:\n");
-    shown.push_str(&format!("{:<16}  {:<19}  {:<widest$}  job\n", "id", "failed at", "reason (attempts)"));
-    for (job, outcome) in page.jobs.iter().zip(outcomes) {
-        let (at, name) = (time::local(job.at), sanitize::line(&job.meta.job));
-        shown.push_str(&format!("{:<16}  {at:<19}  {outcome:<widest$}  {name}\n", job.id));
+    shown.push_str(&format!(
+        "{:<16}  {:<at_width$}  {:<widest$}  job\n",
+        "id", "failed at", "reason (attempts)"
+    ));
+    for ((job, at), outcome) in page.jobs.iter().zip(times).zip(outcomes) {
+        let name = sanitize::line(&job.meta.job);
+        shown.push_str(&format!("{:<16}  {at:<at_width$}  {outcome:<widest$}  {name}\n", job.id));
         if let Some(error) = job.meta.errors.last() {
             let error = sanitize::truncated(&error.message, error_chars);
             shown.push_str(&format!("{:ERROR_INDENT$}{error}\n", ""));
@@ -104,10 +111,16 @@ fn to_json(page: &Page) -> Json {
                 "attempts": job.meta.attempts,
                 "failed_at": time::rfc3339(job.at),
                 "last_error": job.meta.errors.last().map(|error| &error.message),
+                "process": last_process(job),
             })
         })
         .collect();
     json!({ "jobs": jobs, "next": page.next.map(position_text) })
+}
+
+/// The end of the process of the last attempt.
+fn last_process(job: &JobView) -> Option<ProcessJson<'_>> {
+    job.meta.errors.last()?.process.as_ref().map(ProcessJson::of)
 }
 
 #[cfg(test)]

@@ -46,8 +46,9 @@ const GROUPS: [Group; 4] = [
                 "queue:jobs",
                 &["queue:jobs", "queue:jobs --state delayed --job send_email", "queue:jobs --all --json"],
             ),
+            ("queue:running", &["queue:running", "queue:running --tree"]),
             ("queue:failed", &["queue:failed", "queue:failed --reason timeout --since 1h"]),
-            ("queue:show", &["queue:show 1795235457811939"]),
+            ("queue:show", &["queue:show 1795235457811939", "queue:show 1795235457811939 --output --follow"]),
             ("queue:why", &["queue:why", "queue:why 1795235457811939", "queue:why --unique report-7"]),
             ("queue:cancel", &["queue:cancel 1795235457811939"]),
             (
@@ -67,6 +68,7 @@ const GROUPS: [Group; 4] = [
         title: "Control",
         commands: &[
             ("queue:status", &["queue:status --all", "queue:status --workers", "queue:status --json"]),
+            ("queue:history", &["queue:history", "queue:history --last 6h --channel mail"]),
             ("queue:stop", &["queue:stop", "queue:stop --all"]),
             ("queue:reload", &["queue:reload", "queue:reload --all"]),
             ("queue:quiet", &["queue:quiet --channel mail"]),

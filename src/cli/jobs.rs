@@ -6,19 +6,25 @@ use serde_json::{Value as Json, json};
 
 use super::job_options::{named, position, position_text};
 use super::per_channel::{self, ChannelDone};
-use super::{CommandContext, Failure, render, sanitize, table, time};
+use super::table::{self, Column};
+use super::{CommandContext, Exit, Failure, done_jobs, render, sanitize, time};
 use crate::config::Channel;
 use crate::store::{self, Cursor, JobFilter, JobState, JobView};
 
-/// Longest shown name of a job on a terminal.
-const MAX_NAME_CHARS: usize = 40;
+const HEADER: [Column; 5] = [
+    Column::fixed("id"),
+    Column::remark("job", 12),
+    Column::fixed("state"),
+    Column::fixed("attempts"),
+    Column::fixed("pushed, due or failed"),
+];
 
-/// List running, waiting and delayed jobs
+/// List running, waiting, delayed or done jobs
 #[derive(Debug, Args)]
 pub(crate) struct Jobs {
     /// Only jobs in this state; may be repeated [default: reserved, waiting and delayed]
-    #[arg(long = "state", value_name = "STATE", value_delimiter = ',', value_parser = named(JobState::ALL, JobState::as_str))]
-    states: Vec<JobState>,
+    #[arg(long = "state", value_name = "STATE", value_delimiter = ',', value_parser = named(LISTED, Listed::as_str))]
+    states: Vec<Listed>,
     /// Only jobs with this name
     #[arg(long, value_name = "JOB")]
     job: Option<String>,
@@ -32,8 +38,34 @@ pub(crate) struct Jobs {
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
     limit: u16,
     /// Position after which the page starts, as printed by the previous page
-    #[arg(long, value_name = "POSITION", value_parser = place)]
-    page_after: Option<Place>,
+    #[arg(long, value_name = "POSITION")]
+    page_after: Option<String>,
+}
+
+/// A state that can be listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Listed {
+    /// A state of the store.
+    Stored(JobState),
+    /// The last done jobs, which the master keeps in memory.
+    Done,
+}
+
+const LISTED: [Listed; 5] = [
+    Listed::Stored(JobState::Delayed),
+    Listed::Stored(JobState::Waiting),
+    Listed::Stored(JobState::Reserved),
+    Listed::Stored(JobState::Failed),
+    Listed::Done,
+];
+
+impl Listed {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Stored(state) => state.as_str(),
+            Self::Done => "done",
+        }
+    }
 }
 
 /// The end of a page: a state, and a position in the list of that state.
@@ -66,7 +98,10 @@ struct JobList {
 impl Jobs {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
         let filter = JobFilter { job: self.job.clone(), text: self.grep.clone(), ..JobFilter::default() };
-        let states = self.states();
+        if self.states == [Listed::Done] {
+            return done_jobs::run(context, self.all, &self.job, self.limit, self.page_after.as_deref());
+        }
+        let states = self.states()?;
         per_channel::one_or_several(context, self.all, |channel| {
             context.note_store(channel);
             let list = self.list(context, channel, &states, &filter)?;
@@ -76,13 +111,18 @@ impl Jobs {
     }
 
     /// The states to list, in the order of the output: what runs first, what failed last.
-    fn states(&self) -> Vec<JobState> {
+    fn states(&self) -> Result<Vec<JobState>, Failure> {
+        if self.states.contains(&Listed::Done) {
+            return Err(Failure::new(Exit::Usage, "list the jobs")
+                .because("done jobs are in the memory of the master, all others in the store")
+                .hint("list them alone, with --state done"));
+        }
         let order = [JobState::Reserved, JobState::Waiting, JobState::Delayed, JobState::Failed];
         let is_wanted = |state: &JobState| match self.states.as_slice() {
             [] => *state != JobState::Failed,
-            named => named.contains(state),
+            named => named.contains(&Listed::Stored(*state)),
         };
-        order.into_iter().filter(is_wanted).collect()
+        Ok(order.into_iter().filter(is_wanted).collect())
     }
 
     fn list(
@@ -93,7 +133,7 @@ impl Jobs {
         filter: &JobFilter,
     ) -> Result<JobList, Failure> {
         let limit = usize::from(self.limit);
-        let first = self.page_after;
+        let first = self.page_after.as_deref().map(place).transpose().map_err(done_jobs::wrong_position)?;
         let skipped = first
             .map_or(0, |place| states.iter().position(|state| *state == place.state).unwrap_or(states.len()));
         context.call_store(channel, "list the jobs", async |store| {
@@ -122,11 +162,8 @@ fn render(channel: &str, list: &JobList, states: &[JobState], columns: Option<us
         let states: Vec<_> = states.iter().map(|state| state.as_str().to_owned()).collect();
         return format!("Channel \"{channel}\" has none of these jobs: {}.", render::listed(&states));
     }
-    let header = ["id", "job", "state", "attempts", "pushed, due or failed"];
     let mut shown = format!("Jobs of channel \"{channel}\":\n");
-    // A pipe gets whole names.
-    let name_chars = columns.map_or(usize::MAX, |_| MAX_NAME_CHARS);
-    shown.push_str(&table::render(&header, list.jobs.iter().map(|job| row(job, name_chars))));
+    shown.push_str(&table::render(&HEADER, list.jobs.iter().map(row), columns));
     if let Some(next) = list.next {
         shown.push_str(&format!("Next page: --page-after {}\n", place_text(next)));
     }
@@ -134,10 +171,10 @@ fn render(channel: &str, list: &JobList, states: &[JobState], columns: Option<us
     shown
 }
 
-fn row(job: &JobView, name_chars: usize) -> Vec<String> {
+fn row(job: &JobView) -> Vec<String> {
     vec![
         job.id.to_string(),
-        sanitize::truncated(&job.meta.job, name_chars),
+        sanitize::line(&job.meta.job).into_owned(),
         job.state.as_str().to_owned(),
         job.meta.attempts.to_string(),
         time::local(job.at),

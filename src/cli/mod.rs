@@ -11,13 +11,16 @@ mod config_check;
 mod context;
 mod control;
 mod demo;
+mod done_jobs;
 mod failed;
 mod failure;
 mod flush;
 mod forget;
 mod global_options;
 mod help;
+mod history;
 mod job_options;
+mod job_output;
 mod jobs;
 mod list;
 mod listen;
@@ -33,17 +36,20 @@ mod push;
 mod push_file;
 mod push_lines;
 mod quiet;
+mod recorded_masters;
 mod reload;
 mod reload_failed;
 mod render;
 mod resume;
 mod run;
+mod running;
 mod sanitize;
 mod scale;
 mod show;
 mod status;
 mod stop;
 mod table;
+mod text_width;
 mod time;
 mod why;
 
@@ -103,8 +109,12 @@ pub(crate) enum Command {
     Push(push::Push),
     #[command(name = "queue:status")]
     Status(status::Status),
+    #[command(name = "queue:history")]
+    History(history::History),
     #[command(name = "queue:jobs")]
     Jobs(jobs::Jobs),
+    #[command(name = "queue:running")]
+    Running(running::Running),
     #[command(name = "queue:failed")]
     Failed(failed::Failed),
     #[command(name = "queue:show")]
@@ -138,11 +148,25 @@ impl Command {
             self,
             Self::Pause(_)
                 | Self::Status(_)
+                | Self::History(_)
                 | Self::Jobs(_)
                 | Self::Failed(_)
                 | Self::Show(_)
                 | Self::Why(_)
                 | Self::Cancel(_)
+        )
+    }
+
+    /// Whether the command only controls or shows running masters, which keep their configuration when the file is broken.
+    fn controls_masters(&self) -> bool {
+        matches!(
+            self,
+            Self::Status(_)
+                | Self::Stop(_)
+                | Self::Quiet(_)
+                | Self::Pause(_)
+                | Self::Resume(_)
+                | Self::Scale(_)
         )
     }
 
@@ -162,7 +186,9 @@ impl Command {
             Self::Run(command) => command.run(context),
             Self::Push(command) => command.run(context),
             Self::Status(command) => command.run(context),
+            Self::History(command) => command.run(context),
             Self::Jobs(command) => command.run(context),
+            Self::Running(command) => command.run(context),
             Self::Failed(command) => command.run(context),
             Self::Show(command) => command.run(context),
             Self::Why(command) => command.run(context),
@@ -202,7 +228,9 @@ pub(crate) fn main(program: Program, registry: Registry, args: Vec<OsString>) ->
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let context = CommandContext::new(cli.globals, registry).of_program(program);
+    let context = CommandContext::new(cli.globals, registry)
+        .of_program(program)
+        .of_control(cli.command.controls_masters());
     let done = context.check_registry().and_then(|()| cli.command.run(&context));
     match done {
         Ok(()) => {

@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::per_channel::{self, ChannelDone};
 use super::progress::Progress;
-use super::{CommandContext, Exit, Failure, control, render, sanitize, table};
+use super::table::{self, Column};
+use super::{CommandContext, Exit, Failure, control, render, sanitize};
 use crate::config::Channel;
 use crate::master::{ControlError, ControlRequest, ControlResponse};
 use crate::pool::{RolloutSummary, WorkerRef, WorkerReplacement};
@@ -27,11 +28,14 @@ impl Reload {
         // Check the configuration here first, so that its warnings appear in this terminal.
         context.checked_config()?;
         let channels = per_channel::with_some_master(context, self.all, "reload a channel")?;
-        per_channel::concurrently(context, &channels, "reloading", reload)
+        let columns = context.columns();
+        per_channel::concurrently(context, &channels, "reloading", |channel, progress| {
+            reload(channel, progress, columns)
+        })
     }
 }
 
-fn reload(channel: &Channel, mut progress: Progress) -> Result<ChannelDone, Failure> {
+fn reload(channel: &Channel, mut progress: Progress, columns: Option<usize>) -> Result<ChannelDone, Failure> {
     let doing = format!("reload channel \"{}\"", channel.name);
     let response =
         control::ask(channel, &doing, ControlRequest::Reload, |report| progress.show(report), Some)?;
@@ -47,7 +51,8 @@ fn reload(channel: &Channel, mut progress: Progress) -> Result<ChannelDone, Fail
                 "restart": restart,
                 "program_replaced": program_replaced,
             });
-            Ok(ChannelDone { warnings, ..ChannelDone::new(channel, render(&channel.name, &renewed), json) })
+            let text = render(&channel.name, &renewed, columns);
+            Ok(ChannelDone { warnings, ..ChannelDone::new(channel, text, json) })
         }
         ControlResponse::NotReloaded { why, invalid } => {
             let exit = if invalid { Exit::Config } else { Exit::Failed };
@@ -59,12 +64,12 @@ fn reload(channel: &Channel, mut progress: Progress) -> Result<ChannelDone, Fail
     }
 }
 
-fn render(channel: &str, renewed: &RolloutSummary) -> String {
+fn render(channel: &str, renewed: &RolloutSummary, columns: Option<usize>) -> String {
     let RolloutSummary { generation, workers, handed_back } = renewed;
     let mut shown = format!("Channel \"{channel}\" is reloaded: generation {generation} is serving.");
     if !workers.is_empty() {
-        let header = ["old pid", "old generation", "new pid", "new generation"];
-        shown.push_str(&format!("\n{}", table::render(&header, workers.iter().map(row)).trim_end()));
+        let header = ["old pid", "old generation", "new pid", "new generation"].map(Column::fixed);
+        shown.push_str(&format!("\n{}", table::render(&header, workers.iter().map(row), columns).trim_end()));
     }
     if *handed_back > 0 {
         let jobs = render::jobs(*handed_back as u64);
@@ -124,7 +129,7 @@ mod tests {
             WorkerReplacement { old: None, new: member(13, 2) },
         ];
         let renewed = RolloutSummary { generation: 2, workers, handed_back: 1 };
-        insta::assert_snapshot!(render("mail", &renewed), @r#"
+        insta::assert_snapshot!(render("mail", &renewed, None), @r#"
         Channel "mail" is reloaded: generation 2 is serving.
         ┌─────────┬────────────────┬─────────┬────────────────┐
         │ old pid │ old generation │ new pid │ new generation │

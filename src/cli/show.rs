@@ -1,15 +1,22 @@
 //! `queue:show`: shows one job in detail.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::job_output::{self, ProcessJson};
 use super::{CommandContext, Exit, Failure, render, sanitize, time};
+use crate::channel::DoneRun;
 use crate::config::Channel;
-use crate::job::{AttemptError, ErrorKind, FailReason, JobId, JobMeta, Priority, UniqueUntil};
+use crate::job::{
+    AttemptError, ErrorKind, FailReason, JobId, JobMeta, JobOptions, JobOutput, Priority, Timestamp,
+    UniqueUntil,
+};
+use crate::master::KnownOutput;
+use crate::retry::Policy;
 use crate::store::{JobState, JobView, Store};
 
 /// Show a job in detail
@@ -18,40 +25,157 @@ pub(crate) struct Show {
     /// Id of the job
     #[arg(value_name = "ID")]
     id: JobId,
+    /// Only what the job printed: the last lines of its run, or of the last failed one
+    #[arg(long)]
+    output: bool,
+    /// With --output: print the lines of the running job as they come; fails if the job does
+    #[arg(long, requires = "output")]
+    follow: bool,
 }
 
 impl Show {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
-        let usual = context.channel()?;
+        let channel = context.channel_of(self.id)?;
         let doing = format!("show job {}", self.id);
-        let find =
-            |channel| context.call_store(channel, &doing, async |store: &dyn Store| store.get(self.id).await);
-        let (mut channel, mut found) = (usual, find(usual)?);
-        if found.is_none() {
-            channel = context.channel_with(self.id, usual);
-            found = find(channel)?;
-        }
+        let found = context.call_store(channel, &doing, async |store| store.get(self.id).await)?;
         context.note_store(channel);
         let Some(job) = found else {
+            if let Some((channel, run, output)) = job_output::done_run(context, channel, self.id)? {
+                return self.show_done(context, channel, &run, output);
+            }
             let hint = context.hint_of_channel(self.id, channel);
             return Err(Failure::new(Exit::Failed, doing)
                 .because(format!("channel \"{}\" has no such job", channel.name))
-                .hint(
-                    hint.unwrap_or_else(|| "jobs that are done or were removed leave no record".to_owned()),
-                ));
+                .hint(hint.unwrap_or_else(|| GONE.to_owned())));
         };
-        context.show(&JobJson::of(&job, &channel.name), &render(&job, channel))
+        if self.follow
+            && let Some(known) = self.follow(context, channel, &job, &doing)?
+        {
+            return match known.done {
+                Some(_) => job_output::print(context, self.id, known.output.as_ref()),
+                None => Err(job_output::not_running(&doing, job.state.as_str())),
+            };
+        } else if self.follow {
+            return Ok(());
+        }
+        let output = self.find_output(context, channel, &job, &doing)?;
+        if self.output {
+            return job_output::print(context, self.id, output.as_ref().map(|(_, output)| output));
+        }
+        let mut json = JobJson::of(&job, channel);
+        json.output = output.as_ref().map(|(of, output)| OutputJson { of, output });
+        let mut shown = render(&job, channel);
+        if let Some((of, output)) = &output {
+            let title = match of {
+                OutputOf::Running => format!("output so far, attempt {}", output.attempt),
+                OutputOf::LastFailure => format!("output of attempt {}", output.attempt),
+            };
+            shown.push_str(&job_output::section(&title, output));
+        }
+        context.show(&json, &shown)
+    }
+
+    /// Follows a job that runs. Answers what the master knows when the job does not run there; a failed job fails, as it would
+    /// have when it was followed.
+    fn follow(
+        &self,
+        context: &CommandContext,
+        channel: &Channel,
+        job: &JobView,
+        doing: &str,
+    ) -> Result<Option<KnownOutput>, Failure> {
+        if job.state != JobState::Failed {
+            return job_output::follow(context, channel, doing, self.id);
+        }
+        let output = self.find_output(context, channel, job, doing)?;
+        job_output::print(context, self.id, output.as_ref().map(|(_, output)| output))?;
+        context.note(&format!("job {} has failed", self.id));
+        Err(Failure::silent())
+    }
+
+    /// The output of the job: of its run, if the master of this machine has it, else of its last failed one.
+    fn find_output(
+        &self,
+        context: &CommandContext,
+        channel: &Channel,
+        job: &JobView,
+        doing: &str,
+    ) -> Result<Option<(OutputOf, JobOutput)>, Failure> {
+        if job.state == JobState::Reserved
+            && let Some(output) = job_output::known(channel, self.id).output
+        {
+            return Ok(Some((OutputOf::Running, output)));
+        }
+        let stored =
+            context.call_store(channel, doing, async |store: &dyn Store| store.output(self.id).await)?;
+        Ok(stored.map(|output| (OutputOf::LastFailure, output)))
+    }
+
+    fn show_done(
+        &self,
+        context: &CommandContext,
+        channel: &Channel,
+        run: &DoneRun,
+        output: Option<JobOutput>,
+    ) -> Result<(), Failure> {
+        if self.output {
+            return job_output::print(context, self.id, output.as_ref());
+        }
+        let mut json = job_output::done_json(&channel.name, run);
+        json["output"] = serde_json::to_value(&output).expect("an output is plain data");
+        context.show(&json, &job_output::done_text(&channel.name, run, output.as_ref()))
     }
 }
 
-/// The attempts so far and their limit: "1 of 3", or "1, retried until T".
+/// The remedy for a job that is nowhere.
+const GONE: &str =
+    "jobs that were removed leave no record; its master keeps the last 1,000 done ones while it runs";
+
+/// The run that an output is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum OutputOf {
+    /// The present run.
+    Running,
+    /// The last run that failed.
+    LastFailure,
+}
+
+#[derive(Serialize)]
+struct OutputJson<'a> {
+    of: &'a OutputOf,
+    #[serde(flatten)]
+    output: &'a JobOutput,
+}
+
+/// The attempts so far and their limit: "1 of 3", or "1, retried until T". The last attempt within a retry window is named.
 fn attempts(job: &JobView, channel: &Channel) -> String {
     let (done, most) = (job.meta.attempts, job.meta.max_attempts);
-    match (job.meta.retry_end(job.id), most) {
-        (None, most) => format!("{done} of {}", most.unwrap_or(channel.max_attempts)),
-        (Some(end), None) => format!("{done}, retried until {}", time::local(end)),
-        (Some(end), Some(most)) => format!("{done} of {most}, retried until {}", time::local(end)),
+    let (end, most) = match (job.meta.retry_end(job.id), most) {
+        (None, most) => return format!("{done} of {}", most.unwrap_or(channel.max_attempts)),
+        (Some(end), None) => (end, String::new()),
+        (Some(end), Some(most)) => (end, format!(" of {most}")),
+    };
+    let last = match (is_last_attempt(job, channel), job.state) {
+        (Some(true), JobState::Reserved) => {
+            "; this attempt is the last one, because the wait after it would pass that time"
+        }
+        (Some(true), _) => {
+            "; the next attempt is the last one, because the wait after it would pass that time"
+        }
+        _ => "",
+    };
+    format!("{done}{most}, retried until {}{last}", time::local(end))
+}
+
+/// Whether the attempt that runs, or the next one, is the last one; `None` for a failed job, and for one without a retry window,
+/// whose handler may set the number of attempts.
+fn is_last_attempt(job: &JobView, channel: &Channel) -> Option<bool> {
+    if job.state == JobState::Failed || !job.meta.has_retry_window() {
+        return None;
     }
+    let start = job.at.max(Timestamp::from(SystemTime::now()));
+    Some(Policy::of(channel).is_last_attempt(&job.meta, job.id, JobOptions::default(), start))
 }
 
 fn render(job: &JobView, channel: &Channel) -> String {
@@ -99,6 +223,9 @@ fn render(job: &JobView, channel: &Channel) -> String {
             let (kind, at) = (render::word(error.kind), time::local(error.at));
             shown.push_str(&format!("  attempt {}, {at}, {kind}\n", error.attempt));
             shown.push_str(&indented(&indented(&sanitize::lines(error.message.trim_end()))));
+            for line in error.process.iter().flat_map(job_output::process_lines) {
+                shown.push_str(&format!("    {line}\n"));
+            }
         }
     }
     shown
@@ -142,6 +269,9 @@ struct JobJson<'a> {
     attempts: u32,
     max_attempts: Option<u32>,
     retry_until: Option<String>,
+    /// Whether no attempt follows the present or next one; absent without a retry window.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_attempt: Option<bool>,
     crashes: u32,
     lost: u32,
     suspect: bool,
@@ -157,6 +287,9 @@ struct JobJson<'a> {
     /// The stored text of a payload that is not valid JSON.
     raw: Option<&'a str>,
     errors: Vec<ErrorJson<'a>>,
+    /// The output of the job; absent when nothing is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<OutputJson<'a>>,
 }
 
 #[derive(Serialize)]
@@ -165,10 +298,12 @@ struct ErrorJson<'a> {
     at: Option<String>,
     kind: ErrorKind,
     message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    process: Option<ProcessJson<'a>>,
 }
 
 impl<'a> JobJson<'a> {
-    fn of(job: &'a JobView, channel: &'a str) -> Self {
+    fn of(job: &'a JobView, channel: &'a Channel) -> Self {
         let meta = &job.meta;
         let at = |state| if job.state == state { time::rfc3339(job.at) } else { None };
         let payload: Option<&RawValue> = serde_json::from_str(job.payload.trim()).ok();
@@ -177,11 +312,12 @@ impl<'a> JobJson<'a> {
             at: time::rfc3339(error.at),
             kind: error.kind,
             message: &error.message,
+            process: error.process.as_ref().map(ProcessJson::of),
         };
         Self {
             id: job.id,
             job: &meta.job,
-            channel,
+            channel: &channel.name,
             state: job.state,
             pushed_at: time::rfc3339(meta.pushed_at(job.id)),
             due_at: at(JobState::Delayed),
@@ -190,6 +326,7 @@ impl<'a> JobJson<'a> {
             attempts: meta.attempts,
             max_attempts: meta.max_attempts,
             retry_until: meta.retry_end(job.id).and_then(time::rfc3339),
+            last_attempt: is_last_attempt(job, channel),
             crashes: meta.crashes,
             lost: meta.lost,
             suspect: meta.suspect,
@@ -205,6 +342,7 @@ impl<'a> JobJson<'a> {
             raw: payload.is_none().then_some(job.payload.as_str()),
             payload,
             errors: meta.errors.iter().map(error).collect(),
+            output: None,
         }
     }
 }
@@ -213,7 +351,6 @@ impl<'a> JobJson<'a> {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::job::Timestamp;
 
     fn job() -> JobView {
         let mut meta = JobMeta::named("send_email");
@@ -252,15 +389,34 @@ mod tests {
     }
 
     #[test]
+    fn last_attempt_of_a_retry_window_is_named() {
+        let now = Timestamp::from(SystemTime::now());
+        let job = |seconds, state| {
+            let retry_until = Some(now.after(Duration::from_secs(seconds)));
+            let meta = JobMeta { retry_until, ..JobMeta::named("send_email") };
+            JobView { id: JobId(17), state, at: now, meta, payload: "{}".to_owned() }
+        };
+        let said = |seconds, state| attempts(&job(seconds, state), &channel());
+        assert!(said(1, JobState::Reserved).contains("; this attempt is the last one, because"));
+        assert!(said(1, JobState::Waiting).contains("; the next attempt is the last one, because"));
+        assert!(!said(60, JobState::Waiting).contains("last"));
+        assert!(!said(1, JobState::Failed).contains("last"));
+        let json = |seconds| {
+            serde_json::to_value(JobJson::of(&job(seconds, JobState::Delayed), &channel())).unwrap()
+        };
+        assert_eq!((&json(1)["last_attempt"], &json(60)["last_attempt"]), (&true.into(), &false.into()));
+    }
+
+    #[test]
     fn json_keeps_the_payload_verbatim() {
         let job = job();
-        let shown = sanitize::json(&JobJson::of(&job, "default"));
+        let shown = sanitize::json(&JobJson::of(&job, &channel()));
         assert!(
             shown.contains(r#""payload":{"to":"ann","n":12345678901234567890123},"raw":null"#),
             "{shown}"
         );
         let torn = JobView { payload: "{\"to".to_owned(), ..job };
-        let shown = sanitize::json(&JobJson::of(&torn, "default"));
+        let shown = sanitize::json(&JobJson::of(&torn, &channel()));
         assert!(shown.contains(r#""payload":null,"raw":"{\"to""#), "{shown}");
     }
 }

@@ -66,6 +66,8 @@ pub enum Exit {
     Code(i32),
     /// Killed by this signal.
     Signal(i32),
+    /// Killed by this signal, with a core dump.
+    CoreDumped(i32),
 }
 
 /// Receives the events of a child.

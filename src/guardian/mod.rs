@@ -16,6 +16,7 @@ mod orphans;
 mod outbox;
 pub mod privileges;
 pub mod process;
+pub(crate) mod process_list;
 mod process_trees;
 pub(crate) mod procfs;
 mod protocol;

@@ -200,8 +200,12 @@ impl ProcessTrees {
     /// Reaps every ended child.
     fn reap(&mut self, now: Instant) {
         for _ in 0..MAX_REAPS_PER_CALL {
-            let Some(fd::EndedChild { pid, status, by_signal }) = fd::peek_ended_child() else { return };
-            let exit = if by_signal { Exit::Signal(status) } else { Exit::Code(status) };
+            let Some(fd::EndedChild { pid, status, cause }) = fd::peek_ended_child() else { return };
+            let exit = match cause {
+                fd::EndCause::Exit => Exit::Code(status),
+                fd::EndCause::Signal => Exit::Signal(status),
+                fd::EndCause::CoreDump => Exit::CoreDumped(status),
+            };
             self.last_progress = now;
             match self.by_pid.remove(&pid) {
                 Some(child) => {

@@ -68,6 +68,41 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
     })
 }
 
+/// Times of a process, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Times {
+    /// Processor time of the process itself.
+    pub(crate) cpu_ms: u64,
+    /// Time since its start.
+    pub(crate) age_ms: u64,
+}
+
+/// The times of a process; `None` when the process does not exist.
+pub(crate) fn times(pid: i32) -> Option<Times> {
+    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let end_of_name = text.iter().rposition(|&b| b == b')')?;
+    let rest = std::str::from_utf8(&text[end_of_name + 1..]).ok()?;
+    let ticks = |i: usize| rest.split_ascii_whitespace().nth(i)?.parse::<u64>().ok();
+    let age = ticks_since_boot().saturating_sub(ticks(19)?);
+    // A tick is a hundredth of a second, see `ticks_since_boot`.
+    Some(Times { cpu_ms: (ticks(11)? + ticks(12)?) * 10, age_ms: age * 10 })
+}
+
+/// The command of a process with its arguments, cut after a page; the name of a process without arguments.
+pub(crate) fn command_line(pid: i32) -> Option<String> {
+    let mut text = Vec::new();
+    File::open(format!("/proc/{pid}/cmdline")).ok()?.take(4096).read_to_end(&mut text).ok()?;
+    while text.last() == Some(&0) {
+        text.pop();
+    }
+    if text.is_empty() {
+        let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
+        return Some(format!("[{}]", String::from_utf8_lossy(&name).trim_end()));
+    }
+    text.iter_mut().filter(|byte| **byte == 0).for_each(|byte| *byte = b' ');
+    Some(String::from_utf8_lossy(&text).into_owned())
+}
+
 /// The cookie of a process, or the reason why there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Cookie {

@@ -133,6 +133,7 @@ mod tests {
             of_child(ChildEvent::SpawnFailed { error: "no".into(), errno: 2 }),
             of_child(ChildEvent::Exited(Exit::Code(255))),
             of_child(ChildEvent::Exited(Exit::Signal(9))),
+            of_child(ChildEvent::Exited(Exit::CoreDumped(11))),
             of_child(ChildEvent::Interrupted(Exit::Signal(9))),
             Report::Log { message: "…".into() },
         ] {

@@ -107,6 +107,7 @@ pub(super) fn renewal(
         max_execute: worker.max_execute,
         sleep: worker.sleep,
         job_log: config.job_log,
+        keep_output: config.keep_output,
         stop_wait: config.stop_wait,
         may_push: worker.may_push.clone(),
         push_limit: PushLimit::of(config),

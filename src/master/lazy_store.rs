@@ -11,7 +11,7 @@ use aint_queue_core::mutex::lock;
 use async_trait::async_trait;
 use tokio::sync::OnceCell;
 
-use crate::job::{JobId, JobMeta, NewJob, Timestamp};
+use crate::job::{JobId, JobMeta, JobOutput, NewJob, Timestamp};
 use crate::store::{
     Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, Leased, LimitDecision, Owner, Page,
     PushError, Pushed, Reap, Store, StoreError, StoreIdentity, Turn, TurnReply,
@@ -113,6 +113,9 @@ impl Store for LazyStore {
     }
     async fn get(&self, id: JobId) -> Result<Option<JobView>, StoreError> {
         self.store().await?.get(id).await
+    }
+    async fn output(&self, id: JobId) -> Result<Option<JobOutput>, StoreError> {
+        self.store().await?.output(id).await
     }
     async fn holder(&self, key: &str) -> Result<Option<JobId>, StoreError> {
         self.store().await?.holder(key).await

@@ -34,13 +34,15 @@ mod stop_notice;
 mod view;
 mod watchdog;
 
-pub use control::{Answered, ControlError, ControlRequest, ControlResponse, send_request};
+pub use control::{
+    Answered, ControlError, ControlRequest, ControlResponse, KnownOutput, follow_output, send_request,
+};
 pub use listen::listen;
 pub use listen_error::ListenError;
 pub use listen_options::ListenOptions;
 pub use own_program::own_program;
 pub use reexec::Handover;
-pub use run_dir::{ControlSocket, LockError, Presence, ServedStore, control_socket, presence};
+pub use run_dir::{ControlSocket, LockError, Presence, ServedStore, control_socket, presence, presences_in};
 pub use run_once::run_once;
 pub use service_loop::MasterExit;
 pub use signals::block_signals;

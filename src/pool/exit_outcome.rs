@@ -77,7 +77,9 @@ pub(super) fn exec(death: &WorkerDeath, tail: &str) -> Outcome {
                 if EXIT_NO_RETRY.contains(&code) { RetryDecision::Never } else { RetryDecision::ByPolicy };
             Outcome::Failed { error: error(exit), next }
         }
-        (WorkerEnd::Exited(exit @ Exit::Signal(_)), None, None) => Outcome::Crashed { how: error(exit) },
+        (WorkerEnd::Exited(exit @ (Exit::Signal(_) | Exit::CoreDumped(_))), None, None) => {
+            Outcome::Crashed { how: error(exit) }
+        }
     }
 }
 
@@ -105,7 +107,7 @@ fn over_memory(used: u64, limit: u64) -> Outcome {
 pub(super) fn describe(exit: Exit) -> String {
     match exit {
         Exit::Code(code) => format!("exited with {code}"),
-        Exit::Signal(number) => match Signal::try_from(number) {
+        Exit::Signal(number) | Exit::CoreDumped(number) => match Signal::try_from(number) {
             Ok(signal) => format!("was killed by {signal}"),
             Err(_) => format!("was killed by signal {number}"),
         },

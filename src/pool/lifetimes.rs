@@ -78,7 +78,10 @@ impl EndFacts {
     /// The signal that ended a worker which was not killed by the pool.
     fn signal(self) -> Option<String> {
         match (self.end, self.kill_reason) {
-            (WorkerEnd::Exited(Exit::Signal(number)), None | Some(KillReason::Memory { .. })) => Some(
+            (
+                WorkerEnd::Exited(Exit::Signal(number) | Exit::CoreDumped(number)),
+                None | Some(KillReason::Memory { .. }),
+            ) => Some(
                 Signal::try_from(number)
                     .map_or_else(|_| "other".to_owned(), |signal| signal.as_str().to_owned()),
             ),

@@ -28,6 +28,8 @@ mod messages;
 mod recycling;
 mod rollout;
 mod room;
+mod run_output;
+mod run_process;
 mod runs;
 #[cfg(test)]
 pub(crate) mod scripted;
@@ -46,12 +48,14 @@ pub use recycling::RecycleCounts;
 pub use rollout::{
     GenerationSpec, RolloutError, RolloutProgress, RolloutSummary, WorkerRef, WorkerReplacement,
 };
+pub use run_output::{OutputPage, RunOutput};
+pub use run_process::RunProcess;
 pub use runs::{CancelReason, EndedRun, Run};
 pub use sizing::autoscaler::{MinWorkers, ScaleOrder};
 pub use sizing::decision::{SizingDecision, SizingInput, SizingReason};
 pub use sizing::sizer::Demand;
 pub use spec::{PoolSpec, Program};
 pub use status::{
-    PoolStatus, RunStatus, SizingChange, WorkerActivity, WorkerCounts, WorkerJob, WorkerStatus,
+    PoolStatus, RunStatus, RunningJob, SizingChange, WorkerActivity, WorkerCounts, WorkerJob, WorkerStatus,
 };
 pub use workers::log_share::DroppedOutput;

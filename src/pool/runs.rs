@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::run_output::RunOutput;
+use super::run_process::RunProcess;
 use crate::guardian::handle::{ChildId, ExclusiveRun, RunTicket};
 use crate::job::{Failure, JobId, Outcome, Payload};
 use crate::wire::RunId;
@@ -41,7 +43,7 @@ pub struct Run {
 }
 
 /// The end of a delivery.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct EndedRun {
     /// The delivery.
     pub run: RunId,
@@ -51,6 +53,10 @@ pub struct EndedRun {
     pub outcome: Outcome,
     /// Time from dispatch to end.
     pub took: Duration,
+    /// The process of the run.
+    pub process: RunProcess,
+    /// The lines that the run printed.
+    pub output: RunOutput,
 }
 
 /// Why a run was asked to end before it had finished.
@@ -89,6 +95,14 @@ pub(super) struct ActiveRun {
     pub(super) limit: Option<Duration>,
     /// The progress of the run in percent, as the worker last reported.
     pub(super) progress: Option<f64>,
+    /// Which attempt, from 1.
+    pub(super) attempt: u32,
+    /// The lines that the run has printed.
+    pub(super) output: RunOutput,
+    /// The most resident bytes of its worker in the samples since its dispatch.
+    pub(super) rss_peak: Option<u64>,
+    /// When it was asked to end.
+    asked_at: Option<Instant>,
     state: RunState,
     /// Dropped with the run.
     _holds: RunHolds,
@@ -171,8 +185,16 @@ pub(super) struct Runs {
 }
 
 impl Runs {
-    /// Adds a run; its clock starts at once when its worker is ready.
-    pub(super) fn add(&mut self, run: Run, child: ChildId, is_ready: bool, holds: RunHolds, now: Instant) {
+    /// Adds a run; its clock starts at once when its worker is ready. Returns the output of the run, to be written.
+    pub(super) fn add(
+        &mut self,
+        run: Run,
+        child: ChildId,
+        is_ready: bool,
+        holds: RunHolds,
+        now: Instant,
+    ) -> RunOutput {
+        let output = RunOutput::default();
         let entry = ActiveRun {
             id: run.id,
             job: run.job,
@@ -180,6 +202,10 @@ impl Runs {
             began: now,
             limit: run.timeout,
             progress: None,
+            attempt: run.attempt,
+            output: output.clone(),
+            rss_peak: None,
+            asked_at: None,
             state: RunState::Assigned,
             _holds: holds,
         };
@@ -187,6 +213,7 @@ impl Runs {
         if is_ready {
             self.start_clock(run.run, now);
         }
+        output
     }
 
     /// Starts the time limit of a run whose worker is ready. A run that was asked to end keeps its grace.
@@ -222,7 +249,7 @@ impl Runs {
             self.deadlines.remove(&(deadline, run));
         }
         let deadline = now + grace;
-        entry.state = RunState::Ending { by: reason, deadline };
+        (entry.asked_at, entry.state) = (Some(now), RunState::Ending { by: reason, deadline });
         self.deadlines.insert((deadline, run));
         Some(entry.child)
     }
@@ -246,10 +273,11 @@ impl Runs {
         }
     }
 
-    /// Removes a run and notes its end. `outcome` is asked with the run's entry.
+    /// Removes a run and notes its end, in a worker with this process. `outcome` is asked with the run's entry.
     pub(super) fn end(
         &mut self,
         run: RunId,
+        process: RunProcess,
         now: Instant,
         outcome: impl FnOnce(&ActiveRun) -> Outcome,
     ) -> Option<&EndedRun> {
@@ -258,12 +286,17 @@ impl Runs {
             self.deadlines.remove(&(deadline, run));
         }
         let took = now.duration_since(entry.began);
-        self.ended.push(EndedRun { run, id: entry.id, outcome: outcome(&entry), took });
+        let outcome = outcome(&entry);
+        entry.output.close(outcome.word());
+        let rss_peak = entry.rss_peak.max(process.rss_peak);
+        let process = RunProcess { rss_peak, asked_at: entry.asked_at, ..process };
+        self.ended.push(EndedRun { run, id: entry.id, outcome, took, process, output: entry.output });
         self.ended.last()
     }
 
     /// Drops every run without an end: its job belongs to another owner.
     pub(super) fn forget(&mut self) {
+        self.active.values().for_each(|run| run.output.close(Outcome::Lost.word()));
         *self = Self::default();
     }
 
@@ -285,6 +318,20 @@ impl Runs {
     /// Whether a run was asked to end, or has ended.
     pub(super) fn is_ending(&self, run: RunId) -> bool {
         self.active.get(&run).is_none_or(|entry| entry.cancel_reason().is_some())
+    }
+
+    /// Notes a sample of the memory of the worker that has these runs.
+    pub(super) fn note_memory<'a>(&mut self, runs: impl IntoIterator<Item = &'a RunId>, bytes: u64) {
+        for run in runs {
+            if let Some(entry) = self.active.get_mut(run) {
+                entry.rss_peak = entry.rss_peak.max(Some(bytes));
+            }
+        }
+    }
+
+    /// All runs, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &ActiveRun> {
+        self.active.values()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -352,7 +399,9 @@ mod tests {
         assert!(runs.is_ending(1) && runs.stuck() == 0);
         assert_eq!(runs.expired(now + GRACE), [RunExpiry::Grace(CHILD)]);
         assert!(runs.stuck() == 1 && runs.next_deadline().is_none());
-        let end = runs.end(1, now + GRACE, |run| run.after_outcome(failed(), false)).unwrap();
+        let end = runs
+            .end(1, RunProcess::default(), now + GRACE, |run| run.after_outcome(failed(), false))
+            .unwrap();
         assert!(matches!(&end.outcome, Outcome::TimedOut { limit: LIMIT, .. }));
         assert_eq!(end.took, LIMIT + GRACE);
         assert!(runs.stuck() == 0 && runs.is_empty() && runs.has_ended());
@@ -389,7 +438,10 @@ mod tests {
         }
         runs.begin_end(1, CancelReason::Cancelled, GRACE, now);
         let mut end = |number, outcome: Outcome| {
-            runs.end(number, now, |run| run.after_outcome(outcome, true)).unwrap().outcome.clone()
+            runs.end(number, RunProcess::default(), now, |run| run.after_outcome(outcome, true))
+                .unwrap()
+                .outcome
+                .clone()
         };
         assert_eq!(end(1, failed()), Outcome::Cancelled { killed: false });
         assert!(matches!(end(2, failed()), Outcome::TimedOut { limit: LIMIT, .. }));
@@ -401,7 +453,7 @@ mod tests {
         let (mut runs, now) = (Runs::default(), Instant::now());
         runs.add(run(1), CHILD, true, holds(), now);
         runs.add(run(2), CHILD, true, holds(), now);
-        runs.end(1, now, |_| Outcome::Done);
+        runs.end(1, RunProcess::default(), now, |_| Outcome::Done);
         runs.forget();
         assert!(runs.is_empty() && !runs.has_ended() && runs.next_deadline().is_none());
     }

@@ -8,7 +8,8 @@ use super::actor::Pool;
 use super::lifetimes::LifetimeCounts;
 use super::recycling::RecycleCounts;
 use super::rollout::RolloutProgress;
-use super::runs::CancelReason;
+use super::run_output::RunOutput;
+use super::runs::{ActiveRun, CancelReason};
 use super::sizing::decision::SizingDecision;
 use super::workers::log_share::DroppedOutput;
 use super::workers::state::WorkerState;
@@ -18,6 +19,8 @@ use crate::wire::RunId;
 
 /// Most workers listed one by one.
 const MAX_LISTED_WORKERS: usize = 500;
+/// Most runs listed one by one.
+const MAX_LISTED_RUNS: usize = 500;
 /// Most handler names listed.
 const MAX_LISTED_HANDLERS: usize = 1000;
 
@@ -179,6 +182,24 @@ pub struct RunStatus {
     pub ending: Option<CancelReason>,
     /// Whether the job ignored a request to end; its worker is killed when the other runs there have ended.
     pub stuck: bool,
+    /// Which attempt, from 1; absent in answers of earlier versions.
+    #[serde(default)]
+    pub attempt: Option<u32>,
+    /// Resident bytes of the worker in the last sample.
+    #[serde(default)]
+    pub memory: Option<u64>,
+}
+
+/// A running job with its run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunningJob {
+    /// The id of the job.
+    pub id: JobId,
+    /// The name of the job.
+    pub job: String,
+    /// The run.
+    #[serde(flatten)]
+    pub run: RunStatus,
 }
 
 impl Pool {
@@ -333,9 +354,29 @@ impl Pool {
     /// The status of a run; `None` when it has ended.
     #[must_use]
     pub fn run_status(&self, run: RunId, now: Instant) -> Option<RunStatus> {
-        let entry = self.runs.get(run)?;
+        Some(self.status_of(self.runs.get(run)?, now))
+    }
+
+    /// The longest running jobs, longest first, at most [`MAX_LISTED_RUNS`].
+    #[must_use]
+    pub fn running(&self, now: Instant) -> Vec<RunningJob> {
+        let mut runs: Vec<_> = self.runs.iter().collect();
+        runs.sort_unstable_by_key(|run| (run.began, run.id));
+        runs.truncate(MAX_LISTED_RUNS);
+        let job =
+            |run: &ActiveRun| RunningJob { id: run.id, job: run.job.clone(), run: self.status_of(run, now) };
+        runs.into_iter().map(job).collect()
+    }
+
+    /// The output of a run that has not ended.
+    #[must_use]
+    pub fn run_output(&self, run: RunId) -> Option<RunOutput> {
+        self.runs.get(run).map(|run| run.output.clone())
+    }
+
+    fn status_of(&self, entry: &ActiveRun, now: Instant) -> RunStatus {
         let worker = self.workers.get(entry.child);
-        Some(RunStatus {
+        RunStatus {
             pid: worker.and_then(Worker::pid),
             booting: worker.is_some_and(|worker| worker.state.is_booting()),
             ms: millis(now.duration_since(entry.began)),
@@ -343,7 +384,9 @@ impl Pool {
             progress: entry.progress.map(whole_percent),
             ending: entry.cancel_reason(),
             stuck: entry.is_stuck(),
-        })
+            attempt: Some(entry.attempt),
+            memory: worker.and_then(|worker| worker.memory),
+        }
     }
 }
 

@@ -80,7 +80,9 @@ impl SnapshotHandler for CommandHandler {
             Exit::Code(code) => {
                 Err(HandlerError::Failed(format!("exited with {code}: {}", error.trim_end())))
             }
-            Exit::Signal(signal) => Err(HandlerError::Failed(format!("was killed by signal {signal}"))),
+            Exit::Signal(signal) | Exit::CoreDumped(signal) => {
+                Err(HandlerError::Failed(format!("was killed by signal {signal}")))
+            }
         }
     }
 }

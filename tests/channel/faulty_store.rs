@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use aint_queue::job::{JobId, JobMeta, NewJob, Timestamp};
+use aint_queue::job::{JobId, JobMeta, JobOutput, NewJob, Timestamp};
 use aint_queue::store::model::Model;
 use aint_queue::store::{
     Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, Leased, LimitDecision, Owner, Page,
@@ -108,6 +108,9 @@ impl Store for FaultyStore {
     }
     async fn get(&self, id: JobId) -> Result<Option<JobView>, StoreError> {
         self.model.get(id).await
+    }
+    async fn output(&self, id: JobId) -> Result<Option<JobOutput>, StoreError> {
+        self.model.output(id).await
     }
     async fn holder(&self, key: &str) -> Result<Option<JobId>, StoreError> {
         self.model.holder(key).await

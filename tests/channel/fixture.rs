@@ -121,6 +121,7 @@ pub async fn start_channel(options: Options) -> Fixture {
         push_limit: Default::default(),
         priority_max_wait: None,
         stop_wait: options.stop_wait,
+        keep_output: true,
         job_log: JobLog { level: JobLogLevel::Info, lines_per_second: 50 },
     };
     let channel = Channel::new(Setup {

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use aint_queue::job::{ErrorKind, FailReason, JobId, JobMeta, NewJob, Payload, Timestamp};
 use aint_queue::store::sqlite::SqliteStore;
-use aint_queue::store::{Destination, Leased, Settlement, Store, Turn};
+use aint_queue::store::{Destination, Leased, OutputChange, Settlement, Store, Turn};
 use tempfile::TempDir;
 
 /// A temporary directory in which the binary runs.
@@ -54,8 +54,8 @@ impl Fixture {
     /// A command in this directory, independent of the environment of the test run.
     pub fn command(&self, args: &[impl AsRef<OsStr>]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_aint-queue"));
-        command.args(args).current_dir(self.dir.path()).env("TZ", "UTC").env("COLUMNS", "100");
-        for name in ["AINT_QUEUE_CONFIG", "NO_COLOR", "CLICOLOR_FORCE", "XDG_RUNTIME_DIR"] {
+        command.args(args).current_dir(self.dir.path()).env("TZ", "UTC");
+        for name in ["COLUMNS", "AINT_QUEUE_CONFIG", "NO_COLOR", "CLICOLOR_FORCE", "XDG_RUNTIME_DIR"] {
             command.env_remove(name);
         }
         command
@@ -162,7 +162,12 @@ impl Fixture {
                 let mut meta: JobMeta = record.meta.clone();
                 meta.record_error(1, Timestamp(1_796_029_200_000_000), ErrorKind::Error, error);
                 (meta.attempts, meta.failed) = (1, Some(FailReason::Exhausted));
-                Settlement { id: record.id, unique: None, to: Destination::Failed(meta) }
+                Settlement {
+                    id: record.id,
+                    unique: None,
+                    to: Destination::Failed(meta),
+                    output: OutputChange::Keep,
+                }
             };
             let settlements: Vec<_> = leased.iter().zip(jobs).map(settle).collect();
             store.turn(turn(2, &settlements, 0)).await.unwrap();
@@ -190,6 +195,7 @@ macro_rules! assert_transcript {
         insta::with_settings!({
             filters => vec![
                 (r"\b1[78]\d{14}\b", "[ID]"),
+                (r#"("(front_waiting|next_due)_seconds":)[\d.]+"#, "${1}[SECONDS]"),
                 (r"\b20\d\d-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?Z?", "[TIME]"),
             ],
             omit_expression => true,

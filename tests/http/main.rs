@@ -10,6 +10,7 @@ mod fixture;
 #[path = "../support/redis.rs"]
 mod redis;
 
+mod agreement;
 mod client;
 mod cut_files;
 mod full_channel;

@@ -13,6 +13,7 @@ mod redis;
 mod drain;
 mod example;
 mod exec;
+mod output;
 mod producers;
 mod script;
 mod wire;

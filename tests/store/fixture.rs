@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use aint_queue::job::{JobId, JobMeta, JobRecord, NewJob, Payload, Priority, Start, UniqueUntil};
 use aint_queue::store::{
-    Claim, Destination, JobState, JobView, KeyRelease, Leased, LimitDecision, Owner, SettleConflict,
-    Settlement, Store, StoreError, Turn, TurnReply,
+    Claim, Destination, JobState, JobView, KeyRelease, Leased, LimitDecision, OutputChange, Owner,
+    SettleConflict, Settlement, Store, StoreError, Turn, TurnReply,
 };
 use async_trait::async_trait;
 
@@ -252,7 +252,12 @@ pub fn record(leased: Leased) -> JobRecord {
 
 /// A settlement of `record`.
 pub fn end(record: &JobRecord, to: impl FnOnce(JobMeta) -> Destination) -> Settlement {
-    Settlement { id: record.id, unique: record.meta.unique.clone(), to: to(record.meta.clone()) }
+    Settlement {
+        id: record.id,
+        unique: record.meta.unique.clone(),
+        to: to(record.meta.clone()),
+        output: OutputChange::Keep,
+    }
 }
 
 /// A settlement to done.
@@ -262,7 +267,7 @@ pub fn done(record: &JobRecord) -> Settlement {
 
 /// A settlement to done by id.
 pub fn done_id(id: JobId) -> Settlement {
-    Settlement { id, unique: None, to: Destination::Done }
+    Settlement { id, unique: None, to: Destination::Done, output: OutputChange::Keep }
 }
 
 /// A settlement to failed after one attempt.

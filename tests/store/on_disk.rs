@@ -75,7 +75,7 @@ fn foreign_files_are_refused_unchanged() {
 
     drop(disk.open());
     disk.hand().pragma_update(None, "user_version", 99).unwrap();
-    assert!(refusal(&path).contains("newer aint-queue (schema 99, this version knows up to 3): upgrade"));
+    assert!(refusal(&path).contains("newer aint-queue (schema 99, this version knows up to 4): upgrade"));
 }
 
 #[test]
@@ -434,7 +434,14 @@ async fn record_with_malformed_meta_is_kept_whole() {
     let reply = master.turn(&[], 1).await.unwrap();
     let Leased::Malformed { id, why } = &reply.leased[0] else { panic!("{reply:?}") };
     let to = aint_queue::store::Destination::Failed(aint_queue::job::JobMeta::malformed(reply.now, why));
-    master.settle(&[aint_queue::store::Settlement { id: *id, unique: None, to }]).await;
+    master
+        .settle(&[aint_queue::store::Settlement {
+            id: *id,
+            unique: None,
+            to,
+            output: aint_queue::store::OutputChange::Keep,
+        }])
+        .await;
     let failed = store.list(JobState::Failed, None, 10).await.unwrap().jobs.remove(0);
     assert_eq!(failed.payload, "{half\n{\"name\":\"a\"}");
 }
@@ -512,6 +519,7 @@ async fn binary_record_is_set_aside() {
             id: leased.id(),
             unique: None,
             to: aint_queue::store::Destination::Failed(aint_queue::job::JobMeta::malformed(reply.now, "why")),
+            output: aint_queue::store::OutputChange::Keep,
         })
         .collect();
     assert_eq!(master.settle(&ends).await, []);

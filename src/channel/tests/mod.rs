@@ -87,6 +87,7 @@ impl Fixture {
                 push_limit: Default::default(),
                 priority_max_wait: None,
                 stop_wait: STOP_WAIT,
+                keep_output: true,
                 job_log: JobLog { level: JobLogLevel::Info, lines_per_second: 50 },
             },
             dead: Vec::new(),

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use super::blockers::{blockers, failed_start, joined};
 use super::facts::{Facts, QueuePosition};
 use super::reasons::{self, Explanation, Reason};
-use crate::channel::{ChannelDetails, HeldJobStatus};
+use crate::channel::{ChannelDetails, DoneRun, HeldJobStatus};
 use crate::cli::control::MasterState;
 use crate::cli::{render, sanitize, time};
 use crate::job::{ErrorKind, FailReason, Isolation, JobId};
@@ -28,6 +28,17 @@ pub(super) fn explain(job: &JobView, facts: &Facts) -> Explanation {
         JobState::Reserved => reserved(job, facts),
         JobState::Failed => failed(job),
     }
+}
+
+/// The explanation for a job that is done.
+pub(super) fn done(run: &DoneRun) -> Explanation {
+    reasons::DONE.explain(&[
+        ("id", &run.id),
+        ("job", &sanitize::truncated(&run.job, MAX_NAME_CHARS)),
+        ("at", &time::local(run.at)),
+        ("took", &render::duration(run.took_ms)),
+        ("attempt", &run.attempt),
+    ])
 }
 
 /// The explanation for a job that the store does not have.

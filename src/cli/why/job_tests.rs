@@ -51,6 +51,8 @@ fn run() -> RunStatus {
         progress: Some(40),
         ending,
         stuck,
+        attempt: Some(1),
+        memory: None,
     }
 }
 

@@ -8,6 +8,7 @@ mod channel;
 mod facts;
 mod job;
 mod lookup;
+mod no_store;
 mod reasons;
 mod unique_key;
 
@@ -15,9 +16,10 @@ use clap::Args;
 use serde_json::json;
 
 use super::control::MasterState;
-use super::{CommandContext, Failure, sanitize};
+use super::{CommandContext, Exit, Failure, job_output, sanitize};
 use crate::config::Channel;
 use crate::job::JobId;
+use no_store::NoStore;
 use reasons::Explanation;
 
 /// Explain what a job or a channel is waiting for
@@ -39,23 +41,37 @@ impl Why {
             (None, Some(id)) => format!("find out why job {id} waits"),
             (None, None) => format!("find out what channel \"{}\" waits for", channel.name),
         };
-        let (id, facts, job) = context.call_store(channel, doing, async |store| {
+        let found = context.call_store(channel, doing, async |store| {
             let id = match &self.unique {
                 Some(key) => store.holder(key).await?,
                 None => self.id,
             };
             let (facts, job) = lookup::look_up(channel, store, id).await?;
             Ok((id, facts, job))
-        })?;
+        });
+        let (id, facts, job) = match found {
+            Err(failure) if failure.exit() == Exit::Store => {
+                return self.explain_outage(context, channel, &failure);
+            }
+            found => found?,
+        };
+        let done = match self.id.filter(|_| job.is_none()) {
+            Some(id) => job_output::done_run(context, channel, id)?,
+            None => None,
+        };
+        let channel = done.as_ref().map_or(channel, |(channel, ..)| channel);
         let of_job = job.as_ref().map(|job| job::explain(job, &facts));
         let explanation = match (&self.unique, of_job, id) {
             (Some(key), of_job, _) => unique_key::explain(key, &channel.name, id, job.as_ref().zip(of_job)),
             (None, Some(explanation), _) => explanation,
-            (None, None, Some(id)) => job::unknown(id, &channel.name),
+            (None, None, Some(id)) => match &done {
+                Some((_, run, _)) => job::done(run),
+                None => job::unknown(id, &channel.name),
+            },
             (None, None, None) => channel::explain(&facts),
         };
         let attention = attention(&facts.master, &explanation);
-        let json = json!({
+        let mut json = json!({
             "channel": channel.name,
             "id": id,
             "reason": explanation.reason,
@@ -65,8 +81,11 @@ impl Why {
                 "job": job.as_ref().map(|job| facts::job_json(job, &facts)),
             },
         });
+        if let Some((channel, run, _)) = &done {
+            json["facts"]["job"] = job_output::done_json(&channel.name, run);
+        }
         context.show(&json, &format!("{}{attention}\n", explanation.text))?;
-        let Some(id) = self.id.filter(|_| job.is_none()) else { return Ok(()) };
+        let Some(id) = self.id.filter(|_| job.is_none() && done.is_none()) else { return Ok(()) };
         // The sentence has already said that the job does not exist.
         if let Some(hint) = context.hint_of_channel(id, channel) {
             context.note(&hint);
@@ -74,13 +93,34 @@ impl Why {
         Err(Failure::silent())
     }
 
+    /// Explains a channel whose store this command cannot use. The exit code stays that of the failure.
+    fn explain_outage(
+        &self,
+        context: &CommandContext,
+        channel: &Channel,
+        failure: &Failure,
+    ) -> Result<(), Failure> {
+        let without = NoStore {
+            channel: channel.name.clone(),
+            id: self.id,
+            error: failure.cause(),
+            master: lookup::ask(channel, self.id),
+        };
+        let Explanation { reason, text } = without.explain();
+        let json = json!({
+            "channel": channel.name,
+            "id": self.id,
+            "reason": reason,
+            "sentence": text,
+            "facts": without.json(),
+        });
+        context.show(&json, &format!("{text}\n"))?;
+        Err(Failure::silent().with_exit(failure.exit()))
+    }
+
     /// The channel to explain. That of a job may be another one than the usual one.
     fn channel<'a>(&self, context: &'a CommandContext) -> Result<&'a Channel, Failure> {
-        let usual = context.channel()?;
-        let Some(id) = self.id.filter(|_| !context.names_channel()) else { return Ok(usual) };
-        let doing = format!("find out why job {id} waits");
-        let found = context.call_store(usual, doing, async |store| store.get(id).await)?;
-        Ok(if found.is_some() { usual } else { context.channel_with(id, usual) })
+        self.id.map_or_else(|| context.channel(), |id| context.channel_of(id))
     }
 }
 

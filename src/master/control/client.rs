@@ -9,10 +9,12 @@ use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 use thiserror::Error;
 
-use super::protocol::{ControlRequest, ControlResponse, NOT_A_REQUEST, Reply, ResponseLine};
+use super::protocol::{ControlRequest, ControlResponse, KnownOutput, NOT_A_REQUEST, Reply, ResponseLine};
 use crate::access::{self, Access, Denied};
 use crate::channel::ChannelStatus;
+use crate::job::JobId;
 use crate::master::run_dir::ControlSocket;
+use crate::pool::OutputPage;
 use crate::store::StoreIdentity;
 use crate::trust::{self, Distrust};
 
@@ -93,6 +95,47 @@ pub fn send_request<T>(
     mut progress: impl FnMut(&ChannelStatus),
     take: impl FnOnce(ControlResponse) -> Option<T>,
 ) -> Result<Answered<T>, ControlError> {
+    let interim = |interim: Interim| {
+        if let Interim::Status(report) = interim {
+            progress(&report);
+        }
+    };
+    exchange(socket, request, interim, take)
+}
+
+/// Follows the output of a running job, as [`send_request`] does for other requests. `lines` gets the lines as they come;
+/// the answer is what the master knows when the run has ended, or at once without a run.
+///
+/// # Errors
+/// As [`send_request`].
+pub fn follow_output(
+    socket: &ControlSocket,
+    id: JobId,
+    mut lines: impl FnMut(&OutputPage),
+) -> Result<Answered<KnownOutput>, ControlError> {
+    let interim = |interim: Interim| {
+        if let Interim::Lines(page) = interim {
+            lines(&page);
+        }
+    };
+    exchange(socket, ControlRequest::Output { id, follow: true }, interim, |response| match response {
+        ControlResponse::Output(known) => Some(*known),
+        _ => None,
+    })
+}
+
+/// A line before the answer.
+enum Interim {
+    Status(Box<ChannelStatus>),
+    Lines(OutputPage),
+}
+
+fn exchange<T>(
+    socket: &ControlSocket,
+    request: ControlRequest,
+    mut on_interim: impl FnMut(Interim),
+    take: impl FnOnce(ControlResponse) -> Option<T>,
+) -> Result<Answered<T>, ControlError> {
     let limit = request.reply_timeout();
     let io_error = |error: io::Error| match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ControlError::TimedOut(limit),
@@ -122,7 +165,8 @@ pub fn send_request<T>(
         let Reply { line, store, differences } =
             serde_json::from_slice(&line).map_err(ControlError::Undecodable)?;
         match line {
-            ResponseLine::Progress(report) => progress(&report),
+            ResponseLine::Progress(report) => on_interim(Interim::Status(Box::new(report))),
+            ResponseLine::Lines(page) => on_interim(Interim::Lines(page)),
             ResponseLine::Ok(response) => {
                 let answer = take(response).ok_or(ControlError::Unexpected)?;
                 return Ok(Answered { answer, store, differences });

@@ -6,25 +6,36 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
+use aint_queue_core::durations::millis;
 use aint_queue_core::mutex::lock;
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
-use super::protocol::{ControlRequest, ControlResponse, Reply, ResponseLine};
+use super::protocol::{ControlRequest, ControlResponse, KnownOutput, Reply, ResponseLine};
 use super::server::RequestHandler;
-use crate::channel::{ChannelStatus, Command, CrossChannelPush, Stopped};
+use crate::channel::{
+    ChannelDetails, ChannelStatus, Command, CrossChannelPush, LastCounts, OutputSource, Stopped,
+};
 use crate::job::JobId;
 use crate::logging::LogWriter;
 use crate::master::place::ChannelPlace;
 use crate::master::reload::{ReloadChanges, ReloadError, ReloadRequest};
 use crate::metrics::{ChannelMetrics, Metrics};
+use crate::pool::RunOutput;
 use crate::producer_memory::ProducerMemory;
-use crate::snapshot::{Attention, SampledChannel};
-use crate::store::{Store, StoreIdentity};
+use crate::snapshot::{Attention, Recent, Sampler};
+use crate::store::StoreIdentity;
 
 /// Time between two progress lines of a slow request.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
+/// Age from which a status takes another sample.
+const OLDEST_SAMPLE: Duration = Duration::from_secs(1);
+
+/// Longest time between two lines to a command that follows a job; a shorter one than it waits for an answer.
+const FOLLOW_INTERVAL: Duration = Duration::from_secs(10);
+/// Shortest time between two lines to a command that follows a job: a job that prints without end costs ten of them a second.
+const FOLLOW_PAUSE: Duration = Duration::from_millis(100);
 
 /// The parts that all channels of a master share.
 pub(in crate::engine::master) struct MasterShared {
@@ -52,9 +63,9 @@ pub(in crate::engine::master) struct MasterShared {
 pub(in crate::engine::master) struct ChannelHandlers {
     pub(in crate::engine::master) channel: Arc<str>,
     pub(in crate::engine::master) commands: mpsc::Sender<Command>,
-    pub(in crate::engine::master) store: Arc<dyn Store>,
     pub(in crate::engine::master) place: Arc<ChannelPlace>,
     pub(in crate::engine::master) metrics: ChannelMetrics,
+    pub(in crate::engine::master) sampler: Arc<Sampler>,
     /// The end of the channel.
     pub(in crate::engine::master) ended: watch::Receiver<Option<Stopped>>,
     /// A command has asked for the end of this channel.
@@ -78,16 +89,11 @@ impl ChannelHandlers {
         self.query(Command::Status).await
     }
 
-    /// The channel as its samples see it.
-    pub(in crate::engine::master) fn sampled(&self) -> SampledChannel {
-        SampledChannel {
-            name: Arc::clone(&self.channel),
-            store: Arc::clone(&self.store),
-            commands: self.commands.clone(),
-            metrics: self.metrics.clone(),
-            master_metrics: self.shared.metrics.clone(),
-            attention: Arc::clone(&self.shared.attention),
-        }
+    /// The counts that the store gave last.
+    fn last_counts(&self) -> Option<LastCounts> {
+        let ([waiting, reserved, delayed, failed], ago) =
+            self.metrics.last_counts(tokio::time::Instant::now())?;
+        Some(LastCounts { waiting, reserved, delayed, failed, ago_ms: millis(ago) })
     }
 
     /// The actor's answer to a command.
@@ -122,11 +128,18 @@ impl ChannelHandlers {
         differences
     }
 
+    /// The values of the last minute, from a sample of now if the store answers soon. The command is a look.
+    async fn recent(&self) -> Recent {
+        self.shared.attention.looked(tokio::time::Instant::now());
+        let _ = timeout(PROGRESS_INTERVAL, self.sampler.refresh(OLDEST_SAMPLE)).await;
+        self.sampler.recent()
+    }
+
     async fn metrics(&self) -> String {
         let handlers: Vec<_> = lock(&self.shared.handlers).iter().filter_map(Weak::upgrade).collect();
         for channel in handlers {
             // While the store is unavailable, its last values stay.
-            let _ = channel.sampled().sample().await;
+            channel.sampler.sample().await;
         }
         self.shared.render_metrics()
     }
@@ -180,6 +193,51 @@ impl ChannelHandlers {
     }
 }
 
+impl ChannelHandlers {
+    /// The output of a job, as far as this master knows it; with `follow` not before its run has ended.
+    async fn output(
+        &self,
+        id: JobId,
+        follow: bool,
+        reply: &mpsc::Sender<Reply>,
+    ) -> Result<ControlResponse, String> {
+        let known = match self.query(|source| Command::Output(id, source)).await? {
+            OutputSource::Unknown => KnownOutput::default(),
+            OutputSource::Done(done, output) => {
+                KnownOutput { done: Some(done), output, ..KnownOutput::default() }
+            }
+            OutputSource::Running(run, output) if follow => {
+                let outcome = Some(follow_run(&output, reply).await.to_owned());
+                KnownOutput { run: Some(run), outcome, ..KnownOutput::default() }
+            }
+            OutputSource::Running(run, output) => {
+                let output = output.kept(run.attempt.unwrap_or_default());
+                KnownOutput { run: Some(run), output, ..KnownOutput::default() }
+            }
+        };
+        Ok(ControlResponse::Output(Box::new(known)))
+    }
+}
+
+/// Sends the lines of a run until it ends, or until the command is gone. Returns the word of its outcome.
+async fn follow_run(output: &RunOutput, reply: &mpsc::Sender<Reply>) -> &'static str {
+    let mut seen = 0;
+    loop {
+        let changed = output.changed();
+        let (page, outcome) = output.since(seen);
+        seen = page.next;
+        let is_news = !page.lines.is_empty() || page.missed > 0;
+        if (is_news || outcome.is_none()) && reply.send(ResponseLine::Lines(page).into()).await.is_err() {
+            return "unknown";
+        }
+        if let Some(outcome) = outcome {
+            return outcome;
+        }
+        let _ = timeout(FOLLOW_INTERVAL, changed).await;
+        tokio::time::sleep(FOLLOW_PAUSE).await;
+    }
+}
+
 #[async_trait]
 impl RequestHandler for ChannelHandlers {
     async fn handle(&self, request: ControlRequest, reply: mpsc::Sender<Reply>) {
@@ -187,19 +245,28 @@ impl RequestHandler for ChannelHandlers {
         let is_look = matches!(request, ControlRequest::Status | ControlRequest::Look { .. });
         let answer = match request {
             ControlRequest::Status => {
-                let report = self.status().await;
+                let (report, recent) = tokio::join!(self.status(), self.recent());
                 report.map(|report| ControlResponse::Status {
                     pid,
                     uptime_seconds: self.shared.started.elapsed().as_secs(),
                     channels: self.shared.channels.clone(),
                     report,
+                    recent: Some(Box::new(recent)),
                 })
             }
             ControlRequest::Look { id } => {
                 let view = self.query(|reply| Command::Details(id, reply)).await;
-                view.map(|view| ControlResponse::Look { pid, view: Box::new(view) })
+                view.map(|view| {
+                    let last_counts = view.report.store_error.as_ref().and_then(|_| self.last_counts());
+                    ControlResponse::Look { pid, view: Box::new(ChannelDetails { last_counts, ..view }) }
+                })
             }
             ControlRequest::Metrics => Ok(ControlResponse::Metrics(self.metrics().await)),
+            ControlRequest::History { step, seconds } => {
+                self.shared.attention.looked(tokio::time::Instant::now());
+                let (points, scaled) = self.sampler.history(step, Duration::from_secs(seconds));
+                Ok(ControlResponse::History { points, scaled })
+            }
             ControlRequest::Reload => self.reload(&reply).await,
             ControlRequest::Stop { force } => self.stop(force, &reply).await,
             ControlRequest::Cancel { id } => self.cancel(id, &reply).await,
@@ -211,6 +278,14 @@ impl RequestHandler for ChannelHandlers {
             ControlRequest::Scale { order } => {
                 let scaled = self.query(|reply| Command::Scale(order, reply)).await;
                 scaled.and_then(|scaled| scaled.map(ControlResponse::Scaled))
+            }
+            ControlRequest::Runs => {
+                self.query(Command::Runs).await.map(|runs| ControlResponse::Runs { pid, runs })
+            }
+            ControlRequest::Output { id, follow } => self.output(id, follow, &reply).await,
+            ControlRequest::Done { before, limit } => {
+                let page = self.query(|reply| Command::DoneRuns(before, usize::from(limit), reply)).await;
+                page.map(ControlResponse::Done)
             }
         };
         let mut last = Reply::from(answer.map_or_else(ResponseLine::Error, ResponseLine::Ok));

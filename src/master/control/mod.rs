@@ -9,7 +9,7 @@ mod handlers;
 mod protocol;
 mod server;
 
-pub use client::{Answered, ControlError, send_request};
+pub use client::{Answered, ControlError, follow_output, send_request};
 pub(super) use handlers::{ChannelHandlers, MasterShared};
-pub use protocol::{ControlRequest, ControlResponse};
+pub use protocol::{ControlRequest, ControlResponse, KnownOutput};
 pub(super) use server::{SocketFile, bind, serve};

@@ -8,9 +8,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::channel::{ChannelDetails, ChannelStatus, HeldCancel, QuietReply};
-use crate::job::JobId;
-use crate::pool::{MinWorkers, RolloutSummary, ScaleOrder};
+use crate::channel::{ChannelDetails, ChannelStatus, DoneRun, DoneRunsPage, HeldCancel, QuietReply};
+use crate::job::{JobId, JobOutput};
+use crate::pool::{MinWorkers, OutputPage, RolloutSummary, RunStatus, RunningJob, ScaleOrder};
+use crate::snapshot::{Point, Recent, ScaledAt, Step};
 use crate::store::StoreIdentity;
 
 /// The start of the error text for an unknown request. A command that gets it knows that the master is older.
@@ -30,6 +31,13 @@ pub enum ControlRequest {
     },
     /// The master's metrics, in the text format of Prometheus.
     Metrics,
+    /// The samples of this channel.
+    History {
+        /// The time between two points.
+        step: Step,
+        /// Seconds to look back.
+        seconds: u64,
+    },
     /// Read the configuration again and replace the workers. Answered when the old workers have ended.
     Reload,
     /// Stop this channel; the master exits with its last channel. Answered when the channel has ended.
@@ -53,6 +61,24 @@ pub enum ControlRequest {
         #[serde(flatten)]
         order: ScaleOrder,
     },
+    /// The running jobs of this channel, longest first.
+    Runs,
+    /// The output of a job, as far as this master knows it.
+    Output {
+        /// The job.
+        id: JobId,
+        /// Send the lines of a running job as they come, and answer when its run has ended.
+        #[serde(default)]
+        follow: bool,
+    },
+    /// The last done runs of this channel, newest first.
+    Done {
+        /// The position that the previous page ended with.
+        #[serde(default)]
+        before: Option<u64>,
+        /// Most runs of the answer.
+        limit: u16,
+    },
 }
 
 impl ControlRequest {
@@ -73,26 +99,32 @@ impl ControlRequest {
     /// Whether the answer may take long, so that the server limits the number of such requests. A stop may also take long,
     /// but is never refused.
     pub(super) fn is_slow(self) -> bool {
-        matches!(self, Self::Reload | Self::Cancel { .. })
+        matches!(self, Self::Reload | Self::Cancel { .. } | Self::Output { follow: true, .. })
     }
 
     /// The time for each line of an answer. A slow request sends progress lines in between.
     pub(super) fn reply_timeout(self) -> Duration {
         match self {
-            Self::Stop { .. } | Self::Reload | Self::Cancel { .. } => Duration::from_secs(30),
+            Self::Stop { .. } | Self::Reload | Self::Cancel { .. } | Self::Output { follow: true, .. } => {
+                Duration::from_secs(30)
+            }
             // The master answers these at once.
             Self::Status
             | Self::Look { .. }
             | Self::Metrics
+            | Self::History { .. }
             | Self::Quiet
             | Self::Resume
-            | Self::Scale { .. } => Duration::from_secs(5),
+            | Self::Scale { .. }
+            | Self::Runs
+            | Self::Output { follow: false, .. }
+            | Self::Done { .. } => Duration::from_secs(5),
         }
     }
 }
 
 /// A line of an answer, with the store that the master serves: a client compares it with the one it means.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in crate::engine::master) struct Reply {
     #[serde(flatten)]
     pub(in crate::engine::master) line: ResponseLine,
@@ -112,11 +144,13 @@ impl From<ResponseLine> for Reply {
 }
 
 /// The content of a line of an answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::engine::master) enum ResponseLine {
     /// Not yet done: the current status.
     Progress(ChannelStatus),
+    /// Lines of a followed job; empty ones show that the run has not ended.
+    Lines(OutputPage),
     /// Done.
     Ok(ControlResponse),
     /// Refused or failed: the reason.
@@ -124,7 +158,7 @@ pub(in crate::engine::master) enum ResponseLine {
 }
 
 /// The answer to a request, by kind of request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ControlResponse {
     /// To [`ControlRequest::Status`].
@@ -137,9 +171,19 @@ pub enum ControlResponse {
         channels: Vec<String>,
         /// The status of this channel.
         report: ChannelStatus,
+        /// The last minute of this channel; absent in answers of earlier versions.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        recent: Option<Box<Recent>>,
     },
     /// To [`ControlRequest::Metrics`].
     Metrics(String),
+    /// To [`ControlRequest::History`].
+    History {
+        /// The points, the oldest first. A time without a sample has no point.
+        points: Vec<Point>,
+        /// Changes of the number of workers, the oldest first.
+        scaled: Vec<ScaledAt>,
+    },
     /// To [`ControlRequest::Reload`].
     Reloaded {
         /// The replaced workers.
@@ -185,4 +229,33 @@ pub enum ControlResponse {
     },
     /// To [`ControlRequest::Scale`].
     Scaled(MinWorkers),
+    /// To [`ControlRequest::Runs`].
+    Runs {
+        /// The master's process.
+        pid: i32,
+        /// The jobs.
+        runs: Vec<RunningJob>,
+    },
+    /// To [`ControlRequest::Output`].
+    Output(Box<KnownOutput>),
+    /// To [`ControlRequest::Done`].
+    Done(DoneRunsPage),
+}
+
+/// The output of a job, as far as a master knows it; empty when it has no run of the job.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KnownOutput {
+    /// The run of a running job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunStatus>,
+    /// The run of a job that is done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub done: Option<DoneRun>,
+    /// The last lines; absent when nothing was printed, and in the answer to a request that followed the job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<JobOutput>,
+    /// The word of the outcome that a followed run had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
 }

@@ -139,8 +139,9 @@ async fn serve_connection(
         }
         match ControlRequest::parse(&line) {
             Ok(request) if request.is_slow() && !slot.begin_slow_request() => {
-                let why =
-                    format!("too many reloads and cancels at once (limit {MAX_SLOW_REQUESTS}): try again");
+                let why = format!(
+                    "too many reloads, cancels and followed jobs at once (limit {MAX_SLOW_REQUESTS}): try again"
+                );
                 send(&mut write, handlers, ResponseLine::Error(why).into()).await?;
             }
             Ok(request) => handle_request(request, handlers, &mut write).await?,
@@ -183,7 +184,7 @@ async fn send(
     handlers: &dyn RequestHandler,
     mut reply: Reply,
 ) -> io::Result<()> {
-    if !matches!(reply.line, ResponseLine::Progress(_)) {
+    if !matches!(reply.line, ResponseLine::Progress(_) | ResponseLine::Lines(_)) {
         reply.store = handlers.identity();
     }
     let mut text = serde_json::to_vec(&reply).expect("a reply is plain data");

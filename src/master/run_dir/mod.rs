@@ -34,6 +34,9 @@ use crate::dangling_link::DanglingLink;
 use crate::known_directories::{self, CreateError};
 use crate::trust;
 
+/// End of the name of a lock file.
+const LOCK_SUFFIX: &str = "-master.lock";
+
 /// The files of one channel in a run directory.
 #[derive(Clone, Debug)]
 pub struct RunDir {
@@ -100,7 +103,7 @@ impl RunDir {
     }
 
     fn lock_path(&self) -> PathBuf {
-        self.directory.join(format!("{}-master.lock", names::stem(&self.channel)))
+        self.directory.join(names::stem(&self.channel) + LOCK_SUFFIX)
     }
 }
 
@@ -108,6 +111,22 @@ impl RunDir {
 #[must_use]
 pub fn presence(channel: &config::Channel) -> Presence {
     presence::presence(&RunDir::at(&channel.pid_path, &channel.name).lock_path())
+}
+
+/// The masters whose files are in a directory, by channel. Reads only.
+#[must_use]
+pub fn presences_in(directory: &Path) -> Vec<(String, Presence)> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut channels: Vec<_> = entries
+        .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(LOCK_SUFFIX)?.to_owned()))
+        .filter(|channel| config::is_channel_name(channel) && names::stem(channel) == *channel)
+        .collect();
+    channels.sort_unstable();
+    let found = channels.into_iter().map(|channel| {
+        let presence = presence::presence(&RunDir::at(directory, &channel).lock_path());
+        (channel, presence)
+    });
+    found.filter(|(_, presence)| presence.running).collect()
 }
 
 /// The control socket of a channel for a command; a master may or may not listen there.

@@ -51,7 +51,7 @@ impl Pool {
         } else if worker.state.is_draining() {
             self.interrupt_outlasting(child, now);
         } else {
-            self.kill(child, KillReason::Stopping);
+            self.kill(child, KillReason::Stopping, now);
         }
     }
 
@@ -80,7 +80,7 @@ impl Pool {
         let stop_deadline = now + spec.stop_wait;
         let is_ending = |run: &RunId| self.runs.is_ending(*run);
         if worker.runs().iter().all(is_ending) {
-            return self.kill(child, KillReason::Stuck);
+            return self.kill(child, KillReason::Stuck, now);
         }
         match worker.state {
             WorkerState::Retiring { .. } if !self.is_closing && !worker.runs().iter().any(is_ending) => {
@@ -102,7 +102,7 @@ impl Pool {
         if let [oldest, ..] = retiring[..]
             && retiring.len() > MAX_RETIRING
         {
-            self.kill(oldest, KillReason::Stuck);
+            self.kill(oldest, KillReason::Stuck, now);
         }
     }
 }

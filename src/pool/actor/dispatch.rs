@@ -221,10 +221,12 @@ impl Pool {
     /// Notes that a worker has a run.
     fn track(&mut self, run: Run, child: ChildId, turn: Option<ExclusiveRun>, now: Instant) {
         let worker = self.workers.get_mut(child).expect("the caller has chosen or started it");
-        worker.add_run(run.run, run.id);
         // A run that waits for its worker's hello has not begun.
         let ticket = self.generations.current().guardian.run_began();
-        self.runs.add(run, child, !worker.state.is_booting(), RunHolds { _ticket: ticket, _turn: turn }, now);
+        let (number, id) = (run.run, run.id);
+        let holds = RunHolds { _ticket: ticket, _turn: turn };
+        let output = self.runs.add(run, child, !worker.state.is_booting(), holds, now);
+        worker.add_run(number, id, output);
         self.sizer.run_began(now);
         self.sampler.activity(now);
     }

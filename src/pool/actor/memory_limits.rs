@@ -19,6 +19,7 @@ impl Pool {
         for (child, bytes) in used.iter().copied() {
             let Some(worker) = self.workers.get_mut(child) else { continue };
             worker.memory = Some(bytes);
+            self.runs.note_memory(worker.runs(), bytes);
             let spec = self.generations.spec_of(worker.origin.generation);
             if let Some(limit) = spec.recycling.memory_hard_limit.filter(|limit| bytes > *limit)
                 && worker.end().is_none()
@@ -55,7 +56,7 @@ impl Pool {
         );
         let is_unused = worker.ready_at.is_none() || worker.runs_taken() == 0;
         let is_failed_boot = worker.state.is_staying() && is_unused;
-        self.kill(child, KillReason::Memory { used, limit });
+        self.kill(child, KillReason::Memory { used, limit }, now);
         if is_failed_boot {
             let why = format!(
                 "it used {used_mib} MiB before its first job, more than memory_hard_limit = {limit_mib} MiB"

@@ -11,9 +11,10 @@ use crate::guardian::handle::ChildId;
 use crate::job::{Outcome, RetryDecision};
 use crate::pool::exit_outcome::{self, WorkerDeath};
 use crate::pool::lifetimes::EndFacts;
+use crate::pool::run_process::RunProcess;
 use crate::pool::runs::ActiveRun;
 use crate::pool::sizing::decision::shown;
-use crate::pool::workers::state::{Role, WorkerEnd, WorkerState};
+use crate::pool::workers::state::{KillReason, Role, WorkerEnd, WorkerState};
 use crate::pool::workers::worker::Worker;
 use crate::wire::RunId;
 
@@ -28,14 +29,15 @@ impl Pool {
         let Some(worker) = self.workers.get(child) else { return };
         let is_interrupted = worker.is_interrupted();
         let outcome = self.retry_unknown_job(worker, outcome);
-        self.end_run(run, child, now, |entry| entry.after_outcome(outcome, is_interrupted));
+        let process = self.process(worker, None);
+        self.end_run(run, child, process, now, |entry| entry.after_outcome(outcome, is_interrupted));
         self.sizer.run_ended(now);
         self.sampler.activity(now);
         let life = self.generations.spec().plan.jobs_per_life;
         let Some(worker) = self.workers.get_mut(child) else { return };
         self.backoff.succeeded(worker.origin.started_at);
         if let Some(last) = worker.remove_run(run) {
-            worker.tag_job(self.runs.get(last).map(|run| run.id));
+            worker.tag_run(self.runs.get(last).map(|run| (run.id, run.output.clone())));
         }
         let stops = match worker.state {
             WorkerState::Serving => self.is_closing || worker.is_spent(life),
@@ -52,12 +54,30 @@ impl Pool {
         &mut self,
         run: RunId,
         child: ChildId,
+        process: RunProcess,
         now: Instant,
         outcome: impl FnOnce(&ActiveRun) -> Outcome,
     ) {
-        let ended = self.runs.end(run, now, outcome);
+        let ended = self.runs.end(run, process, now, outcome);
         if ended.is_some_and(|ended| ended.outcome == Outcome::Interrupted) {
             self.generations.count_interrupted(child);
+        }
+    }
+
+    /// The process of a worker whose run ends.
+    fn process(&self, worker: &Worker, exit: Option<Exit>) -> RunProcess {
+        let spec = self.generations.spec_of(worker.origin.generation);
+        RunProcess {
+            pid: worker.pid(),
+            exit,
+            rss_peak: match worker.state.kill_reason() {
+                Some(KillReason::Memory { used, .. }) => Some(used),
+                _ => None,
+            },
+            memory_limit: spec.recycling.memory_hard_limit,
+            asked_at: None,
+            killed_at: worker.killed_at,
+            others: u32::try_from(worker.runs().len().saturating_sub(1)).unwrap_or(u32::MAX),
         }
     }
 
@@ -78,8 +98,9 @@ impl Pool {
         let is_exec = self.generations.spec().is_exec();
         let with_others = worker.runs().len() > 1;
         let kill_reason = worker.state.kill_reason();
+        let process = self.process(&worker, exit_of(end));
         for run in worker.runs() {
-            self.end_run(*run, child, now, |entry| {
+            self.end_run(*run, child, process, now, |entry| {
                 let overdue = entry.passed_limit();
                 let begun = worker.ready_at.is_some();
                 let death = WorkerDeath { end, kill_reason, overdue, with_others, begun };

@@ -34,7 +34,7 @@ impl Pool {
             return;
         }
         if worker.state.is_booting() {
-            return self.kill(child, KillReason::Stopping);
+            return self.kill(child, KillReason::Stopping, now);
         }
         let spec = self.generations.spec();
         worker.state = WorkerState::Stopping { deadline: now + spec.stop_grace };
@@ -49,14 +49,14 @@ impl Pool {
     }
 
     /// Kills every worker at once. With `forget`, their runs end without an [`EndedRun`](crate::pool::EndedRun).
-    pub fn kill_all(&mut self, forget: bool) {
+    pub fn kill_all(&mut self, forget: bool, now: Instant) {
         if forget {
             self.runs.forget();
             self.requests.clear();
             self.workers.iter_mut().for_each(|worker| worker.forget_runs());
         }
         for child in self.workers.ids() {
-            self.kill(child, KillReason::Stopping);
+            self.kill(child, KillReason::Stopping, now);
         }
     }
 
@@ -69,7 +69,7 @@ impl Pool {
         }
         let spec = self.generations.spec();
         if spec.is_exec() || worker.state.is_booting() {
-            return self.kill(child, KillReason::Stopping);
+            return self.kill(child, KillReason::Stopping, now);
         }
         worker.state = WorkerState::Stopping { deadline: now + spec.stop_grace };
         self.workers.send(child, &FromMaster::Stop);
@@ -87,13 +87,14 @@ impl Pool {
     }
 
     /// Kills a worker and its process tree. The first reason decides the outcome of its runs.
-    pub(super) fn kill(&mut self, child: ChildId, reason: KillReason) {
+    pub(super) fn kill(&mut self, child: ChildId, reason: KillReason, now: Instant) {
         let Some(worker) = self.workers.get_mut(child) else { return };
         if worker.state.is_dying() {
             return;
         }
         let reason = worker.state.kill_reason().unwrap_or(reason);
         worker.state = WorkerState::Dying { reason, boot_failure: None };
+        worker.killed_at = Some(now);
         self.generations.current().guardian.kill(child);
     }
 
@@ -101,7 +102,7 @@ impl Pool {
     pub(super) fn discard(&mut self, child: ChildId, why: &str, now: Instant) {
         let Some(worker) = self.workers.get(child) else { return };
         let is_failed_boot = worker.state.kill_reason().is_none() && worker.is_unstable(now);
-        self.kill(child, KillReason::Broken);
+        self.kill(child, KillReason::Broken, now);
         if is_failed_boot {
             self.note_failed_boot(child, why, now);
         }

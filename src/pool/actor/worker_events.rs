@@ -86,9 +86,9 @@ impl Pool {
                 }
             }
             FromWorker::Log { run, level, message } => {
-                let job = run.and_then(|run| self.runs.get(run)).map(|run| run.id.0);
                 if let Some(worker) = self.workers.get(child) {
-                    worker.log().frame(job, &level, &message);
+                    let of_run = run.and_then(|run| self.runs.of(child, run));
+                    worker.log().frame(of_run.map(|run| (run.id, &run.output)), &level, &message);
                 }
             }
             FromWorker::Push { run, ask, channel, jobs } => {

@@ -26,7 +26,9 @@ async fn worker_takes_runs_after_its_hello() {
         worker.ended(1, Outcome::Done);
         fixture.settle().await
     };
-    assert_eq!(ended, [EndedRun { run: 1, id: JobId(101), outcome: Outcome::Done, took: SECOND }]);
+    let [EndedRun { run: 1, id: JobId(101), outcome: Outcome::Done, took: SECOND, .. }] = ended[..] else {
+        panic!("{ended:?}")
+    };
     assert_eq!((fixture.activities(), fixture.capacity()), (vec![WorkerActivity::Idle], 1));
 }
 

@@ -52,10 +52,10 @@ async fn lost_lease_drops_runs_and_kills_workers() {
     let mut fixture = Fixture::new(spec());
     let worker = fixture.boot().await;
     fixture.dispatch(1);
-    fixture.pool.kill_all(true);
+    fixture.pool.kill_all(true, Instant::now());
     assert_eq!(kills(&mut fixture.script), [ScriptedSignal::Kill(worker.child)]);
     worker.exited(Exit::Signal(9), "");
-    assert_eq!(fixture.settle().await, [], "the job belongs to another owner");
+    assert_eq!(outcomes(&fixture.settle().await), [], "the job belongs to another owner");
     fixture.started();
 }
 

@@ -19,6 +19,7 @@ use super::state::{Role, WorkerState};
 use super::worker::{IoLink, Origin, Worker};
 use crate::guardian::handle::{ChildEvent, ChildId, ChildSpec};
 use crate::guardian::stdio::{input_file, output_pipe};
+use crate::job::OutputStream;
 use crate::open_files;
 use crate::pool::messages::IoEvent;
 use crate::pool::rollout::Generation;
@@ -167,8 +168,8 @@ impl Launcher {
         let task = WorkerIo {
             child,
             socket,
-            stdout: Output::new(stdout, "stdout", &log),
-            stderr: Output::new(stderr, "stderr", &log),
+            stdout: Output::new(stdout, OutputStream::Stdout, &log),
+            stderr: Output::new(stderr, OutputStream::Stderr, &log),
             commands,
             unread: Arc::clone(&unread),
             events: self.io.clone(),

@@ -12,8 +12,9 @@ use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
 use super::log_share::{LogShare, OutputDrops};
-use crate::job::truncated;
+use crate::job::{JobId, OutputStream, truncated};
 use crate::logging::{WorkerOrigin, from_worker};
+use crate::pool::run_output::RunOutput;
 use crate::sanitize::output_line;
 use crate::wire::{Line, LineBuffer};
 
@@ -27,11 +28,12 @@ pub(super) const MAX_FINAL_READ: usize = 4 << 20;
 const TAIL_LINES: usize = 20;
 const TAIL_BYTES: usize = 2048;
 
-/// The log of one worker: process and job of its lines, and its share.
+/// The log of one worker: process and run of its lines, and its share.
 #[derive(Debug)]
 pub(crate) struct WorkerLog {
-    pub(super) pid: AtomicU64,
-    pub(super) job: AtomicU64,
+    pid: AtomicU64,
+    /// The job and the output of the only run of the worker.
+    run: Mutex<Option<(JobId, RunOutput)>>,
     channel: Arc<str>,
     origin: WorkerOrigin,
     share: Mutex<LogShare>,
@@ -45,12 +47,21 @@ impl WorkerLog {
         let worker = WORKERS.fetch_add(1, Ordering::Relaxed);
         Self {
             pid: AtomicU64::new(0),
-            job: AtomicU64::new(0),
+            run: Mutex::default(),
             channel: Arc::clone(channel),
             origin: WorkerOrigin { worker, dropped: Arc::clone(&drops.slow_reader) },
             share: Mutex::new(LogShare::new(rate, now)),
             drops: Arc::clone(drops),
         }
+    }
+
+    pub(super) fn set_pid(&self, pid: i32) {
+        self.pid.store(u64::from(pid.unsigned_abs()), Ordering::Relaxed);
+    }
+
+    /// Sets the run that printed lines belong to; `None` when the worker has several or none.
+    pub(super) fn set_run(&self, run: Option<(JobId, RunOutput)>) {
+        *lock(&self.run) = run;
     }
 
     fn pid(&self) -> Option<u64> {
@@ -70,16 +81,31 @@ impl WorkerLog {
         }
     }
 
-    /// Logs a line of a stream.
-    fn stream_line(&self, stream: &str, line: &str) {
-        let job = Some(self.job.load(Ordering::Relaxed)).filter(|job| *job > 0);
+    /// Logs a line of a stream, and keeps it with the run if the worker has exactly one: a process has one standard output,
+    /// whatever the number of its runs.
+    fn stream_line(&self, stream: OutputStream, line: &str) {
+        let run = lock(&self.run);
+        let job = run.as_ref().map(|(id, _)| id.0);
+        if let Some((_, output)) = &*run {
+            output.push(stream, line);
+        }
+        drop(run);
         let (channel, pid) = (&self.channel, self.pid());
+        let stream = if stream == OutputStream::Stderr { "stderr" } else { "stdout" };
         self.write(line, || info!(target: "worker", %channel, pid, job, %stream, "{line}"));
     }
 
-    /// Logs a line of a `log` frame, cut like a printed one.
-    pub(crate) fn frame(&self, job: Option<u64>, level: &str, message: &str) {
+    /// Logs a line of a `log` frame, cut like a printed one, and keeps it with the run that the frame names, or with
+    /// the only run of the worker.
+    pub(crate) fn frame(&self, run: Option<(JobId, &RunOutput)>, level: &str, message: &str) {
         let message = output_line(truncated(message, MAX_LOG_LINE));
+        let only = lock(&self.run);
+        let run = run.or(only.as_ref().map(|(id, output)| (*id, output)));
+        if let Some((_, output)) = run {
+            output.push(OutputStream::Log, &message);
+        }
+        let job = run.map(|(id, _)| id.0);
+        drop(only);
         let (channel, pid) = (&self.channel, self.pid());
         self.write(&message, || match level {
             "error" => error!(target: "worker", %channel, pid, job, "{message}"),
@@ -117,17 +143,17 @@ impl Default for WorkerLog {
 pub(super) struct Output {
     pipe: Option<pipe::Receiver>,
     lines: LineBuffer,
-    name: &'static str,
+    stream: OutputStream,
     log: Arc<WorkerLog>,
     tail: VecDeque<String>,
 }
 
 impl Output {
-    pub(super) fn new(pipe: pipe::Receiver, name: &'static str, log: &Arc<WorkerLog>) -> Self {
+    pub(super) fn new(pipe: pipe::Receiver, stream: OutputStream, log: &Arc<WorkerLog>) -> Self {
         Self {
             pipe: Some(pipe),
             lines: LineBuffer::new(MAX_LOG_LINE, READ_CHUNK),
-            name,
+            stream,
             log: Arc::clone(log),
             tail: VecDeque::new(),
         }
@@ -199,7 +225,7 @@ impl Output {
     /// something else than text.
     fn log(&mut self, line: &str) {
         let line = output_line(line);
-        self.log.stream_line(self.name, &line);
+        self.log.stream_line(self.stream, &line);
         if self.tail.len() == TAIL_LINES {
             self.tail.pop_front();
         }

@@ -16,6 +16,7 @@ use crate::job::JobId;
 use crate::pool::messages::IoCommand;
 use crate::pool::recycling::{RecycleReason, WorkerFacts};
 use crate::pool::rollout::WorkerRef;
+use crate::pool::run_output::RunOutput;
 use crate::wire::{self, FromMaster, RunId};
 
 /// Most unread bytes a worker may leave in its socket before it gets no more runs.
@@ -61,6 +62,8 @@ pub(crate) struct Worker {
     pub(crate) damaged_frames: u32,
     pid: Option<i32>,
     end: Option<WorkerEnd>,
+    /// When the pool has killed it.
+    pub(crate) killed_at: Option<Instant>,
     /// When the guardian's report of its exit is overdue: its socket is closed.
     pub(crate) hangup_deadline: Option<Instant>,
     runs: HashSet<RunId>,
@@ -112,6 +115,7 @@ impl Worker {
             damaged_frames: 0,
             pid: None,
             end: None,
+            killed_at: None,
             hangup_deadline: None,
             runs: HashSet::new(),
             runs_taken: 0,
@@ -131,7 +135,7 @@ impl Worker {
     /// The guardian has started the process.
     pub(crate) fn set_pid(&mut self, pid: i32) {
         self.pid = Some(pid);
-        self.link.log.pid.store(u64::from(pid.unsigned_abs()), Ordering::Relaxed);
+        self.link.log.set_pid(pid);
     }
 
     /// How it ended, once it has.
@@ -168,18 +172,18 @@ impl Worker {
         self.runs_taken
     }
 
-    /// Adds a run.
-    pub(crate) fn add_run(&mut self, run: RunId, id: JobId) {
+    /// Adds a run, which keeps the lines that it prints in `output`.
+    pub(crate) fn add_run(&mut self, run: RunId, id: JobId, output: RunOutput) {
         self.runs.insert(run);
         self.runs_taken += 1;
-        self.tag_job((self.runs.len() == 1).then_some(id));
+        self.tag_run((self.runs.len() == 1).then_some((id, output)));
     }
 
     /// Removes a run that has ended. Answers the run that is left when there is exactly one, for
-    /// [`tag_job`](Self::tag_job).
+    /// [`tag_run`](Self::tag_run).
     pub(crate) fn remove_run(&mut self, run: RunId) -> Option<RunId> {
         self.runs.remove(&run);
-        self.tag_job(None);
+        self.tag_run(None);
         (self.runs.len() == 1).then(|| self.runs.iter().next().copied())?
     }
 
@@ -188,9 +192,9 @@ impl Worker {
         self.runs.clear();
     }
 
-    /// Names the job that printed lines belong to; `None` when there are several or none.
-    pub(crate) fn tag_job(&self, id: Option<JobId>) {
-        self.link.log.job.store(id.map_or(0, |id| id.0), Ordering::Relaxed);
+    /// Names the run that printed lines belong to; `None` when there are several or none.
+    pub(crate) fn tag_run(&self, run: Option<(JobId, RunOutput)>) {
+        self.link.log.set_run(run);
     }
 
     /// The worker by its process id, once the guardian has reported it.
@@ -340,7 +344,7 @@ mod tests {
             assert!(!ended.is_failed_boot(exit, soon), "the pool ended it: {:?}", ended.state);
         }
         let mut used = serving(begin);
-        used.add_run(1, JobId(1));
+        used.add_run(1, JobId(1), RunOutput::default());
         used.remove_run(1);
         assert!(!used.is_failed_boot(exit, soon), "it has run a job");
     }
@@ -351,7 +355,7 @@ mod tests {
         worker.slots = 10;
         assert_eq!((worker.usable_slots(0), worker.usable_slots(100), worker.usable_slots(3)), (10, 10, 3));
         for run in 1..=3 {
-            worker.add_run(run, JobId(run));
+            worker.add_run(run, JobId(run), RunOutput::default());
         }
         assert_eq!((worker.usable_slots(0), worker.usable_slots(5), worker.usable_slots(3)), (10, 5, 3));
         worker.remove_run(1);

@@ -14,7 +14,7 @@ use crate::fixture::{Fixture, until};
 /// The text of a note that selects the channel of the following lines.
 const TO: &str = "# To the socket of channel ";
 /// Values that change from run to run, by their keys. A placeholder is no JSON, so larger values are replaced first.
-const VOLATILE: [(&str, &str); 11] = [
+const VOLATILE: [(&str, &str); 14] = [
     ("store", "<store>"),
     ("progress", "<report>"),
     ("pid", "<pid>"),
@@ -26,6 +26,9 @@ const VOLATILE: [(&str, &str); 11] = [
     ("ms", "<ms>"),
     ("memory", "<bytes>"),
     ("metrics", "<text>"),
+    ("at", "<time>"),
+    ("took_ms", "<ms>"),
+    ("rss_peak", "<bytes>"),
 ];
 
 fn fixtures() -> Vec<PathBuf> {
@@ -69,7 +72,7 @@ fn replay(text: &str) -> String {
     );
     let _master = fixture.listen(&["--all"]);
     // A slow request needs a job that ends later.
-    let ms = if text.contains("{\"progress\"") { 2_000 } else { 60_000 };
+    let ms = if text.contains("{\"progress\"") || text.contains("{\"lines\"") { 2_000 } else { 60_000 };
     let job = fixture.push("sleep", &format!(r#"{{"ms":{ms}}}"#), &[]).to_string();
     let (mut line, mut said) = (ControlConnection::to(&fixture, "default"), String::new());
     let running = |report: &serde_json::Value| report["ok"]["status"]["report"]["running"] == 1;
@@ -88,11 +91,13 @@ fn replay(text: &str) -> String {
         let Some(request) = next.strip_prefix("> ") else { continue };
         said.push_str(&format!("{next}\n"));
         line.send(format!("{}\n", request.replace("<id>", &job)).as_bytes()).unwrap();
-        let shows_progress = expected.peek().is_some_and(|line| line.starts_with("< {\"progress\""));
+        let shows_progress = expected
+            .peek()
+            .is_some_and(|line| line.starts_with("< {\"progress\"") || line.starts_with("< {\"lines\""));
         let mut progressed = false;
         loop {
             let reply = steady(&line.receive().expect("an answer"));
-            let is_progress = reply.starts_with("{\"progress\"");
+            let is_progress = reply.starts_with("{\"progress\"") || reply.starts_with("{\"lines\"");
             // The number of progress lines varies.
             if !is_progress || (shows_progress && !progressed) {
                 said.push_str(&format!("< {reply}\n"));

@@ -1,7 +1,7 @@
 //! Unreadable records are set aside and block no other job.
 
 use aint_queue::job::{FailReason, JobId, JobMeta};
-use aint_queue::store::{Destination, JobState, Leased, Settlement, reload_failed};
+use aint_queue::store::{Destination, JobState, Leased, OutputChange, Settlement, reload_failed};
 
 use crate::fixture::{CHANNEL, Fixture, Master, done, record};
 
@@ -18,7 +18,12 @@ const GARBAGE: &str = "\u{1}garbage {\"";
 /// Settles an unreadable record as a channel does.
 fn set_aside(leased: &Leased, now: aint_queue::job::Timestamp) -> Settlement {
     let Leased::Malformed { id, why } = leased else { panic!("{leased:?} can be read") };
-    Settlement { id: *id, unique: None, to: Destination::Failed(JobMeta::malformed(now, why)) }
+    Settlement {
+        id: *id,
+        unique: None,
+        to: Destination::Failed(JobMeta::malformed(now, why)),
+        output: OutputChange::Keep,
+    }
 }
 
 async fn lease_one_malformed(master: &mut Master, id: JobId) -> Settlement {

@@ -12,6 +12,7 @@ mod ids;
 mod limits;
 mod malformed;
 mod order;
+mod outputs;
 mod pause;
 mod priority;
 mod random;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use aint_queue::job::{JobId, NewJob, Priority};
 use aint_queue::store::{
-    Clear, Destination, JobState, LowerPriorities, MAX_BATCH, Reap, Settlement, Turn, TurnReply,
-    reload_failed,
+    Clear, Destination, JobState, LowerPriorities, MAX_BATCH, OutputChange, Reap, Settlement, Turn,
+    TurnReply, reload_failed,
 };
 
 use crate::fixture::{CHANNEL, Fixture, Master, end, failed, job, later, of};
@@ -307,7 +307,14 @@ async fn overdue_front_goes_before_all_others(fixture: Fixture) {
     );
     // A returned job has its own priority again.
     let low = of(Priority::Low, job("j5")).meta;
-    master.settle(&[Settlement { id: ids[5], unique: None, to: Destination::Front(low) }]).await;
+    master
+        .settle(&[Settlement {
+            id: ids[5],
+            unique: None,
+            to: Destination::Front(low),
+            output: OutputChange::Keep,
+        }])
+        .await;
     let (leased, reply) = overdue_turn(&mut master, NONE, 9).await;
     assert_eq!((leased, reply.lower_waiting), (at(&ids, [3, 5]).to_vec(), NONE));
     assert!(overdue_turn(&mut master, BOTH, 9).await.0.is_empty());

@@ -12,7 +12,7 @@ use aint_queue::job::{FailReason, JobId, JobMeta, NewJob, Priority, Timestamp};
 use aint_queue::store::model::Model;
 use aint_queue::store::{
     Claim, ClaimKind, Clear, Cleared, Destination, JobCounts, JobState, JobView, KeyRelease, Leased,
-    LimitDecision, Owner, Reap, SettleConflict, Settlement, Store, StoreError, Turn,
+    LimitDecision, OutputChange, Owner, Reap, SettleConflict, Settlement, Store, StoreError, Turn,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -119,7 +119,12 @@ impl<'d> ModelAndDriver<'d> {
                     Destination::Failed(meta)
                 }
             };
-            settlements.push(Settlement { id: if real { driver } else { model }, unique, to });
+            settlements.push(Settlement {
+                id: if real { driver } else { model },
+                unique,
+                to,
+                output: OutputChange::Keep,
+            });
         }
         settlements
     }

@@ -196,8 +196,13 @@ async fn counts_and_errors_round_trip(fixture: Fixture) {
     let record = master.lease_exactly(&id).await.remove(0);
     let mut meta = record.meta.clone();
     meta.failed = Some(FailReason::Poison);
-    meta.errors =
-        vec![AttemptError { attempt: 3, at: Timestamp(5), kind: ErrorKind::Timeout, message: "slow".into() }];
+    meta.errors = vec![AttemptError {
+        attempt: 3,
+        at: Timestamp(5),
+        kind: ErrorKind::Timeout,
+        message: "slow".into(),
+        process: None,
+    }];
     master.settle(&[end(&record, |_| Destination::Failed(meta.clone()))]).await;
     let shown = fixture.store.get(record.id).await.unwrap().unwrap();
     assert_eq!(

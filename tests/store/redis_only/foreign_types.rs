@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use aint_queue::job::{JobId, JobMeta, Priority};
 use aint_queue::store::{
-    Claim, ClaimKind, Clear, Destination, JobState, Leased, LimitDecision, Owner, PushError, Pushed, Reap,
-    SettleConflict, Settlement, Store, StoreError, Turn,
+    Claim, ClaimKind, Clear, Destination, JobState, Leased, LimitDecision, OutputChange, Owner, PushError,
+    Pushed, Reap, SettleConflict, Settlement, Store, StoreError, Turn,
 };
 
 use super::{connect, everything, key, open, open_plain, send};
@@ -283,7 +283,7 @@ async fn malformed_record_frees_its_key_when_set_aside() {
     let reply = master.turn(&[], 1).await.unwrap();
     let Leased::Malformed { why, .. } = &reply.leased[0] else { panic!("{reply:?}") };
     let aside = Destination::Failed(JobMeta::malformed(reply.now, why));
-    master.settle(&[Settlement { id, unique: None, to: aside }]).await;
+    master.settle(&[Settlement { id, unique: None, to: aside, output: OutputChange::Keep }]).await;
     assert_eq!(store.get(id).await.unwrap().unwrap().payload, "{no payload");
     let again = store.push(&[unique("a", "key")]).await.unwrap();
     assert!(matches!(again[..], [Pushed::Added(_)]), "{again:?}");

@@ -39,6 +39,7 @@ pub(super) fn channel(
         stop_wait: read.seconds("stop_wait_seconds"),
         stop_grace: read.seconds("stop_grace_seconds"),
         timeout_grace: Duration::from_millis(read.integer("timeout_grace_ms")),
+        keep_output: read.flag("keep_output"),
         driver: driver(&read, base, diagnostics),
         snapshot: snapshot(&read, base),
         job_log: job_log(&read),

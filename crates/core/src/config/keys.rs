@@ -61,6 +61,8 @@ pub(super) static KEYS: &[Key] = keys! { c: Channel;
         "time between asking a worker to stop and killing it";
     "timeout_grace_ms": Integer(0, 60_000), "milliseconds" = "300", [], millis(c.timeout_grace),
         "time between asking a timed-out or cancelled job to end and killing its worker";
+    "keep_output": Flag, = "true", [], c.keep_output,
+        "keep the last 40 lines and 8 KiB that a failed run printed with its job in the store, until the job is retried by hand, removed or done";
     "backoff.kind": Choice(&["fixed", "linear", "exponential"], &[]), = "\"exponential\"", [], c.backoff.kind.as_str(),
         "growth of the wait before the next attempt";
     "backoff.base": Number(0.0, DAY), "seconds" = "1", [], c.backoff.base,

@@ -198,7 +198,7 @@ fn unreadable(file: &Path, named_by: &'static str, source: io::Error) -> ConfigE
     ConfigError::Unreadable { file: file.to_owned(), named_by, source }
 }
 
-fn read_file(file: &Path) -> io::Result<String> {
+pub(super) fn read_file(file: &Path) -> io::Result<String> {
     read_text(fs::File::open(file)?)
 }
 

@@ -30,6 +30,8 @@ mod redis_url;
 mod reload_diff;
 #[cfg(feature = "server")]
 mod render;
+#[cfg(feature = "server")]
+mod run_directories;
 mod run_directory;
 mod schema;
 mod spanned;
@@ -58,6 +60,9 @@ pub use load::{DEFAULT_FILE, FILE_VARIABLE, LOCAL_FILE};
 pub use push_destinations::PushDestinations;
 #[cfg(feature = "server")]
 pub use reload_diff::{ReloadDiff, changed_tables, reload_diff};
+#[cfg(feature = "server")]
+#[doc(hidden)]
+pub use run_directories::run_directories;
 #[doc(hidden)]
 pub use run_directory::{canonical, stable_hash};
 #[doc(hidden)]
@@ -112,6 +117,8 @@ pub struct Channel {
     pub stop_grace: Duration,
     /// Time between asking a timed-out job to end and killing its worker.
     pub timeout_grace: Duration,
+    /// Whether the last lines of a failed run are kept with its job.
+    pub keep_output: bool,
     /// The store of the channel.
     pub driver: Driver,
     /// Periodic counts and their receivers.

@@ -27,8 +27,8 @@ use crate::limits::Breakers;
 use crate::log_macros::debug;
 use crate::retry::{Policy, RunTerms, SettlementFacts, StartDecision, release_before_start};
 use crate::store::{
-    self, CrossChannelPush, Destination, KeyRelease, LEASE, Leased, MAX_BATCH_BYTES, Owner, Settlement,
-    Store, StoreError, Turn, TurnReply,
+    self, CrossChannelPush, Destination, KeyRelease, LEASE, Leased, MAX_BATCH_BYTES, OutputChange, Owner,
+    Settlement, Store, StoreError, Turn, TurnReply,
 };
 use run_requests::RunRequests;
 pub use sync_driver::queue;
@@ -215,7 +215,7 @@ impl Runner {
         unique: Option<String>,
         releases: Vec<KeyRelease>,
     ) -> Result<CompletedRun, StoreError> {
-        let settlement = Settlement { id: ran.id, unique, to: ran.to.clone() };
+        let settlement = Settlement { id: ran.id, unique, to: ran.to.clone(), output: OutputChange::Keep };
         let reply = self.turn(&[settlement], &releases, 0).await?;
         #[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "used in a log line only"))]
         for (id, exception) in reply.conflicts {

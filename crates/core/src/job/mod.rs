@@ -11,6 +11,7 @@ mod job_requests;
 mod new_job;
 mod outbox;
 mod outcome;
+mod output;
 mod panic;
 mod payload;
 mod payload_mismatch;
@@ -39,14 +40,17 @@ pub use job_requests::{LimitClaim, LimitDecision, PendingResponse, RequestError,
 pub use new_job::{NewJob, NewJobError, Start};
 pub use outbox::Outbox;
 pub use outcome::{Failure, JobOptions, Outcome, RetryDecision};
+pub use output::{
+    JobOutput, MAX_OUTPUT_BYTES, MAX_OUTPUT_LINE_BYTES, MAX_OUTPUT_LINES, OutputLine, OutputStream,
+};
 #[doc(hidden)]
 pub use panic::{CatchPanic, catch_panic, install_panic_hook};
 pub use payload::{MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH, Payload, PayloadError};
 pub use push_options::{Asynchronous, Blocking, PushOptions, Pushable};
 pub use record::{
     AttemptError, ErrorKind, FailReason, Isolation, JobMeta, JobRecord, MAX_CRASHES, MAX_DELAY,
-    MAX_ERROR_BYTES, MAX_ERRORS, MAX_HEADER_BYTES, MAX_HEADERS, MAX_UNIQUE_KEY_BYTES, Priority, UniqueUntil,
-    is_job_name, truncated,
+    MAX_ERROR_BYTES, MAX_ERRORS, MAX_HEADER_BYTES, MAX_HEADERS, MAX_UNIQUE_KEY_BYTES, Priority, ProcessEnd,
+    UniqueUntil, is_job_name, truncated,
 };
 pub use registry::{DuplicateJob, Registry};
 pub use service::{JobCall, JobService};

@@ -171,6 +171,38 @@ pub struct AttemptError {
     pub kind: ErrorKind,
     /// The message, truncated to [`MAX_ERROR_BYTES`].
     pub message: String,
+    /// The circumstances of the process; absent when it did not end and was not asked to, and in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<ProcessEnd>,
+}
+
+/// The process of an unsuccessful run: how it ended, and what came before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessEnd {
+    /// The exit status; absent when a signal ended the process, or when the process lives on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<i32>,
+    /// The name of the signal that ended the process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<String>,
+    /// Whether the process dumped core.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub core: bool,
+    /// The most resident bytes of the process in the samples taken while the job ran; absent when it ran too short for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rss_peak: Option<u64>,
+    /// The bytes above which the process would have been killed; absent without a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_limit: Option<u64>,
+    /// Time at which the run was asked to end, by the store's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_at: Option<Timestamp>,
+    /// Time at which the process was killed, by the store's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub killed_at: Option<Timestamp>,
+    /// Number of other runs in the process at that time.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub others: u32,
 }
 
 /// Kind of an unsuccessful end.
@@ -267,7 +299,14 @@ impl JobMeta {
             self.errors.drain(..=self.errors.len() - MAX_ERRORS);
         }
         let message = truncated(message, MAX_ERROR_BYTES).to_owned();
-        self.errors.push(AttemptError { attempt, at, kind, message });
+        self.errors.push(AttemptError { attempt, at, kind, message, process: None });
+    }
+
+    /// Adds the circumstances of the process to the error that was recorded at `at`, if there is one.
+    pub fn describe_process(&mut self, at: Timestamp, process: ProcessEnd) {
+        if let Some(last) = self.errors.last_mut().filter(|last| last.at == at && last.process.is_none()) {
+            last.process = Some(process);
+        }
     }
 
     /// Meta after the master that held the job, or the guardian of its worker, was lost: raises `lost`, and fails the job at

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::clock_watch::STEP_NOTICE;
 use super::{JobState, JobView, Leased, MAX_BATCH, MAX_BATCH_BYTES, PushError};
 use crate::job::{
-    JobId, JobMeta, JobRecord, MAX_DELAY, MAX_PAYLOAD_BYTES, NewJob, NewJobError, Payload, Start, Timestamp,
-    is_job_name, mend_surrogates, truncated,
+    JobId, JobMeta, JobOutput, JobRecord, MAX_DELAY, MAX_PAYLOAD_BYTES, NewJob, NewJobError, Payload, Start,
+    Timestamp, is_job_name, mend_surrogates, truncated,
 };
 
 /// Largest distance of an id from the time of its push, in microseconds, at which the id stands for that time.
@@ -96,6 +96,16 @@ pub(crate) fn listed(id: JobId, state: JobState, rank: u64, meta: &str, payload:
     // A producer that writes to Redis directly stores its text unchecked.
     let payload = mend_surrogates(payload);
     JobView { id, state, at, meta, payload }
+}
+
+/// The stored text of a job's output.
+pub(crate) fn output_text(output: &JobOutput) -> String {
+    serde_json::to_string(output).expect("an output is plain data and always has a JSON form")
+}
+
+/// A stored output; `None` for a text that is none: another program may have stored anything.
+pub(crate) fn stored_output(text: &str) -> Option<JobOutput> {
+    serde_json::from_str(text).ok()
 }
 
 /// The stored text of a meta.

@@ -42,7 +42,7 @@ pub use push_limit::{PushLimit, RefusedPushes};
 pub use selection::{JobFilter, count_failed, list, reload_failed, remove_failed};
 
 pub use crate::job::LimitDecision;
-use crate::job::{JobId, JobMeta, JobRecord, NewJob, Timestamp};
+use crate::job::{JobId, JobMeta, JobOutput, JobRecord, NewJob, Timestamp};
 
 /// Length of a lease without renewal. Independent of the run time of jobs.
 pub const LEASE: Duration = Duration::from_secs(30);
@@ -127,6 +127,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// A job, in any state.
     async fn get(&self, id: JobId) -> Result<Option<JobView>, StoreError>;
 
+    /// The lines that the last failed run of a job printed, as a settlement has stored them. Other queries do not read them.
+    async fn output(&self, id: JobId) -> Result<Option<JobOutput>, StoreError>;
+
     /// The job that holds a unique key now, as a push would report it: a live job, or the job that took the key for a time
     /// that has not passed, even if that job is gone.
     async fn holder(&self, key: &str) -> Result<Option<JobId>, StoreError>;
@@ -137,8 +140,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn list(&self, state: JobState, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError>;
 
     /// Moves failed jobs to the back of waiting with the given meta; jobs no longer in `failed` are skipped. A job takes
-    /// its unique key again if the key is free, unless it was held for a time: only a push does that. Returns the number of
-    /// moved jobs.
+    /// its unique key again if the key is free, unless it was held for a time: only a push does that. The output of its last
+    /// failure is dropped. Returns the number of moved jobs.
     async fn requeue(&self, jobs: &[(JobId, JobMeta)]) -> Result<u64, StoreError>;
 
     /// Removes waiting, delayed or failed jobs and counts them as cleared. Returns the number of removed jobs.
@@ -335,6 +338,20 @@ pub struct Settlement {
     pub unique: Option<String>,
     /// The destination of the job.
     pub to: Destination,
+    /// The change of the job's stored output, which is apart from the record.
+    pub output: OutputChange,
+}
+
+/// The change of the stored output of a job by a settlement.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum OutputChange {
+    /// No change: costs nothing. Also the right one for a job that is done and has no stored output.
+    #[default]
+    Keep,
+    /// Removed.
+    Drop,
+    /// Replaced by the lines of the run that has ended.
+    Set(Box<JobOutput>),
 }
 
 /// The destination of a settled job, with its new meta.
@@ -350,6 +367,17 @@ pub enum Destination {
     Delayed(Duration, JobMeta),
     /// Failed.
     Failed(JobMeta),
+}
+
+impl Destination {
+    /// The new meta; `None` for a job that is done.
+    #[doc(hidden)]
+    pub fn meta_mut(&mut self) -> Option<&mut JobMeta> {
+        match self {
+            Self::Done => None,
+            Self::Front(meta) | Self::Back(meta) | Self::Delayed(_, meta) | Self::Failed(meta) => Some(meta),
+        }
+    }
 }
 
 /// The reply to a turn.

@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::keys::Keys;
 use super::limits::Limits;
 use super::waiting_order::{self, WaitingOrder};
-use crate::job::{FailReason, JobId, JobMeta, MAX_DELAY, NewJob, Priority, Timestamp};
+use crate::job::{FailReason, JobId, JobMeta, JobOutput, MAX_DELAY, NewJob, Priority, Timestamp};
 use crate::store::driver_rules::{self, TAKE_DEPTH};
 use crate::store::{
-    Claim, Destination, JobState, KeyRelease, Leased, LimitDecision, MAX_BATCH, Owner, PushError, Pushed,
-    Reap, SettleConflict, Settlement, StoreError, Turn, TurnReply,
+    Claim, Destination, JobState, KeyRelease, Leased, LimitDecision, MAX_BATCH, OutputChange, Owner,
+    PushError, Pushed, Reap, SettleConflict, Settlement, StoreError, Turn, TurnReply,
 };
 
 /// A channel: its jobs, its owners, its counts.
@@ -24,6 +24,8 @@ pub(super) struct Channel {
     /// Incremented when work may have become available.
     pub(super) wakes: u64,
     pub(super) jobs: BTreeMap<JobId, Job>,
+    /// The lines of the last failed runs.
+    pub(super) outputs: BTreeMap<JobId, JobOutput>,
     pub(super) waiting: WaitingOrder,
     owners: BTreeMap<Owner, Lease>,
     keys: Keys,
@@ -93,6 +95,7 @@ impl Channel {
             pause: None,
             wakes: 0,
             jobs: BTreeMap::new(),
+            outputs: BTreeMap::new(),
             waiting: WaitingOrder::default(),
             owners: BTreeMap::new(),
             keys: Keys::default(),
@@ -191,7 +194,7 @@ impl Channel {
         settlements: &[Settlement],
     ) -> Vec<(JobId, SettleConflict)> {
         let (mut conflicts, mut fronts) = (Vec::new(), Vec::new());
-        for Settlement { id, to, .. } in settlements {
+        for Settlement { id, to, output, .. } in settlements {
             match self.jobs.get(id).map(|job| &job.at) {
                 Some(JobLocation::Reserved(holder)) if holder == owner => {}
                 Some(_) => {
@@ -202,6 +205,11 @@ impl Channel {
                     conflicts.push((*id, SettleConflict::Cleared));
                     continue;
                 }
+            }
+            match output {
+                OutputChange::Keep => {}
+                OutputChange::Drop => drop(self.outputs.remove(id)),
+                OutputChange::Set(output) => drop(self.outputs.insert(*id, (**output).clone())),
             }
             match to {
                 Destination::Done => {
@@ -394,6 +402,7 @@ impl Channel {
         if let Some(Job { at: JobLocation::Waiting(place), .. }) = self.jobs.remove(&id) {
             self.waiting.remove(place);
         }
+        self.outputs.remove(&id);
         self.keys.end(id);
     }
 

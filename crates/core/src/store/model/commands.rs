@@ -13,6 +13,7 @@ impl Channel {
             if !matches!(self.jobs.get(id), Some(Job { at: JobLocation::Failed(_), .. })) {
                 continue;
             }
+            self.outputs.remove(id);
             self.rewrite(*id, meta);
             self.take_key_again(*id, now);
             self.put_last(*id);

@@ -25,7 +25,7 @@ use super::{
     Owner, Page, PushError, Pushed, Reap, Store, StoreError, Turn, TurnReply, driver_rules,
 };
 use crate::durations::micros;
-use crate::job::{JobId, JobMeta, NewJob, Timestamp};
+use crate::job::{JobId, JobMeta, JobOutput, NewJob, Timestamp};
 use crate::mutex::lock;
 
 /// A channel in memory.
@@ -239,6 +239,10 @@ impl Store for Model {
 
     async fn get(&self, id: JobId) -> Result<Option<JobView>, StoreError> {
         Ok(self.with(|channel, _| channel.get(id)))
+    }
+
+    async fn output(&self, id: JobId) -> Result<Option<JobOutput>, StoreError> {
+        Ok(self.with(|channel, _| channel.outputs.get(&id).cloned()))
     }
 
     async fn holder(&self, key: &str) -> Result<Option<JobId>, StoreError> {

@@ -53,7 +53,8 @@ impl RedisStore {
             peek.arg(state_of(name)).arg(MAX_BATCH);
             let ids = peek.read(texts).await?;
             let freed = if ids.is_empty() { Vec::new() } else { self.unique_keys(&ids, DOING).await? };
-            let mut apply = self.call(Script::ClearApply, DOING, &keys).await?;
+            let apply_keys = [keys[0].clone(), self.keys.outputs()];
+            let mut apply = self.call(Script::ClearApply, DOING, &apply_keys).await?;
             apply.arg(name).arg(state_of(name)).arg(ids.len()).arg(&ids);
             for (id, key) in &freed {
                 apply.arg(id).arg(key);
@@ -69,7 +70,7 @@ impl RedisStore {
     async fn remove_reserved(&self) -> Result<u64, StoreError> {
         let mut removed = 0;
         for owner in self.every_owner().await? {
-            let keys = [self.keys.reserved(&owner)];
+            let keys = [self.keys.reserved(&owner), self.keys.outputs()];
             let Entries { ids, foreign } = self.reserved_entries(&owner, DOING).await?;
             // In failed, where this clear does not remove them unless asked to.
             self.quarantine(&owner, &foreign).await?;

@@ -52,6 +52,11 @@ impl Keys {
         format!("{}reserved:{}", self.prefix, owner.as_str())
     }
 
+    /// The stored outputs, by id.
+    pub(super) fn outputs(&self) -> String {
+        format!("{}outputs", self.prefix)
+    }
+
     /// The holder of a timed hold on a unique key.
     pub(super) fn unique(&self, key: &str) -> String {
         format!("{}unique:{key}", self.prefix)
@@ -78,6 +83,7 @@ mod tests {
         assert_eq!(keys.fixed()[0], "aint-queue:{mail.v2}:schema");
         assert_eq!(keys.notify(), "aint-queue:{mail.v2}:notify");
         assert_eq!(keys.reserved(&Owner::named("ab12")), "aint-queue:{mail.v2}:reserved:ab12");
+        assert_eq!(keys.outputs(), "aint-queue:{mail.v2}:outputs");
         assert_eq!(keys.unique("k}{"), "aint-queue:{mail.v2}:unique:k}{");
         assert_eq!(keys.rate("api"), "aint-queue:{mail.v2}:rate:api");
         assert_eq!(keys.clearing("waiting:7"), "aint-queue:{mail.v2}:clearing:waiting:7");

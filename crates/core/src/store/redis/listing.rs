@@ -7,8 +7,8 @@ use redis::Value;
 use super::reply::{Entries, bytes, count, entries, id, int, is_word, list, listed, score, text, texts};
 use super::scripts::Script;
 use super::{RedisStore, priority};
-use crate::job::{JobId, JobMeta, Timestamp};
-use crate::store::driver_rules::{clock_behind, lasting_key, meta_text, ready_at};
+use crate::job::{JobId, JobMeta, JobOutput, Timestamp};
+use crate::store::driver_rules::{clock_behind, lasting_key, meta_text, ready_at, stored_output};
 use crate::store::{
     Cursor, JobCounts, JobState, JobView, MAX_BATCH, MAX_BATCH_BYTES, Owner, Page, StoreError,
 };
@@ -47,7 +47,7 @@ impl RedisStore {
     /// The number of records that no list and no set leads to.
     pub(super) async fn unlisted_records(&self) -> Result<u64, StoreError> {
         const DOING: &str = "counting records";
-        let reply = self.with_every_owner(Script::Unlisted, DOING, |_| {}).await?;
+        let reply = self.with_every_owner(Script::Unlisted, DOING, None, |_| {}).await?;
         self.parsed(count(reply), DOING)
     }
 
@@ -108,7 +108,7 @@ impl RedisStore {
         while !rest.is_empty() {
             let batch = &rest[..rest.len().min(MAX_BATCH)];
             let reply = self
-                .with_every_owner(Script::Find, LISTING, |call| {
+                .with_every_owner(Script::Find, LISTING, None, |call| {
                     call.arg(MAX_BATCH_BYTES);
                     for id in batch {
                         call.arg(id.0);
@@ -127,11 +127,12 @@ impl RedisStore {
         for batch in jobs.chunks(MAX_BATCH) {
             let mut seen = HashSet::new();
             let batch: Vec<_> = batch.iter().filter(|(id, _)| seen.insert(*id)).collect();
-            let names: Vec<_> = batch
+            let mut names: Vec<_> = batch
                 .iter()
                 .filter_map(|(_, meta)| lasting_key(meta).filter(|key| !key.is_empty()))
                 .map(|key| self.keys.unique(key))
                 .collect();
+            names.push(self.keys.outputs());
             let mut call = self.call(Script::Requeue, "moving failed jobs", &names).await?;
             for (id, meta) in batch {
                 let key = lasting_key(meta).unwrap_or_default();
@@ -151,7 +152,7 @@ impl RedisStore {
                 batch.iter().filter(|id| seen.insert(**id)).map(ToString::to_string).collect();
             let keys = self.unique_keys(&batch, DOING).await?;
             let reply = self
-                .with_every_owner(Script::Discard, DOING, |call| {
+                .with_every_owner(Script::Discard, DOING, Some(self.keys.outputs()), |call| {
                     for id in &batch {
                         let key = keys.iter().find(|(of, _)| of == id).map_or("", |(_, key)| key);
                         call.arg(id).arg(key);
@@ -161,6 +162,13 @@ impl RedisStore {
             removed += self.parsed(count(reply), DOING)?;
         }
         Ok(removed)
+    }
+
+    /// The stored output of a job.
+    pub(super) async fn stored_output_of(&self, id: JobId) -> Result<Option<JobOutput>, StoreError> {
+        let mut get = redis::cmd("HGET");
+        let reply = self.plain(get.arg(self.keys.outputs()).arg(id.0), LISTING).await?;
+        Ok(text(reply).and_then(|text| stored_output(&text)))
     }
 
     /// The entries of an owner's set.
@@ -177,24 +185,27 @@ impl RedisStore {
     /// All owners: living ones, and ended ones that still have jobs.
     pub(super) async fn every_owner(&self) -> Result<Vec<Owner>, StoreError> {
         // A query for no job returns the owners that it would need.
-        self.with_every_owner(Script::Find, LISTING, |call| {
+        self.with_every_owner(Script::Find, LISTING, None, |call| {
             call.arg(0);
         })
         .await?;
         Ok(self.known_owners())
     }
 
-    /// Makes a call that needs all owners; repeats it with the owners named in the reply until the list is complete.
+    /// Makes a call that needs all owners, whose keys `own_key` follows; repeats it with the owners named in the reply until
+    /// the list is complete.
     async fn with_every_owner(
         &self,
         script: Script,
         doing: &'static str,
+        own_key: Option<String>,
         args: impl Fn(&mut super::call::Call<'_>),
     ) -> Result<Value, StoreError> {
         for _ in 0..MAX_OWNER_RETRIES {
             let owners = self.known_owners();
-            let sets: Vec<_> = owners.iter().map(|owner| self.keys.reserved(owner)).collect();
-            let mut call = self.call(script, doing, &sets).await?;
+            let sets = owners.iter().map(|owner| self.keys.reserved(owner));
+            let keys: Vec<_> = sets.chain(own_key.clone()).collect();
+            let mut call = self.call(script, doing, &keys).await?;
             call.arg(owners.len());
             for owner in &owners {
                 call.arg(owner.as_str());

@@ -53,7 +53,7 @@ use super::{
 };
 use crate::config;
 use crate::durations::micros;
-use crate::job::{JobId, JobMeta, MAX_DELAY, NewJob, Priority, Timestamp};
+use crate::job::{JobId, JobMeta, JobOutput, MAX_DELAY, NewJob, Priority, Timestamp};
 use crate::mutex::lock;
 
 /// A channel on a Redis server.
@@ -238,6 +238,10 @@ impl Store for RedisStore {
 
     async fn get(&self, id: JobId) -> Result<Option<JobView>, StoreError> {
         Ok(self.find_many(&[id]).await?.pop())
+    }
+
+    async fn output(&self, id: JobId) -> Result<Option<JobOutput>, StoreError> {
+        self.stored_output_of(id).await
     }
 
     async fn holder(&self, key: &str) -> Result<Option<JobId>, StoreError> {

@@ -12,10 +12,10 @@ use super::reply::{count, fields, id, int, jobs, list};
 use super::scripts::Script;
 use super::{RedisStore, micros};
 use crate::job::{FailReason, JobId, JobMeta, MAX_DELAY, Timestamp};
-use crate::store::driver_rules::meta_text;
+use crate::store::driver_rules::{meta_text, output_text};
 use crate::store::{
-    Destination, KeyRelease, LowerPriorities, MAX_BATCH, MAX_BATCH_BYTES, SettleConflict, Settlement,
-    StoreError, Turn, TurnReply,
+    Destination, KeyRelease, LowerPriorities, MAX_BATCH, MAX_BATCH_BYTES, OutputChange, SettleConflict,
+    Settlement, StoreError, Turn, TurnReply,
 };
 
 /// Largest byte bound that Lua represents exactly; in effect no bound.
@@ -23,7 +23,11 @@ const MAX_LUA_INTEGER: usize = 1 << 52;
 
 impl RedisStore {
     pub(super) async fn take_turn(&self, turn: Turn<'_>) -> Result<TurnReply, StoreError> {
-        let mut call = self.call(Script::Turn, "taking a turn", &[self.keys.reserved(turn.owner)]).await?;
+        let mut keys = vec![self.keys.reserved(turn.owner)];
+        if turn.settlements.iter().any(|settlement| settlement.output != OutputChange::Keep) {
+            keys.push(self.keys.outputs());
+        }
+        let mut call = self.call(Script::Turn, "taking a turn", &keys).await?;
         call.arg(turn.owner.as_str()).arg(turn.seq).arg(micros(self.lease));
         call.arg(turn.want.min(MAX_BATCH)).arg(turn.max_bytes.min(MAX_LUA_INTEGER));
         call.arg(first_step(self.record_bytes.load(Ordering::Relaxed)));
@@ -86,7 +90,8 @@ fn repeated(
 }
 
 fn settle(call: &mut Call<'_>, settlements: &[&Settlement]) {
-    let is_plain = |s: &&&Settlement| s.to == Destination::Done && s.unique.is_none();
+    let is_plain =
+        |s: &&&Settlement| s.to == Destination::Done && s.unique.is_none() && s.output == OutputChange::Keep;
     let done = settlements.iter().filter(is_plain).count();
     call.arg(done).arg(settlements.len() - done);
     for settlement in settlements.iter().filter(is_plain) {
@@ -98,6 +103,11 @@ fn settle(call: &mut Call<'_>, settlements: &[&Settlement]) {
         call.arg(kind).arg(settlement.id.0).arg(unique).arg(delay);
         call.arg(meta.map(super::priority).unwrap_or_default());
         call.arg(meta.map(meta_text).unwrap_or_default());
+        match &settlement.output {
+            OutputChange::Keep => call.arg(""),
+            OutputChange::Drop => call.arg("-"),
+            OutputChange::Set(output) => call.arg(output_text(output)),
+        };
     }
 }
 
@@ -156,7 +166,7 @@ mod tests {
     use super::*;
 
     fn settlement(id: u64, to: Destination) -> Settlement {
-        Settlement { id: JobId(id), unique: None, to }
+        Settlement { id: JobId(id), unique: None, to, output: OutputChange::Keep }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::error::SqliteError;
 use super::pause::Pause;
 use super::rank::WaitingEnds;
 use super::transaction::Tx;
-use super::{keys, record};
+use super::{keys, outputs, record};
 use crate::job::{JobId, JobMeta, MAX_DELAY, Timestamp};
 use crate::store::driver_rules::{lasting_key, meta_text};
 use crate::store::{Clear, Cleared, MAX_BATCH, MAX_BATCH_BYTES};
@@ -23,6 +23,7 @@ pub(super) fn requeue(tx: &Tx<'_>, channel: i64, jobs: &[(JobId, JobMeta)]) -> R
             continue;
         }
         record::rewrite(tx, id, &meta_text(meta))?;
+        outputs::remove(tx, id)?;
         if let Some(key) = lasting_key(meta) {
             keys::retake(tx, channel.id, id, key)?;
         }
@@ -42,7 +43,10 @@ pub(super) fn discard(tx: &Tx<'_>, channel: i64, ids: &[i64]) -> Result<u64, Sql
     for bucket in [channel.waiting, channel.delayed, channel.failed] {
         let mut removed = 0;
         for id in ids {
-            removed += i64::from(bucket::delete(tx, *id, bucket)?);
+            if bucket::delete(tx, *id, bucket)? {
+                outputs::remove(tx, *id)?;
+                removed += 1;
+            }
         }
         bucket::count(tx, bucket, -removed)?;
         all += removed;
@@ -116,6 +120,7 @@ pub(super) fn sweep(tx: &Tx<'_>, channel: i64) -> Result<bool, SqliteError> {
     drop(rows);
     for id in &ids {
         bucket::delete(tx, *id, bucket)?;
+        outputs::remove(tx, *id)?;
     }
     if ids.is_empty() {
         tx.execute("DELETE FROM lanes WHERE id = ?1", [bucket])?;

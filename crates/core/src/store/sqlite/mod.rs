@@ -3,14 +3,14 @@
 //! | file | duty |
 //! |---|---|
 //! | `path_checks.rs`, `connect.rs` | checks the location of the file; opens it |
-//! | `schema.sql`, `upgrade_2.sql`, `upgrade_3.sql` | the tables; the upgrades of older files |
+//! | `schema.sql`, `upgrade_2.sql` to `upgrade_4.sql` | the tables; the upgrades of older files |
 //! | `file_watch.rs`, `file_holders.rs`, `cut_files.rs`, `rescue.rs` | files that are removed, replaced or cut while they are in use |
 //! | `file.rs` | the open file of this process, shared by all handles |
 //! | `writer_thread.rs` | the only writing thread: groups waiting calls into one transaction, replies after the commit |
 //! | `reader_thread.rs` | the only reading thread; also watches for commits of other processes |
 //! | `transaction.rs`, `error.rs` | a call on its way to a thread; the errors it can end in |
 //! | `push.rs`, `turn.rs`, `limits.rs`, `owner.rs`, `commands.rs`, `queries.rs` | the contract, inside a transaction |
-//! | `bucket.rs`, `rank.rs`, `keys.rs`, `record.rs` | the rows |
+//! | `bucket.rs`, `rank.rs`, `keys.rs`, `record.rs`, `outputs.rs` | the rows |
 //!
 //! An acknowledged call is on disk: WAL with `synchronous=FULL`. Leases are measured from the boot of the machine: neither
 //! clock steps nor suspends affect them, and a reboot ends them all.
@@ -26,6 +26,7 @@ mod file_holders;
 mod file_watch;
 mod keys;
 mod limits;
+mod outputs;
 mod owner;
 mod path_checks;
 mod pause;
@@ -59,7 +60,7 @@ use super::{
     Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, LEASE, Leased, LimitDecision, MAX_BATCH,
     Owner, Page, PushError, Pushed, Reap, Store, StoreError, StoreIdentity, Turn, TurnReply, driver_rules,
 };
-use crate::job::{JobId, JobMeta, NewJob, Timestamp};
+use crate::job::{JobId, JobMeta, JobOutput, NewJob, Timestamp};
 
 /// Options of a handle.
 #[derive(Clone, Copy, Debug)]
@@ -270,6 +271,12 @@ impl Store for SqliteStore {
         let (channel, id) = (self.channel, id.0.cast_signed());
         let seen = self.file.read("reading a job", move |tx| queries::get(tx, channel, id)).await?;
         Ok(seen.map(|(state, rank, raw)| raw.listed(state, rank)))
+    }
+
+    async fn output(&self, id: JobId) -> Result<Option<JobOutput>, StoreError> {
+        let (channel, id) = (self.channel, id.0.cast_signed());
+        let text = self.file.read("reading an output", move |tx| outputs::get(tx, channel, id)).await?;
+        Ok(text.as_deref().and_then(driver_rules::stored_output))
     }
 
     async fn holder(&self, key: &str) -> Result<Option<JobId>, StoreError> {

@@ -66,6 +66,11 @@ CREATE TABLE records (
     payload TEXT NOT NULL                       -- as pushed
 ) STRICT;
 
+CREATE TABLE outputs (                          -- apart from the records, so that leasing and listing do not read them
+    id   INTEGER PRIMARY KEY,                   -- a job that has failed
+    text TEXT NOT NULL                          -- JSON: the last lines that its last failed run printed
+) STRICT;
+
 CREATE TABLE holds (                            -- unique keys that are held for a time, also after the end of the job
     key   TEXT    NOT NULL PRIMARY KEY,         -- "channel:unique key"
     job   INTEGER NOT NULL,                     -- the job that took it

@@ -9,7 +9,7 @@ use tokio::task::yield_now;
 
 use super::*;
 use crate::job::{MAX_PAYLOAD_BYTES, Payload};
-use crate::store::{Destination, Settlement};
+use crate::store::{Destination, OutputChange, Settlement};
 
 fn open() -> (TempDir, SqliteStore) {
     let dir = tempfile::tempdir().unwrap();
@@ -43,7 +43,13 @@ fn turn<'a>(owner: &'a Owner, seq: u64, settlements: &'a [Settlement], want: usi
 }
 
 fn done(leased: &[Leased]) -> Vec<Settlement> {
-    leased.iter().map(|leased| Settlement { id: leased.id(), unique: None, to: Destination::Done }).collect()
+    let done = |leased: &Leased| Settlement {
+        id: leased.id(),
+        unique: None,
+        to: Destination::Done,
+        output: OutputChange::Keep,
+    };
+    leased.iter().map(done).collect()
 }
 
 #[tokio::test]

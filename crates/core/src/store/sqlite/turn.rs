@@ -8,11 +8,11 @@ use super::owner::{self, OwnerCall};
 use super::rank::{self, Fronts, WaitingEnds};
 use super::record::{self, RawRecord};
 use super::transaction::Tx;
-use super::{keys, limits};
+use super::{keys, limits, outputs};
 use crate::job::{FailReason, JobId, MAX_DELAY, Priority, Timestamp};
-use crate::store::driver_rules::{CLOCK_STEP, meta_text};
+use crate::store::driver_rules::{CLOCK_STEP, meta_text, output_text};
 use crate::store::{
-    Destination, KeyRelease, LowerPriorities, MAX_BATCH, SettleConflict, Settlement, TurnReply,
+    Destination, KeyRelease, LowerPriorities, MAX_BATCH, OutputChange, SettleConflict, Settlement, TurnReply,
 };
 
 /// A settlement as row values.
@@ -22,6 +22,14 @@ pub(super) struct PreparedSettlement {
     /// The new meta; empty when the record is deleted.
     meta: String,
     priority: Priority,
+    output: Output,
+}
+
+/// The change of the stored output of a job, as row values.
+enum Output {
+    Keep,
+    Remove,
+    Set(String),
 }
 
 #[derive(Clone, Copy)]
@@ -52,11 +60,16 @@ impl PreparedSettlement {
             to,
             meta: meta.map(meta_text).unwrap_or_default(),
             priority: meta.map(|meta| meta.priority).unwrap_or_default(),
+            output: match &settlement.output {
+                OutputChange::Keep => Output::Keep,
+                OutputChange::Drop => Output::Remove,
+                OutputChange::Set(output) => Output::Set(output_text(output)),
+            },
         }
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.meta.len()
+        self.meta.len() + if let Output::Set(text) = &self.output { text.len() } else { 0 }
     }
 }
 
@@ -150,7 +163,7 @@ fn settle(
     let mut settled = Settled::default();
     let fronts = settlements.iter().filter(|ready| matches!(ready.to, Target::Front));
     let mut fronts = Fronts::of(tx, ends, fronts.map(|ready| ready.priority))?;
-    for PreparedSettlement { id, to, meta, priority } in settlements {
+    for PreparedSettlement { id, to, meta, priority, output } in settlements {
         let place = |bucket, rank| bucket::place(tx, *id, own, bucket, rank, *priority);
         let (held, count) = match to {
             Target::Done => (bucket::delete(tx, *id, own)?, &mut settled.done),
@@ -170,6 +183,11 @@ fn settle(
         }
         *count += 1;
         settled.gone += 1;
+        match output {
+            Output::Keep => {}
+            Output::Remove => outputs::remove(tx, *id)?,
+            Output::Set(text) => outputs::set(tx, *id, text)?,
+        }
         match to {
             Target::Done => {}
             Target::FailedUnparsed => record::set_aside(tx, *id, meta)?,

@@ -1,10 +1,10 @@
 -- Removes jobs held by an owner: their settlements will return CLEARED.
 --
--- KEYS 16  the owner's reserved set
+-- KEYS 16  the owner's reserved set      KEYS 17  the outputs
 -- ARGV 1   number of ids
 -- ARGV 2.. the ids; then pairs of id and unique key to release
 -- reply    number of removed jobs; ids no longer in the set are skipped
--- order    count, records, unique keys, SREM
+-- order    count, records, outputs, unique keys, SREM
 local count, ids = tonumber(ARGV[1]), {}
 for n = 2, 1 + count do
   if redis.call('SISMEMBER', KEYS[OWN], ARGV[n]) == 1 then
@@ -16,6 +16,7 @@ if #ids == 0 then
 end
 redis.call('HINCRBY', STATS, 'cleared', #ids)
 local removed = redis.call('HDEL', RECORDS, unpack(ids))
+redis.call('HDEL', KEYS[OWN + 1], unpack(ids))
 if removed < #ids then
   redis.call('HINCRBY', STATS, 'cleared', removed - #ids)
 end

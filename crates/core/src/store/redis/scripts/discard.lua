@@ -1,9 +1,9 @@
 -- Removes jobs that are waiting, delayed or failed.
 --
--- KEYS 16.., ARGV 1..  all owners: see lib/all_owners.lua
+-- KEYS 16.., ARGV 1..  all owners: see lib/all_owners.lua; the last key: the outputs
 -- ARGV FIRST ..        per job: id, unique key ('' for none); no id twice
 -- reply                {'OWNERS', names}, or the number of removed jobs; reserved jobs are skipped
--- order                counts, records, unique keys, places. A waiting id stays in its list as a tombstone.
+-- order                counts, records, outputs, unique keys, places. A waiting id stays in its list as a tombstone.
 local ids, keys, delayed, failed = {}, {}, {}, {}
 for n = FIRST, #ARGV, 2 do
   local id = ARGV[n]
@@ -23,6 +23,7 @@ end
 redis.call('HINCRBY', STATS, 'cleared', #ids)
 redis.call('HINCRBY', STATS, 'tombstones', #ids - #delayed - #failed)
 redis.call('HDEL', RECORDS, unpack(ids))
+redis.call('HDEL', KEYS[#KEYS], unpack(ids))
 for n = 1, #ids do
   free(keys[n], ids[n])
 end

@@ -140,6 +140,11 @@ for _, key in ipairs({ 'delay', 'at', 'timeout', 'unique_for', 'expires', 'expir
     end
   end
 end
+local window = option.retry_until or (option.retry_for and time + option.retry_for * 1000)
+if window and window <= math.max(time, option.at or time + (option.delay or 0)) then
+  return wrong(option.retry_until and 'retry_until' or 'retry_for', ': the retry window ends before the job can start: ',
+    'give a later time, or max_attempts = 1 for a job without retries')
+end
 local attempts = option.max_attempts
 if attempts and not (type(attempts) == 'number' and attempts >= 1 and attempts < 4294967296 and attempts % 1 == 0) then
   return wrong('max_attempts: give a whole number, at least 1')

@@ -1,9 +1,9 @@
 -- Moves failed jobs to the back of waiting with a new meta.
 --
--- KEYS 16..  per job with a unique key, in order: the channel's prefix, "unique:", the key
+-- KEYS 16..  per job with a unique key, in order: the channel's prefix, "unique:", the key; then the outputs
 -- ARGV       per job: id, unique key ('' for none), priority ('' for normal), meta
 -- reply      number of moved jobs; jobs that are not failed are skipped
--- order      records, unique keys, RPUSH, ZREM
+-- order      records, unique keys, RPUSH, ZREM, outputs
 local ids, back, uniques = {}, { {}, {}, {} }, 0
 for n = 1, #ARGV, 4 do
   local id, key, place, meta = ARGV[n], ARGV[n + 1], PLACE[ARGV[n + 2]], ARGV[n + 3]
@@ -21,6 +21,7 @@ end
 if #ids > 0 then
   put_at_back(back)
   redis.call('ZREM', FAILED, unpack(ids))
+  redis.call('HDEL', KEYS[#KEYS], unpack(ids))
   wake()
 end
 return #ids

@@ -1,6 +1,7 @@
 -- A turn of an owner: renew, settle, release, promote, lease.
 --
 -- KEYS 16  the owner's reserved set
+-- KEYS 17  only with a change of an output: the outputs
 -- ARGV 1   owner           ARGV 2  seq             ARGV 3  lease in µs
 -- ARGV 4   want            ARGV 5  most payload bytes
 -- ARGV 6   number of records to read first
@@ -9,8 +10,9 @@
 -- ARGV 8   d, the number of done jobs without a unique key
 -- ARGV 9   o, the number of other settlements
 -- ARGV 10.. d ids; then, per other settlement: kind, id, unique key ('' for none), delay in µs, priority ('' for normal),
---          meta; kind is done, front, back, delayed, failed, or found: failed with an unreadable record, whose text
---          becomes the payload. No id occurs twice. Then, per release: unique or lock, id, key
+--          meta, output; kind is done, front, back, delayed, failed, or found: failed with an unreadable record, whose text
+--          becomes the payload; output is '' for no change, - for its removal, or the new one. No id occurs twice. Then, per
+--          release: unique or lock, id, key
 -- reply    'LOST', 'REPLAYED', or
 --          {conflicts, ids, records, time to the next due job or end of a pause or -1, held, waiting, now, lower}
 --          waiting is the number of leasable jobs after this turn: none while the channel is paused
@@ -19,7 +21,7 @@
 -- order    renew; SMISMEMBER; new places of held jobs; SREM; releases; promote; raise; peek; SADD; LTRIM
 local owner, want, most = ARGV[1], tonumber(ARGV[4]), tonumber(ARGV[5])
 local done, others = tonumber(ARGV[8]), tonumber(ARGV[9])
-local RESERVED = KEYS[OWN]
+local RESERVED, OUTPUTS = KEYS[OWN], KEYS[OWN + 1]
 local time = now()
 local refused = renew_lease(owner, ARGV[2], tonumber(ARGV[3]), time)
 if refused then
@@ -70,16 +72,22 @@ if others > 0 then
   local ids, settled, finished, freed = {}, {}, {}, {}
   local front, back, delayed, failed = { {}, {}, {} }, { {}, {}, {} }, {}, {}
   for n = 1, others do
-    ids[n] = ARGV[done + 6 * n + 5]
+    ids[n] = ARGV[done + 7 * n + 4]
   end
   local holds = redis.call('SMISMEMBER', RESERVED, unpack(ids))
   for n = 1, others do
-    local at = done + 6 * n + 4
+    local at = done + 7 * n + 3
     local kind, id, key, delay, meta = ARGV[at], ids[n], ARGV[at + 2], ARGV[at + 3], ARGV[at + 5]
     local place, record = PLACE[ARGV[at + 4]]
     if holds[n] == 1 then
       settled[#settled + 1] = id
       record = redis.call('HGET', RECORDS, id)
+    end
+    local output = ARGV[at + 6]
+    if record and output == '-' then
+      redis.call('HDEL', OUTPUTS, id)
+    elseif record and output ~= '' then
+      redis.call('HSET', OUTPUTS, id, output)
     end
     if not record then
       conflict(id)
@@ -135,7 +143,7 @@ if others > 0 then
   end
 end
 
-for n = 10 + done + 6 * others, #ARGV, 3 do
+for n = 10 + done + 7 * others, #ARGV, 3 do
   if ARGV[n] == 'unique' then
     free(ARGV[n + 2], ARGV[n + 1])
   else

@@ -1,6 +1,6 @@
 -- Fragment, after the checks: scripts that must tell waiting from reserved jobs get all owners.
 --
--- KEYS 16 and on  the reserved sets of the owners in ARGV
+-- KEYS 16 and on  the reserved sets of the owners in ARGV; keys of the script's own may follow
 -- ARGV 1          number of owners
 -- ARGV 2 and on   their names, in the order of the keys; the script's own arguments start at ARGV[FIRST]
 -- reply           {'OWNERS', {name, ...}} when owners are missing: call again with these
@@ -32,7 +32,7 @@ local function place(id)
   if score then
     return 'failed', score
   end
-  for i = OWN, #KEYS do
+  for i = OWN, OWN + tonumber(ARGV[1]) - 1 do
     if redis.call('SISMEMBER', KEYS[i], id) == 1 then
       return 'reserved', '0'
     end

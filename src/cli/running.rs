@@ -1,0 +1,238 @@
+//! `queue:running`: the running jobs of all channels of this machine, longest first, with their processes.
+
+use std::collections::HashMap;
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::{Value as Json, json};
+
+use super::control::{self, MasterState};
+use super::{CommandContext, Failure, render, sanitize};
+use crate::config::Channel;
+use crate::guardian::process_list::{ProcessRow, tree};
+use crate::job::JobId;
+use crate::master::{ControlRequest, ControlResponse};
+use crate::pool::{CancelReason, RunningJob};
+
+/// Longest shown name of a job on a terminal.
+const MAX_NAME_CHARS: usize = 20;
+/// Longest shown name of a channel on a terminal.
+const MAX_CHANNEL_CHARS: usize = 12;
+/// Most steps by which a process is indented.
+const MAX_TREE_INDENT: usize = 8;
+/// Columns of a line about a process.
+const TREE_COLUMNS: usize = 78;
+/// Most processes of one run that `--tree` shows.
+const MAX_TREE_ROWS: usize = 500;
+
+/// List what runs now on this machine, longest first
+#[derive(Debug, Args)]
+pub(crate) struct Running {
+    /// The processes of each run: pid, state, memory, processor time, age, command
+    #[arg(long)]
+    tree: bool,
+}
+
+/// A running job of a channel.
+struct Row<'a> {
+    channel: &'a Channel,
+    running: RunningJob,
+    /// The processes of its worker, if asked for.
+    processes: Vec<ProcessRow>,
+}
+
+impl Running {
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
+        let channels = context.channels(!context.names_channel())?;
+        let (mut rows, mut failures, mut masters) = (Vec::new(), Vec::new(), 0);
+        for channel in channels {
+            let master = control::query(
+                channel,
+                ControlRequest::Runs,
+                |_| {},
+                |response| match response {
+                    ControlResponse::Runs { runs, .. } => Some(runs),
+                    _ => None,
+                },
+            );
+            let doing = || format!("list the running jobs of channel \"{}\"", channel.name);
+            match master {
+                MasterState::Responding { answer, .. } => {
+                    masters += 1;
+                    rows.extend(answer.into_iter().map(|running| Row {
+                        channel,
+                        running,
+                        processes: Vec::new(),
+                    }));
+                }
+                MasterState::NotResponding { error, .. } => failures.push(control::failure(&doing(), error)),
+                MasterState::Hidden(denied) => failures.push(control::hidden(&doing(), denied)),
+                MasterState::Elsewhere(other) => failures.push(other.failure(&doing())),
+                MasterState::NotRunning => {}
+            }
+        }
+        if masters == 0 && failures.is_empty() {
+            return Err(control::no_master("list the running jobs"));
+        }
+        rows.sort_by_key(|row| std::cmp::Reverse(row.running.run.ms));
+        if self.tree {
+            let mut seen: HashMap<i32, Vec<ProcessRow>> = HashMap::new();
+            for row in &mut rows {
+                let Some(pid) = row.running.run.pid else { continue };
+                let processes = seen.entry(pid).or_insert_with(|| tree(pid, MAX_TREE_ROWS));
+                row.processes = processes.clone();
+            }
+        }
+        let text = if rows.is_empty() {
+            "No job is running on this machine.\n".to_owned()
+        } else {
+            text(&rows, context.columns().is_some())
+        };
+        let json: Vec<_> = rows.iter().map(|row| to_json(row, self.tree)).collect();
+        context.show(&json, &text)?;
+        context.finish(failures)
+    }
+}
+
+/// The rows as text, below 80 columns on a terminal; a pipe gets whole names.
+fn text(rows: &[Row<'_>], is_terminal: bool) -> String {
+    let cut = |text: &str, most| sanitize::truncated(text, if is_terminal { most } else { usize::MAX });
+    let header = ["id", "job", "channel", "att", "for", "of", "prog", "pid", "MiB"].map(str::to_owned);
+    let cells = |row: &Row<'_>| {
+        let run = &row.running.run;
+        [
+            row.running.id.to_string(),
+            cut(&row.running.job, MAX_NAME_CHARS),
+            cut(&row.channel.name, MAX_CHANNEL_CHARS),
+            run.attempt.map_or_else(String::new, |attempt| attempt.to_string()),
+            if run.booting { "starts".to_owned() } else { render::duration(run.ms) },
+            run.limit_ms.map_or_else(|| "-".to_owned(), render::duration),
+            run.progress.map_or_else(|| "-".to_owned(), |percent| format!("{percent} %")),
+            run.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
+            run.memory.map_or_else(|| "-".to_owned(), |bytes| (bytes >> 20).to_string()),
+        ]
+    };
+    let table: Vec<_> = std::iter::once(header).chain(rows.iter().map(cells)).collect();
+    let widths: Vec<_> =
+        (0..9).map(|n| table.iter().map(|row| row[n].chars().count()).max().unwrap_or(0)).collect();
+    let mut shown = String::new();
+    for (index, line) in table.iter().enumerate() {
+        let padded: Vec<_> =
+            line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        shown.push_str(padded.join(" ").trim_end());
+        shown.push('\n');
+        let Some(row) = index.checked_sub(1).map(|index| &rows[index]) else { continue };
+        if let Some(state) = ending(row) {
+            shown.push_str(&format!("  {state}\n"));
+        }
+        for process in &row.processes {
+            shown.push_str(&process_line(process, is_terminal));
+        }
+    }
+    shown
+}
+
+/// The line about a run that was asked to end.
+fn ending(row: &Row<'_>) -> Option<&'static str> {
+    let run = &row.running.run;
+    Some(match (run.ending?, run.stuck) {
+        (CancelReason::TimedOut, false) => "past its time limit, asked to end",
+        (CancelReason::TimedOut, true) => "past its time limit, does not end; its worker is killed",
+        (CancelReason::Cancelled, false) => "cancelled, asked to end",
+        (CancelReason::Cancelled, true) => "cancelled, does not end; its worker is killed",
+    })
+}
+
+fn process_line(process: &ProcessRow, is_terminal: bool) -> String {
+    let facts = format!(
+        "{}{} {} {} MiB, cpu {}, age {}: ",
+        "  ".repeat(process.depth.min(MAX_TREE_INDENT) + 1),
+        process.pid,
+        process.state,
+        process.rss >> 20,
+        render::duration(process.cpu_ms),
+        render::duration(process.age_ms),
+    );
+    let most = if is_terminal { TREE_COLUMNS.saturating_sub(facts.chars().count()) } else { usize::MAX };
+    format!("{facts}{}\n", sanitize::truncated(&process.command, most))
+}
+
+#[derive(Serialize)]
+struct RowJson<'a> {
+    id: JobId,
+    job: &'a str,
+    channel: &'a str,
+    attempt: Option<u32>,
+    for_ms: u64,
+    limit_ms: Option<u64>,
+    progress: Option<u8>,
+    worker_pid: Option<i32>,
+    rss: Option<u64>,
+    booting: bool,
+    ending: Option<CancelReason>,
+    stuck: bool,
+}
+
+fn to_json(row: &Row<'_>, with_tree: bool) -> Json {
+    let RunningJob { id, job, run } = &row.running;
+    let mut json = json!(RowJson {
+        id: *id,
+        job,
+        channel: &row.channel.name,
+        attempt: run.attempt,
+        for_ms: run.ms,
+        limit_ms: run.limit_ms,
+        progress: run.progress,
+        worker_pid: run.pid,
+        rss: run.memory,
+        booting: run.booting,
+        ending: run.ending,
+        stuck: run.stuck,
+    });
+    if with_tree {
+        json["processes"] = json!(row.processes);
+    }
+    json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::pool::RunStatus;
+
+    #[test]
+    fn text_fits_eighty_columns_and_is_sanitised() {
+        let config = Config::built_in(std::path::Path::new("/srv"));
+        let running = RunningJob {
+            id: JobId(1_795_282_229_498_945),
+            job: format!("send\x1b[2J{}", "x".repeat(60)),
+            run: RunStatus {
+                pid: Some(4_194_304),
+                booting: false,
+                ms: 7_200_000,
+                limit_ms: Some(8_000_000),
+                progress: Some(100),
+                ending: Some(CancelReason::TimedOut),
+                stuck: true,
+                attempt: Some(12),
+                memory: Some(1_234 << 20),
+            },
+        };
+        let process = ProcessRow {
+            pid: 4_194_304,
+            parent: 1,
+            depth: 3,
+            state: 'S',
+            rss: 1_234 << 20,
+            cpu_ms: 59_900,
+            age_ms: 59_900,
+            command: format!("php\n{}", "y".repeat(90)),
+        };
+        let row = Row { channel: &config.channels["default"], running, processes: vec![process] };
+        let shown = text(&[row], true);
+        assert!(shown.lines().all(|line| line.chars().count() < 80), "{shown}");
+        assert!(!shown.contains('\x1b') && shown.contains("php\\n"), "{shown}");
+        assert!(shown.contains("does not end"), "{shown}");
+    }
+}
