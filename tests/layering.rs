@@ -149,6 +149,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "logging",
             "private_file",
             "sanitize",
+            "retry",
             "demo_jobs",
             "trust",
             "dangling_link",
