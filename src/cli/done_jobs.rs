@@ -20,11 +20,29 @@ const HEADER: [Column; 6] = [
 /// The start of a position of this list.
 const STATE: &str = "done:";
 
+/// The done jobs to list.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Wanted<'a> {
+    /// Only jobs of this name.
+    pub(super) job: Option<&'a str>,
+    /// Only jobs with this text in id or name.
+    pub(super) text: Option<&'a str>,
+}
+
+impl Wanted<'_> {
+    fn admits(&self, run: &DoneRun) -> bool {
+        let has = |text: &str| {
+            run.id.to_string().contains(text) || run.job.to_lowercase().contains(&text.to_lowercase())
+        };
+        self.job.is_none_or(|job| run.job == job) && self.text.is_none_or(has)
+    }
+}
+
 /// Lists the done jobs of the channels; `page_after` is a position that [`position_text`] wrote.
 pub(super) fn run(
     context: &CommandContext,
     all: bool,
-    job: &Option<String>,
+    wanted: Wanted<'_>,
     limit: u16,
     page_after: Option<&str>,
 ) -> Result<(), Failure> {
@@ -40,8 +58,7 @@ pub(super) fn run(
             };
             let more: DoneRunsPage = control::ask(channel, "list the done jobs", request, |_| {}, take)?;
             page.next = more.next;
-            page.runs
-                .extend(more.runs.into_iter().filter(|run| job.as_ref().is_none_or(|job| run.job == *job)));
+            page.runs.extend(more.runs.into_iter().filter(|run| wanted.admits(run)));
             before = page.next;
             if page.next.is_none() || page.runs.len() >= usize::from(limit) {
                 break;

@@ -44,6 +44,7 @@ impl FailedJobOptions {
             since: self.since,
             before: self.older_than,
             text: self.grep,
+            ..JobFilter::default()
         }
     }
 }

@@ -405,6 +405,44 @@ fn removed_log_is_reported_and_loses_no_job() {
 }
 
 #[test]
+fn push_during_a_rename_makes_no_second_store() {
+    use std::io::Write;
+
+    for config in [
+        None,
+        Some(
+            "[defaults]\npid_path = \"run\"\n[channels.default]\ndriver = { type = \"sqlite\", path = \"data/queue.db\" }\n",
+        ),
+    ] {
+        let fixture = Fixture::sqlite("");
+        let project = Project::new(&fixture, "one");
+        if let Some(config) = config {
+            fs::write(project.dir.join("aint-queue.toml"), config).unwrap();
+        }
+        let mut push = project.command(&["queue:push", "noop", "--data", "-"]);
+        push.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut push = push.spawn().unwrap();
+        // The configuration is read when the command waits for its payload.
+        let wchan = format!("/proc/{}/wchan", push.id());
+        until("the command to wait", || {
+            fs::read_to_string(&wchan).unwrap().contains("pipe_read").then_some(())
+        });
+        fs::rename(fixture.file("one"), fixture.file("two")).unwrap();
+        push.stdin.take().unwrap().write_all(b"{}").unwrap();
+        let message = refused(&push.wait_with_output().unwrap(), 5);
+        assert!(
+            message.contains("/one\" was moved or removed") && message.contains("nothing is created"),
+            "{message}"
+        );
+        assert!(!fixture.file("one").exists(), "a directory that no master serves");
+        let two = Project::new(&fixture, "two");
+        assert!(two.run(&["queue:push", "noop"]).status.success());
+        // The end of the project runs a command there.
+        fs::create_dir(&project.dir).unwrap();
+    }
+}
+
+#[test]
 fn every_reply_names_the_store() {
     use std::io::{BufRead, BufReader, Write};
     use std::os::unix::net::UnixStream;

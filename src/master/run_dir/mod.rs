@@ -15,10 +15,10 @@ mod names;
 mod presence;
 mod record;
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, eaccess};
@@ -31,6 +31,7 @@ pub use record::ServedStore;
 use crate::access::{self, Access};
 use crate::config;
 use crate::dangling_link::DanglingLink;
+use crate::known_directories::{self, CreateError};
 use crate::trust;
 
 /// End of the name of a lock file.
@@ -164,12 +165,18 @@ fn make(path: &Path) -> Result<(), RunDirError> {
     let parent = path.ancestors().skip(1).find(|p| p.exists()).unwrap_or(Path::new("/"));
     // In a directory that every user may write, such as /tmp, the files are private to this user.
     let is_shared = fs::metadata(parent).is_ok_and(|m| m.mode() & 0o002 != 0);
-    let made = DirBuilder::new().recursive(true).mode(if is_shared { 0o700 } else { 0o755 }).create(path);
-    made.map_err(|source| match source.kind() {
-        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
-            RunDirError::NotADirectory { path: parent.to_owned() }
+    let made = known_directories::create(path, if is_shared { 0o700 } else { 0o755 });
+    made.map_err(|error| match error {
+        CreateError::Gone(_) => {
+            let source = io::Error::new(io::ErrorKind::NotFound, error.to_string());
+            refused(source, path, "create the run directory")
         }
-        _ => refused(source, path, "create the run directory"),
+        CreateError::Io(source) => match source.kind() {
+            io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+                RunDirError::NotADirectory { path: parent.to_owned() }
+            }
+            _ => refused(source, path, "create the run directory"),
+        },
     })
 }
 
