@@ -152,6 +152,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "logging",
             "private_file",
             "sanitize",
+            "retry",
             "demo_jobs",
             "trust",
             "dangling_link",

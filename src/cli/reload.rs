@@ -44,14 +44,16 @@ fn reload(channel: &Channel, mut progress: Progress, columns: Option<usize>) -> 
         ControlResponse::Reloaded { renewed, restart, program_replaced, log_error } => {
             let keys: Vec<_> = restart.iter().map(|key| sanitize::line(key)).collect();
             let warnings = warnings(&channel.name, &keys, program_replaced);
-            let json = json!({
+            let mut json = json!({
                 "generation": renewed.generation,
                 "workers": renewed.workers,
                 "handed_back": renewed.handed_back,
                 "restart": restart,
                 "program_replaced": program_replaced,
-                "log_error": log_error,
             });
+            if let Some(error) = &log_error {
+                json["log_error"] = error.as_str().into();
+            }
             let text = render(&channel.name, &renewed, columns);
             let failure = log_error.map(|error| log_not_reopened(&channel.name, &error));
             Ok(ChannelDone { warnings, failure, ..ChannelDone::new(channel, text, json) })

@@ -127,6 +127,9 @@ fn tables_of_workers_fit_the_terminal() {
         let shown = check(&fixture, &["queue:status", "--workers", "-t", "default"], width);
         assert!(shown.contains(&id), "{shown}");
         check(&fixture, &["queue:why", &id, "-t", "default"], width);
+        assert!(check(&fixture, &["queue:running", "-t", "default"], width).contains(&id));
+        check(&fixture, &["queue:running", "--tree", "-t", "default"], width);
+        check(&fixture, &["queue:history", "-t", "default"], width);
     }
 }
 

@@ -50,7 +50,7 @@ fn redis_kill_loses_nothing_and_work_resumes_soon() {
     assert!(master.stop().success());
 }
 
-/// Checks `queue:why` of the channel and of a job while the store is away from the command and from the master.
+/// Checks `queue:why` of the channel and of a job while neither the command nor the master can use the store.
 fn why_tells_what_the_master_knows(fixture: &Fixture, pid: i32) {
     let why = fixture.run(&["queue:why"]);
     assert_eq!(why.status.code(), Some(5));

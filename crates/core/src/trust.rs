@@ -53,7 +53,7 @@ pub struct Permissions {
 }
 
 impl Permissions {
-    /// Those of a file with this metadata.
+    /// Owner, group and mode in this metadata.
     #[must_use]
     pub fn of(found: &Metadata) -> Self {
         Self { owner: found.uid(), group: found.gid(), mode: found.mode() & 0o7777 }
