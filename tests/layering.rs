@@ -99,7 +99,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "channel",
         &["job", "job_json", "durations", "wire", "config", "store", "limits", "retry", "pool", "metrics"],
     ),
-    ("snapshot", &["job", "config", "store", "guardian", "metrics", "mutex", "channel"]),
+    ("snapshot", &["job", "config", "store", "guardian", "pool", "metrics", "mutex", "channel"]),
     ("worker", &["job", "job_json", "wire", "fd", "executor"]),
     ("webhook", &["job", "config::webhook", "protected_memory", "worker"]),
     ("http", &["job", "config", "store", "queue", "queue_set", "job_json", "mutex", "producer_memory"]),

@@ -68,6 +68,7 @@ const GROUPS: [Group; 4] = [
         title: "Control",
         commands: &[
             ("queue:status", &["queue:status --all", "queue:status --workers", "queue:status --json"]),
+            ("queue:history", &["queue:history", "queue:history --last 6h --channel mail"]),
             ("queue:stop", &["queue:stop", "queue:stop --all"]),
             ("queue:reload", &["queue:reload", "queue:reload --all"]),
             ("queue:quiet", &["queue:quiet --channel mail"]),

@@ -18,6 +18,7 @@ mod flush;
 mod forget;
 mod global_options;
 mod help;
+mod history;
 mod job_options;
 mod job_output;
 mod jobs;
@@ -106,6 +107,8 @@ pub(crate) enum Command {
     Push(push::Push),
     #[command(name = "queue:status")]
     Status(status::Status),
+    #[command(name = "queue:history")]
+    History(history::History),
     #[command(name = "queue:jobs")]
     Jobs(jobs::Jobs),
     #[command(name = "queue:running")]
@@ -143,6 +146,7 @@ impl Command {
             self,
             Self::Pause(_)
                 | Self::Status(_)
+                | Self::History(_)
                 | Self::Jobs(_)
                 | Self::Failed(_)
                 | Self::Show(_)
@@ -167,6 +171,7 @@ impl Command {
             Self::Run(command) => command.run(context),
             Self::Push(command) => command.run(context),
             Self::Status(command) => command.run(context),
+            Self::History(command) => command.run(context),
             Self::Jobs(command) => command.run(context),
             Self::Running(command) => command.run(context),
             Self::Failed(command) => command.run(context),

@@ -18,7 +18,7 @@ use crate::channel::{Channel, Command, OnJoin, ReloadSpec, Scope, Setup, Stopped
 use crate::config;
 use crate::guardian::{GuardianHandle, Privileges};
 use crate::pool::Pool;
-use crate::snapshot;
+use crate::snapshot::{self, Sampler};
 use crate::store::{Owner, Store};
 
 /// Commands queued for a channel's actor.
@@ -106,12 +106,13 @@ impl ChannelService {
 
         let (ended, on_end) = watch::channel(None);
         let (closing, on_closing) = watch::channel(false);
+        let sampler = Sampler::new(Arc::clone(&name), store, commands.clone(), metrics.clone());
         let handlers = Arc::new(ChannelHandlers {
             channel: name,
             commands,
-            store,
             place,
             metrics,
+            sampler: Arc::new(sampler),
             ended: on_end,
             stop_requested: AtomicBool::new(false),
             shared: Arc::clone(shared),
@@ -167,7 +168,8 @@ impl ChannelService {
         let passed_env = self.config.worker.passed_env.clone();
         let guardian = self.guardian.with_privileges(Privileges { passed_env, ..Privileges::default() });
         let handlers = snapshot::handlers(config, &shared.base, &guardian);
-        let snapshots = snapshot::run(self.handlers.sampled(), config.interval, handlers);
+        let (sampler, attention) = (Arc::clone(&self.handlers.sampler), Arc::clone(&shared.attention));
+        let snapshots = snapshot::run(sampler, attention, shared.metrics.clone(), config.interval, handlers);
         std::mem::replace(&mut self.snapshots, tokio::spawn(snapshots)).abort();
     }
 

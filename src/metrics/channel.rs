@@ -8,6 +8,7 @@ use prometheus::{GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge, IntGa
 use tokio::time::Instant;
 
 use super::job_names::JobNameMetrics;
+use super::timings::Timings;
 use super::words::{
     DROP_REASONS, EXCEPTION_REASONS, EXIT_WAYS, JOB_STATES, OUTCOMES, RECYCLE_LIMITS, REFUSAL_REASONS,
     SCALE_DIRECTIONS, STORE_CALLS, STORE_ERRORS, index_of,
@@ -30,6 +31,7 @@ pub struct ChannelMetrics {
     jobs_reaped: IntCounter,
     store_errors: [IntCounter; STORE_ERRORS.len()],
     store_seconds: [Histogram; STORE_CALLS.len()],
+    timings: Arc<Mutex<Timings>>,
     gauges: Gauges,
     /// When the counts of the store were read last.
     counted_at: Arc<Mutex<Option<Instant>>>,
@@ -114,6 +116,7 @@ impl ChannelMetrics {
             jobs_reaped: families.jobs_reaped.with_label_values(&[name]),
             store_errors: STORE_ERRORS.map(|kind| counter(&families.store_errors, kind)),
             store_seconds: STORE_CALLS.map(|call| families.store_seconds.with_label_values(&[name, call])),
+            timings: Arc::default(),
             gauges: Gauges {
                 store_up: gauge(&families.store_up),
                 jobs: JOB_STATES.map(|state| labelled(&families.jobs, state)),
@@ -154,11 +157,13 @@ impl ChannelMetrics {
         self.runs[index_of(&OUTCOMES, outcome)].inc();
         self.run_seconds.observe(took.as_secs_f64());
         lock(&self.job_names).run_ended(job, outcome, took);
+        lock(&self.timings).run_ended(outcome, took);
     }
 
     /// Counts a dispatch of a job that was ready for `waited`.
     pub fn dispatched(&self, waited: Duration) {
         self.wait_seconds.observe(waited.as_secs_f64());
+        lock(&self.timings).dispatched(waited);
     }
 
     /// Counts leased jobs.
@@ -194,6 +199,12 @@ impl ChannelMetrics {
     /// Counts a store call that has answered. `call` is one of [`STORE_CALLS`].
     pub fn store_call(&self, call: &str, took: Duration) {
         self.store_seconds[index_of(&STORE_CALLS, call)].observe(took.as_secs_f64());
+        lock(&self.timings).store_call(took);
+    }
+
+    /// Exchanges the timings since the last call for `cleared` ones.
+    pub fn exchange_timings(&self, cleared: &mut Timings) {
+        std::mem::swap(&mut *lock(&self.timings), cleared);
     }
 
     /// Sets the limits that the settings have: waiting jobs (0 for none), fewest and most workers.

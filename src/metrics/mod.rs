@@ -6,6 +6,7 @@
 
 mod channel;
 mod job_names;
+mod timings;
 mod words;
 
 use std::sync::{Arc, Mutex};
@@ -19,6 +20,7 @@ use prometheus::{
 use tokio::time::Instant;
 
 pub use channel::{ChannelMetrics, Sample};
+pub use timings::{CallTimes, Percentiles, Timings};
 pub use words::{OUTCOMES, STORE_CALLS};
 
 /// Upper bounds of the buckets of waits and runs, in seconds: a millisecond to an hour.

@@ -7,9 +7,12 @@ use async_trait::async_trait;
 use serde::Serialize;
 use thiserror::Error;
 
+use super::series::Recent;
+use crate::channel::ChannelStatus;
+use crate::pool::{SizingChange, WorkerCounts};
 use crate::store::JobCounts;
 
-/// The counts of a channel at a time.
+/// The state of a channel at a time.
 #[derive(Clone, Debug, Serialize)]
 pub struct Snapshot {
     /// The channel.
@@ -21,13 +24,89 @@ pub struct Snapshot {
     pub status: JobCounts,
     /// The sum of waiting, reserved, delayed, done and failed.
     pub total: u64,
+    /// Seconds for which the front waiting job has waited; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub front_waiting_seconds: Option<f64>,
+    /// Seconds until the next delayed job is due; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_due_seconds: Option<f64>,
+    /// Rates, failures and percentiles of the last minute, or of the time since the last sample if that is longer.
+    pub recent: Recent,
+    /// The state of this master; absent when the channel has ended.
+    #[serde(flatten)]
+    pub master: Option<MasterState>,
+}
+
+/// The state of a master in a snapshot.
+#[derive(Clone, Debug, Serialize)]
+pub struct MasterState {
+    /// Jobs in workers of this master.
+    pub running_jobs: usize,
+    /// Jobs leased and not yet in a worker.
+    pub ready_jobs: usize,
+    /// Workers that there should be; absent where programs are started once per job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workers_wanted: Option<usize>,
+    /// The workers by activity.
+    pub workers: WorkerCounts,
+    /// Resident bytes of all workers in the last sample.
+    pub workers_memory_bytes: u64,
+    /// The last changes of the number of workers, the oldest first.
+    pub scaled: Vec<SizingChange>,
+    /// Whether no worker can be started.
+    pub degraded: bool,
+    /// Whether `queue:quiet` is in effect.
+    pub quiet: bool,
+    /// Whether the channel stops.
+    pub stopping: bool,
+    /// Why the store cannot be used; absent when it can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store_error: Option<String>,
+    /// Why workers cannot be started; absent when they can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worker_error: Option<String>,
 }
 
 impl Snapshot {
     /// A snapshot with the current time.
     #[must_use]
-    pub fn now(channel: &Arc<str>, status: JobCounts) -> Self {
-        Self { channel: Arc::clone(channel), at: jiff::Timestamp::now(), status, total: status.total() }
+    pub fn now(
+        channel: &Arc<str>,
+        counts: JobCounts,
+        status: Option<&ChannelStatus>,
+        recent: Recent,
+    ) -> Self {
+        let waited = counts.front_ready_at.map(|ready| counts.now.since(ready));
+        let due = counts.next_due.map(|due| due.since(counts.now));
+        Self {
+            channel: Arc::clone(channel),
+            at: jiff::Timestamp::now(),
+            status: counts,
+            total: counts.total(),
+            front_waiting_seconds: waited.map(|waited| waited.as_secs_f64()),
+            next_due_seconds: due.map(|due| due.as_secs_f64()),
+            recent,
+            master: status.map(MasterState::of),
+        }
+    }
+}
+
+impl MasterState {
+    fn of(status: &ChannelStatus) -> Self {
+        let pool = &status.pool;
+        Self {
+            running_jobs: status.running,
+            ready_jobs: status.ready,
+            workers_wanted: pool.target,
+            workers: status.workers,
+            workers_memory_bytes: pool.rows.iter().filter_map(|worker| worker.memory).sum(),
+            scaled: pool.scaled.clone(),
+            degraded: pool.degraded,
+            quiet: status.quiet,
+            stopping: status.stopping,
+            store_error: status.store_error.clone(),
+            worker_error: status.worker_error.clone(),
+        }
     }
 }
 

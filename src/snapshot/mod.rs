@@ -1,16 +1,20 @@
-//! Snapshots: the counts of a channel at a time, passed to handlers.
+//! Snapshots: the state of a channel at a time, passed to handlers, and its history.
 //!
-//! `ticker` takes samples of a channel for its metrics, at the pace of its viewers (`attention`). Once per
-//! interval it passes the counts to the configured handlers (`handler`): the log (`log`) and commands (`command`). Each handler
-//! has its own task and gets one snapshot at a time, so a handler that is slow, fails or hangs misses snapshots but delays neither
-//! jobs nor other handlers.
+//! `sampler` takes samples of a channel for its metrics and its history (`series`); `ticker` has it do so at the pace of the
+//! viewers (`attention`). Once per interval the ticker passes a snapshot to the configured handlers (`handler`): the log (`log`)
+//! and commands (`command`). Each handler has its own task and gets one snapshot at a time, so a handler that is slow, fails or
+//! hangs misses snapshots but delays neither jobs nor other handlers.
 
 mod attention;
 mod command;
 mod handler;
 mod log;
+mod sampler;
+mod series;
 mod ticker;
 
 pub use attention::Attention;
-pub use handler::{HandlerError, Snapshot, SnapshotHandler};
-pub use ticker::{SampledChannel, handlers, run};
+pub use handler::{HandlerError, MasterState, Snapshot, SnapshotHandler};
+pub use sampler::{Sampled, Sampler};
+pub use series::{Flow, Point, Recent, ScaledAt, Step, StoreValues, WorkerValues};
+pub use ticker::{handlers, run};

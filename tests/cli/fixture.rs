@@ -195,6 +195,7 @@ macro_rules! assert_transcript {
         insta::with_settings!({
             filters => vec![
                 (r"\b1[78]\d{14}\b", "[ID]"),
+                (r#"("(front_waiting|next_due)_seconds":)[\d.]+"#, "${1}[SECONDS]"),
                 (r"\b20\d\d-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?Z?", "[TIME]"),
             ],
             omit_expression => true,

@@ -10,6 +10,7 @@ mod fixture;
 #[path = "../support/redis.rs"]
 mod redis;
 
+mod agreement;
 mod client;
 mod full_channel;
 mod lifecycle;

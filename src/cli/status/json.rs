@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::StatusView;
 use crate::cli::time;
 use crate::pool::{PoolStatus, WorkerCounts};
+use crate::snapshot::Recent;
 use crate::store;
 
 /// The status of a channel as JSON.
@@ -23,6 +24,15 @@ pub(super) struct StatusJson<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     unlisted: Option<u64>,
     total: u64,
+    /// Seconds for which the front waiting job has waited; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    front_waiting_seconds: Option<f64>,
+    /// Seconds until the next delayed job is due; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_due_seconds: Option<f64>,
+    /// The last minute as the master has seen it; absent without a master.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recent: Option<&'a Recent>,
     paused: bool,
     paused_until: Option<String>,
     /// Absent while the store's clock is where it should be.
@@ -54,7 +64,18 @@ struct Workers<'a> {
 impl<'a> From<&'a StatusView<'a>> for StatusJson<'a> {
     fn from(report: &'a StatusView<'a>) -> Self {
         let store::JobCounts {
-            waiting, reserved, delayed, done, failed, cleared, paused, paused_until, ..
+            waiting,
+            reserved,
+            delayed,
+            done,
+            failed,
+            cleared,
+            paused,
+            paused_until,
+            front_ready_at,
+            next_due,
+            now,
+            ..
         } = report.counts;
         let status = report.master.answer();
         Self {
@@ -69,6 +90,9 @@ impl<'a> From<&'a StatusView<'a>> for StatusJson<'a> {
             cleared,
             unlisted: Some(report.unlisted).filter(|unlisted| *unlisted > 0),
             total: report.counts.total(),
+            front_waiting_seconds: front_ready_at.map(|ready| now.since(ready).as_secs_f64()),
+            next_due_seconds: next_due.map(|due| due.since(now).as_secs_f64()),
+            recent: report.recent.as_deref(),
             paused,
             paused_until: paused_until.and_then(time::rfc3339),
             clock_behind_seconds: report.clock_behind().map(|step| step.as_secs_f64()),

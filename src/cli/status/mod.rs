@@ -2,6 +2,7 @@
 
 mod json;
 mod metrics;
+pub(in crate::cli) mod recent;
 mod watch;
 pub(in crate::cli) mod workers;
 
@@ -15,6 +16,7 @@ use super::{CommandContext, Failure, progress, sanitize, table, time};
 use crate::channel::ChannelStatus;
 use crate::config::Channel;
 use crate::master::{ControlRequest, ControlResponse};
+use crate::snapshot::Recent;
 use crate::store::JobCounts;
 
 /// Show masters, workers, and the number of jobs by state
@@ -49,6 +51,8 @@ struct StatusView<'a> {
     channel: &'a Channel,
     master: MasterState<ChannelStatus>,
     counts: JobCounts,
+    /// The last minute as the master has seen it.
+    recent: Option<Box<Recent>>,
     durability: String,
     /// Reserved jobs that no call can reach.
     unlisted: u64,
@@ -95,7 +99,19 @@ impl Status {
                 let unlisted = if counts.reserved > 0 { store.unlisted().await? } else { 0 };
                 Ok((counts, unlisted, store.durability().await?, store.identity()))
             });
-            let mut master = control::query(channel, ControlRequest::Status, |_| {}, reported);
+            let mut recent = None;
+            let mut master = control::query(
+                channel,
+                ControlRequest::Status,
+                |_| {},
+                |response| match response {
+                    ControlResponse::Status { report, recent: last, .. } => {
+                        recent = last;
+                        Some(report)
+                    }
+                    _ => None,
+                },
+            );
             match read {
                 Ok((counts, unlisted, durability, identity)) => {
                     master.compare(channel, identity);
@@ -105,6 +121,7 @@ impl Status {
                         channel,
                         master,
                         counts,
+                        recent,
                         durability,
                         unlisted,
                         missing,
@@ -145,20 +162,17 @@ fn json_line(value: &impl serde::Serialize) -> String {
     format!("{}\n", sanitize::json(value))
 }
 
-fn reported(response: ControlResponse) -> Option<ChannelStatus> {
-    if let ControlResponse::Status { report, .. } = response { Some(report) } else { None }
-}
-
 fn render(reports: &[StatusView<'_>], colours: bool) -> String {
     let mut shown = String::new();
     for report in reports {
-        let StatusView { channel, master, counts, durability, unlisted, missing, each } = report;
+        let StatusView { channel, master, counts, recent, durability, unlisted, missing, each } = report;
         if !shown.is_empty() {
             shown.push('\n');
         }
         shown.push_str(&presence_line(&channel.name, master, colours));
         shown.push_str(&format!("The status of {}-queue:\n", channel.name));
         shown.push_str(&counts_table(counts));
+        shown.push_str(&recent::render(counts, recent.as_deref()));
         if counts.cleared > 0 {
             shown.push_str(&format!("Cleared: {}\n", counts.cleared));
         }
@@ -287,7 +301,16 @@ mod tests {
     fn report(master: MasterState<ChannelStatus>) -> StatusView<'static> {
         let counts = JobCounts { done: 26_000, ..JobCounts::default() };
         let durability = "fsync".to_owned();
-        StatusView { channel: &CHANNEL, master, counts, durability, unlisted: 0, missing: false, each: false }
+        StatusView {
+            channel: &CHANNEL,
+            master,
+            counts,
+            recent: None,
+            durability,
+            unlisted: 0,
+            missing: false,
+            each: false,
+        }
     }
 
     fn responding(answer: ChannelStatus) -> MasterState<ChannelStatus> {

@@ -21,11 +21,13 @@ use crate::master::reload::{ReloadChanges, ReloadError, ReloadRequest};
 use crate::metrics::{ChannelMetrics, Metrics};
 use crate::pool::RunOutput;
 use crate::producer_memory::ProducerMemory;
-use crate::snapshot::{Attention, SampledChannel};
-use crate::store::{Store, StoreIdentity};
+use crate::snapshot::{Attention, Recent, Sampler};
+use crate::store::StoreIdentity;
 
 /// Time between two progress lines of a slow request.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
+/// Age from which a status takes another sample.
+const OLDEST_SAMPLE: Duration = Duration::from_secs(1);
 
 /// Longest time between two lines to a command that follows a job; a shorter one than it waits for an answer.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(10);
@@ -58,9 +60,9 @@ pub(in crate::engine::master) struct MasterShared {
 pub(in crate::engine::master) struct ChannelHandlers {
     pub(in crate::engine::master) channel: Arc<str>,
     pub(in crate::engine::master) commands: mpsc::Sender<Command>,
-    pub(in crate::engine::master) store: Arc<dyn Store>,
     pub(in crate::engine::master) place: Arc<ChannelPlace>,
     pub(in crate::engine::master) metrics: ChannelMetrics,
+    pub(in crate::engine::master) sampler: Arc<Sampler>,
     /// The end of the channel.
     pub(in crate::engine::master) ended: watch::Receiver<Option<Stopped>>,
     /// A command has asked for the end of this channel.
@@ -82,18 +84,6 @@ impl ChannelHandlers {
     /// The status of the channel; an error when it has ended.
     pub(in crate::engine::master) async fn status(&self) -> Result<ChannelStatus, String> {
         self.query(Command::Status).await
-    }
-
-    /// The channel as its samples see it.
-    pub(in crate::engine::master) fn sampled(&self) -> SampledChannel {
-        SampledChannel {
-            name: Arc::clone(&self.channel),
-            store: Arc::clone(&self.store),
-            commands: self.commands.clone(),
-            metrics: self.metrics.clone(),
-            master_metrics: self.shared.metrics.clone(),
-            attention: Arc::clone(&self.shared.attention),
-        }
     }
 
     /// The actor's answer to a command.
@@ -128,11 +118,18 @@ impl ChannelHandlers {
         differences
     }
 
+    /// The values of the last minute, from a sample of now if the store answers soon. The command is a look.
+    async fn recent(&self) -> Recent {
+        self.shared.attention.looked(tokio::time::Instant::now());
+        let _ = timeout(PROGRESS_INTERVAL, self.sampler.refresh(OLDEST_SAMPLE)).await;
+        self.sampler.recent()
+    }
+
     async fn metrics(&self) -> String {
         let handlers: Vec<_> = lock(&self.shared.handlers).iter().filter_map(Weak::upgrade).collect();
         for channel in handlers {
             // While the store is unavailable, its last values stay.
-            let _ = channel.sampled().sample().await;
+            channel.sampler.sample().await;
         }
         self.shared.render_metrics()
     }
@@ -238,12 +235,13 @@ impl RequestHandler for ChannelHandlers {
         let is_look = matches!(request, ControlRequest::Status | ControlRequest::Look { .. });
         let answer = match request {
             ControlRequest::Status => {
-                let report = self.status().await;
+                let (report, recent) = tokio::join!(self.status(), self.recent());
                 report.map(|report| ControlResponse::Status {
                     pid,
                     uptime_seconds: self.shared.started.elapsed().as_secs(),
                     channels: self.shared.channels.clone(),
                     report,
+                    recent: Some(Box::new(recent)),
                 })
             }
             ControlRequest::Look { id } => {
@@ -251,6 +249,11 @@ impl RequestHandler for ChannelHandlers {
                 view.map(|view| ControlResponse::Look { pid, view: Box::new(view) })
             }
             ControlRequest::Metrics => Ok(ControlResponse::Metrics(self.metrics().await)),
+            ControlRequest::History { step, seconds } => {
+                self.shared.attention.looked(tokio::time::Instant::now());
+                let (points, scaled) = self.sampler.history(step, Duration::from_secs(seconds));
+                Ok(ControlResponse::History { points, scaled })
+            }
             ControlRequest::Reload => self.reload(&reply).await,
             ControlRequest::Stop { force } => self.stop(force, &reply).await,
             ControlRequest::Cancel { id } => self.cancel(id, &reply).await,

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use crate::channel::{ChannelDetails, ChannelStatus, DoneRun, DoneRunsPage, HeldCancel, QuietReply};
 use crate::job::{JobId, JobOutput};
 use crate::pool::{MinWorkers, OutputPage, RolloutSummary, RunStatus, RunningJob, ScaleOrder};
+use crate::snapshot::{Point, Recent, ScaledAt, Step};
 use crate::store::StoreIdentity;
 
 /// The start of the error text for an unknown request. A command that gets it knows that the master is older.
@@ -30,6 +31,13 @@ pub enum ControlRequest {
     },
     /// The master's metrics, in the text format of Prometheus.
     Metrics,
+    /// The samples of this channel.
+    History {
+        /// The time between two points.
+        step: Step,
+        /// Seconds to look back.
+        seconds: u64,
+    },
     /// Read the configuration again and replace the workers. Answered when the old workers have ended.
     Reload,
     /// Stop this channel; the master exits with its last channel. Answered when the channel has ended.
@@ -104,6 +112,7 @@ impl ControlRequest {
             Self::Status
             | Self::Look { .. }
             | Self::Metrics
+            | Self::History { .. }
             | Self::Quiet
             | Self::Resume
             | Self::Scale { .. }
@@ -115,7 +124,7 @@ impl ControlRequest {
 }
 
 /// A line of an answer, with the store that the master serves: a client compares it with the one it means.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in crate::engine::master) struct Reply {
     #[serde(flatten)]
     pub(in crate::engine::master) line: ResponseLine,
@@ -135,7 +144,7 @@ impl From<ResponseLine> for Reply {
 }
 
 /// The content of a line of an answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::engine::master) enum ResponseLine {
     /// Not yet done: the current status.
@@ -149,7 +158,7 @@ pub(in crate::engine::master) enum ResponseLine {
 }
 
 /// The answer to a request, by kind of request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ControlResponse {
     /// To [`ControlRequest::Status`].
@@ -162,9 +171,19 @@ pub enum ControlResponse {
         channels: Vec<String>,
         /// The status of this channel.
         report: ChannelStatus,
+        /// The last minute of this channel; absent in answers of earlier versions.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        recent: Option<Box<Recent>>,
     },
     /// To [`ControlRequest::Metrics`].
     Metrics(String),
+    /// To [`ControlRequest::History`].
+    History {
+        /// The points, the oldest first. A time without a sample has no point.
+        points: Vec<Point>,
+        /// Changes of the number of workers, the oldest first.
+        scaled: Vec<ScaledAt>,
+    },
     /// To [`ControlRequest::Reload`].
     Reloaded {
         /// The replaced workers.
