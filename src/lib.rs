@@ -220,7 +220,7 @@ pub mod engine {
 
 #[cfg(feature = "server")]
 use aint_queue_core::{
-    access, dangling_link, executor, in_process, job_json, limits, queue_set, retry, trust,
+    access, dangling_link, executor, in_process, job_json, known_directories, limits, queue_set, retry, trust,
 };
 #[doc(inline)]
 pub use aint_queue_core::{config, job, middleware, queue, store};

@@ -422,6 +422,25 @@ local function is_utf8(value)
   return not string.find(value, '[\128-\255]')
 end
 
+-- The text with U+FFFD in place of each half of a character (\ud83d alone), which cjson and many JSON readers refuse.
+local function with_whole_characters(value)
+  local parts, from, at = {}, 1, string.find(value, '\\u[dD]%x%x%x') and 1
+  while at do
+    at = string.find(value, '\\', at, true)
+    local is_high = at and string.find(value, '^u[dD][89abAB]%x%x', at + 1)
+    if is_high and string.find(value, '^\\u[dD][c-fC-F]%x%x', at + 6) then
+      at = at + 12
+    elseif at and string.find(value, '^u[dD][89a-fA-F]%x%x', at + 1) then
+      parts[#parts + 1] = string.sub(value, from, at - 1) .. '\\ufffd'
+      at = at + 6
+      from = at
+    elseif at then
+      at = at + 2
+    end
+  end
+  return table.concat(parts) .. string.sub(value, from)
+end
+
 -- The reason why a text is not JSON, or nil and the parsed value.
 local function read_json(value)
   if not is_utf8(value) then
@@ -473,6 +492,7 @@ end
 if #payload > MAX_PAYLOAD then
   return wrong('payload: it has ', #payload, ' bytes; at most ', MAX_PAYLOAD, ' are allowed: push a reference to the data')
 end
+payload = with_whole_characters(payload)
 local why = read_json(payload)
 if why then
   return wrong('payload: it is not valid JSON: ', why)
@@ -483,6 +503,7 @@ if given ~= '' then
   if #given > MAX_OPTIONS then
     return wrong('options: they have ', #given, ' bytes; at most ', MAX_OPTIONS, ' are allowed')
   end
+  given = with_whole_characters(given)
   why, option = read_json(given)
   if why or not string.find(given, '^%s*{') then
     return wrong('options: give a JSON object: ', why or 'it is none')
@@ -527,6 +548,11 @@ for _, key in ipairs({ 'delay', 'at', 'timeout', 'unique_for', 'expires', 'expir
       option[key] = 1
     end
   end
+end
+local window = option.retry_until or (option.retry_for and time + option.retry_for * 1000)
+if window and window <= math.max(time, option.at or time + (option.delay or 0)) then
+  return wrong(option.retry_until and 'retry_until' or 'retry_for', ': the retry window ends before the job can start: ',
+    'give a later time, or max_attempts = 1 for a job without retries')
 end
 local attempts = option.max_attempts
 if attempts and not (type(attempts) == 'number' and attempts >= 1 and attempts < 4294967296 and attempts % 1 == 0) then
@@ -606,9 +632,9 @@ if #names > 0 then
 end
 local record = '{' .. table.concat(meta, ',') .. '}\n' .. string.gsub(payload, '[\r\n]', ' ')
 
--- The limit of the configuration, which masters record.
+-- The limit of the configuration, which masters record. A job whose key is held is not added.
 local limit = tonumber(redis.call('HGET', STATS, 'max_waiting'))
-if limit then
+if limit and not (unique and holder(unique, KEYS[#KEYS])) then
   local counts = redis.call('HMGET', STATS, 'tombstones', 'clearing_waiting', 'clearing_delayed')
   local jobs = entries() + redis.call('ZCARD', DELAYED) + (tonumber(counts[2]) or 0) + (tonumber(counts[3]) or 0)
     - (tonumber(counts[1]) or 0)

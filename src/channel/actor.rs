@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aint_queue_core::durations::millis;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
@@ -424,11 +425,8 @@ impl Channel {
             workers: self.pool.worker_counts(),
             pids: self.pool.pids(),
             store_error: self.store_calls.health.error().map(str::to_owned),
-            clock_behind_ms: self
-                .store_calls
-                .clock
-                .behind(now)
-                .map(|step| u64::try_from(step.as_millis()).unwrap_or(u64::MAX)),
+            store_error_ms: self.store_calls.health.unreachable_for(now).map(millis),
+            clock_behind_ms: self.store_calls.clock.behind(now).map(millis),
             worker_error: self.pool.start_error(now).map(str::to_owned),
             pool: Box::new(self.pool.status(now)),
             quiet: self.is_quiet,
@@ -444,6 +442,7 @@ impl Channel {
             free: self.pool.capacity(now),
             replacing: self.pool.is_replacing(),
             handlers: self.pool.handlers(),
+            last_counts: None,
             job: id.and_then(|id| self.job_status(id, now)),
         }
     }

@@ -42,7 +42,7 @@ pub use done_runs::{DoneRun, DoneRunsPage, MAX_DONE_RUNS};
 pub use scope::Scope;
 pub use settings::ChannelSettings;
 pub use shutdown::Stopped;
-pub use status::{ChannelDetails, ChannelStatus, Heartbeat, HeldJobStatus};
+pub use status::{ChannelDetails, ChannelStatus, Heartbeat, HeldJobStatus, LastCounts};
 pub use store_calls::OnJoin;
 
 pub use crate::store::CrossChannelPush;

@@ -32,6 +32,9 @@ pub struct ChannelStatus {
     pub pids: Vec<i32>,
     /// Why the store cannot be used; absent when it can.
     pub store_error: Option<String>,
+    /// How long the store has not been usable; absent when it is, and from a master of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_error_ms: Option<u64>,
     /// How far the store's clock is behind what it showed before it was set back; absent when it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_behind_ms: Option<u64>,
@@ -65,6 +68,24 @@ pub struct ChannelDetails {
     pub handlers: Option<Vec<String>>,
     /// The state of the requested job; absent when this master does not hold it.
     pub job: Option<HeldJobStatus>,
+    /// The counts that the store gave last; only while the store cannot be used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_counts: Option<LastCounts>,
+}
+
+/// The jobs of a channel by state at an earlier time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastCounts {
+    /// Waiting jobs.
+    pub waiting: u64,
+    /// Reserved jobs of all masters.
+    pub reserved: u64,
+    /// Delayed jobs.
+    pub delayed: u64,
+    /// Failed jobs.
+    pub failed: u64,
+    /// The time since the counts were read.
+    pub ago_ms: u64,
 }
 
 /// The state of a held job.

@@ -13,8 +13,8 @@ const MAX_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// The last answers of the store.
 #[derive(Debug)]
 pub(super) struct StoreHealth {
-    /// The error of the last call; `None` when the last call succeeded.
-    error: Option<String>,
+    /// The outage that is under way; `None` when the last call succeeded.
+    outage: Option<Outage>,
     /// Earliest time of the next call, after an error.
     retry_at: Option<Instant>,
     /// The delays of the outage that is under way.
@@ -23,16 +23,25 @@ pub(super) struct StoreHealth {
     reachable_since: Instant,
 }
 
+/// A time without answers.
+#[derive(Debug)]
+struct Outage {
+    /// The error of the last call.
+    error: String,
+    /// The first failed call.
+    since: Instant,
+}
+
 impl StoreHealth {
     pub(super) fn new(now: Instant) -> Self {
-        Self { error: None, retry_at: None, backoff: backoff(), reachable_since: now }
+        Self { outage: None, retry_at: None, backoff: backoff(), reachable_since: now }
     }
 
     /// Records a successful call. Returns whether it ends an outage.
     pub(super) fn succeeded(&mut self, now: Instant) -> bool {
         self.retry_at = None;
         self.backoff = backoff();
-        let recovered = self.error.take().is_some();
+        let recovered = self.outage.take().is_some();
         if recovered {
             self.reachable_since = now;
         }
@@ -44,14 +53,20 @@ impl StoreHealth {
         let delay = self.backoff.next().unwrap_or(MAX_RETRY_DELAY);
         self.retry_at = Some(now + delay);
         self.reachable_since = now;
-        let is_new = self.error.as_ref() != Some(&error);
-        self.error = Some(error);
+        let before = self.outage.take();
+        let is_new = before.as_ref().is_none_or(|before| before.error != error);
+        self.outage = Some(Outage { error, since: before.map_or(now, |before| before.since) });
         is_new
     }
 
     /// Why the store cannot be used; `None` when it can.
     pub(super) fn error(&self) -> Option<&str> {
-        self.error.as_deref()
+        self.outage.as_ref().map(|outage| outage.error.as_str())
+    }
+
+    /// The length of the outage that is under way.
+    pub(super) fn unreachable_for(&self, now: Instant) -> Option<Duration> {
+        self.outage.as_ref().map(|outage| now.saturating_duration_since(outage.since))
     }
 
     /// End of the pause after an error; `None` when a call may start now.
@@ -115,6 +130,20 @@ mod tests {
         assert!(health.failed("refused".to_owned(), now));
         assert!(!health.failed("refused".to_owned(), now));
         assert!(health.failed("timed out".to_owned(), now));
+    }
+
+    #[test]
+    fn outage_lasts_since_its_first_error() {
+        let start = Instant::now();
+        let later = |seconds| start + Duration::from_secs(seconds);
+        let mut health = StoreHealth::new(start);
+        assert_eq!(health.unreachable_for(start), None);
+        health.failed("refused".to_owned(), later(1));
+        health.failed("timed out".to_owned(), later(5));
+        assert_eq!(health.unreachable_for(later(9)), Some(Duration::from_secs(8)));
+        health.succeeded(later(10));
+        health.failed("refused".to_owned(), later(20));
+        assert_eq!(health.unreachable_for(later(21)), Some(Duration::from_secs(1)));
     }
 
     #[test]

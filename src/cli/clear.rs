@@ -124,7 +124,7 @@ fn render(channel: &str, which: States, cleared: &Cleared) -> String {
     format!("Removed {} from channel \"{channel}\".", listed(which, cleared))
 }
 
-/// Counts of the selected states, zeros included: "2 waiting, 0 delayed and 1 failed jobs".
+/// The jobs in the selected states: "2 waiting and 1 failed jobs", "no waiting or delayed jobs".
 fn listed(which: States, counts: &Cleared) -> String {
     let states = [
         (which.waiting, counts.waiting, "waiting"),
@@ -132,10 +132,17 @@ fn listed(which: States, counts: &Cleared) -> String {
         (which.failed, counts.failed, "failed"),
         (which.reserved, counts.reserved, "reserved"),
     ];
-    let meant: Vec<_> = states.iter().filter(|(meant, ..)| *meant).collect();
-    let words: Vec<_> = meant.iter().map(|(_, count, state)| format!("{count} {state}")).collect();
-    let noun = if let [(_, 1, _)] = meant.as_slice() { "job" } else { "jobs" };
-    format!("{} {noun}", render::listed(&words))
+    let meant = states.iter().filter(|(meant, ..)| *meant);
+    let present: Vec<_> = meant.clone().filter(|(_, count, _)| *count > 0).collect();
+    let words: Vec<_> = present.iter().map(|(_, count, state)| format!("{count} {state}")).collect();
+    match present.as_slice() {
+        [] => {
+            let states: Vec<_> = meant.map(|(.., state)| (*state).to_owned()).collect();
+            format!("no {} jobs", render::listed(&states).replacen(" and ", " or ", 1))
+        }
+        [(_, 1, _)] => format!("{} job", words[0]),
+        _ => format!("{} jobs", render::listed(&words)),
+    }
 }
 
 #[cfg(test)]
@@ -179,10 +186,13 @@ mod tests {
     fn prompt_names_the_states_to_clear() {
         let counts = JobCounts { waiting: 2, delayed: 0, failed: 1, ..JobCounts::default() };
         let all = command(false, false, true).states();
-        let expected = "Permanently remove 2 waiting, 0 delayed and 1 failed jobs from channel \"x\"?";
+        let expected = "Permanently remove 2 waiting and 1 failed jobs from channel \"x\"?";
         assert_eq!(question("x", all, &counts), expected);
         let failed = command(true, false, false).states();
         let cleared = Cleared { failed: 1, ..Cleared::default() };
         assert_eq!(render("x", failed, &cleared), "Removed 1 failed job from channel \"x\".");
+        assert_eq!(render("x", all, &cleared), "Removed 1 failed job from channel \"x\".");
+        let nothing = render("x", all, &Cleared::default());
+        assert_eq!(nothing, "Removed no waiting, delayed or failed jobs from channel \"x\".");
     }
 }

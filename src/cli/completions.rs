@@ -49,7 +49,7 @@ impl Completions {
             Shell::Zsh => registration(&Zsh, program)?,
             Shell::Fish => registration(&Fish, program)?,
         };
-        context.print(&script)
+        context.print_verbatim(&script)
     }
 }
 

@@ -25,10 +25,14 @@ pub(crate) struct ConfigCheck {
 impl ConfigCheck {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
         if self.keys {
-            return context.print(&config::key_table());
+            return context.print_verbatim(&config::key_table());
         }
         let config = context.checked_config()?;
-        context.show(&config.to_json(), &render(config))?;
+        if context.json() {
+            context.print_json(&config.to_json())?;
+        } else {
+            context.print_verbatim(&render(config))?;
+        }
         // Loading checks the file alone. Programs and files of this machine are checked only here and by queue:listen.
         missing_files(config)
             .iter()

@@ -4,20 +4,45 @@ use serde_json::{Value as Json, json};
 
 use super::control;
 use super::per_channel::{self, ChannelDone};
-use super::{CommandContext, Exit, Failure, job_output, render, sanitize, table, time};
+use super::table::{self, Column};
+use super::{CommandContext, Exit, Failure, job_output, render, sanitize, time};
 use crate::channel::{DoneRun, DoneRunsPage, MAX_DONE_RUNS};
 use crate::master::{ControlRequest, ControlResponse};
 
-/// Longest shown name of a job on a terminal.
-const MAX_NAME_CHARS: usize = 30;
+const HEADER: [Column; 6] = [
+    Column::fixed("id"),
+    Column::remark("job", 12),
+    Column::fixed("attempt"),
+    Column::fixed("took"),
+    Column::fixed("MiB"),
+    Column::fixed("done at"),
+];
 /// The start of a position of this list.
 const STATE: &str = "done:";
+
+/// The done jobs to list.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Wanted<'a> {
+    /// Only jobs of this name.
+    pub(super) job: Option<&'a str>,
+    /// Only jobs with this text in id or name.
+    pub(super) text: Option<&'a str>,
+}
+
+impl Wanted<'_> {
+    fn admits(&self, run: &DoneRun) -> bool {
+        let has = |text: &str| {
+            run.id.to_string().contains(text) || run.job.to_lowercase().contains(&text.to_lowercase())
+        };
+        self.job.is_none_or(|job| run.job == job) && self.text.is_none_or(has)
+    }
+}
 
 /// Lists the done jobs of the channels; `page_after` is a position that [`position_text`] wrote.
 pub(super) fn run(
     context: &CommandContext,
     all: bool,
-    job: &Option<String>,
+    wanted: Wanted<'_>,
     limit: u16,
     page_after: Option<&str>,
 ) -> Result<(), Failure> {
@@ -33,14 +58,13 @@ pub(super) fn run(
             };
             let more: DoneRunsPage = control::ask(channel, "list the done jobs", request, |_| {}, take)?;
             page.next = more.next;
-            page.runs
-                .extend(more.runs.into_iter().filter(|run| job.as_ref().is_none_or(|job| run.job == *job)));
+            page.runs.extend(more.runs.into_iter().filter(|run| wanted.admits(run)));
             before = page.next;
             if page.next.is_none() || page.runs.len() >= usize::from(limit) {
                 break;
             }
         }
-        let text = text(&channel.name, &page, context.columns().is_some());
+        let text = text(&channel.name, &page, context.columns());
         Ok(ChannelDone::new(channel, text, to_json(&channel.name, &page)))
     })
 }
@@ -59,16 +83,14 @@ fn position_text(next: u64) -> String {
     format!("{STATE}{next}")
 }
 
-fn text(channel: &str, page: &DoneRunsPage, is_terminal: bool) -> String {
+fn text(channel: &str, page: &DoneRunsPage, columns: Option<usize>) -> String {
     if page.runs.is_empty() {
         return format!(
             "The master of channel \"{channel}\" has none of these jobs; it keeps the last {MAX_DONE_RUNS} done ones while it runs."
         );
     }
-    let header = ["id", "job", "attempt", "took", "MiB", "done at"];
-    let name_chars = if is_terminal { MAX_NAME_CHARS } else { usize::MAX };
     let mut shown = format!("Done jobs of channel \"{channel}\", newest first:\n");
-    shown.push_str(&table::render(&header, page.runs.iter().map(|run| row(run, name_chars))));
+    shown.push_str(&table::render(&HEADER, page.runs.iter().map(row), columns));
     if let Some(next) = page.next {
         shown.push_str(&format!("Next page: --page-after {}\n", position_text(next)));
     }
@@ -76,10 +98,10 @@ fn text(channel: &str, page: &DoneRunsPage, is_terminal: bool) -> String {
     shown
 }
 
-fn row(run: &DoneRun, name_chars: usize) -> Vec<String> {
+fn row(run: &DoneRun) -> Vec<String> {
     vec![
         run.id.to_string(),
-        sanitize::truncated(&run.job, name_chars),
+        sanitize::line(&run.job).into_owned(),
         run.attempt.to_string(),
         render::duration(run.took_ms),
         run.rss_peak.map_or_else(|| "-".to_owned(), |bytes| (bytes >> 20).to_string()),

@@ -16,7 +16,7 @@ const ERROR_INDENT: usize = 4;
 #[derive(Debug, Args)]
 pub(crate) struct Failed {
     /// All declared channels (or give --channel more than once)
-    #[arg(long, conflicts_with_all = ["channels", "page_after"])]
+    #[arg(long, alias = "all-channels", conflicts_with_all = ["channels", "page_after"])]
     all: bool,
     #[command(flatten)]
     options: FailedJobOptions,
@@ -71,11 +71,17 @@ fn render(list: &List<'_>, columns: Option<usize>) -> String {
     let error_chars = columns.map_or(usize::MAX, |columns| columns.saturating_sub(ERROR_INDENT));
     let outcomes: Vec<_> = page.jobs.iter().map(outcome).collect();
     let widest = outcomes.iter().map(String::len).chain(["reason (attempts)".len()]).max().unwrap_or(0);
+    let times: Vec<_> = page.jobs.iter().map(|job| time::local(job.at)).collect();
+    // A time without a local zone names its zone.
+    let at_width = times.iter().map(String::len).max().unwrap_or(0);
     let mut shown = format!("Failed jobs of channel \"{channel}\", newest first:\n");
-    shown.push_str(&format!("{:<16}  {:<19}  {:<widest$}  job\n", "id", "failed at", "reason (attempts)"));
-    for (job, outcome) in page.jobs.iter().zip(outcomes) {
-        let (at, name) = (time::local(job.at), sanitize::line(&job.meta.job));
-        shown.push_str(&format!("{:<16}  {at:<19}  {outcome:<widest$}  {name}\n", job.id));
+    shown.push_str(&format!(
+        "{:<16}  {:<at_width$}  {:<widest$}  job\n",
+        "id", "failed at", "reason (attempts)"
+    ));
+    for ((job, at), outcome) in page.jobs.iter().zip(times).zip(outcomes) {
+        let name = sanitize::line(&job.meta.job);
+        shown.push_str(&format!("{:<16}  {at:<at_width$}  {outcome:<widest$}  {name}\n", job.id));
         if let Some(error) = job.meta.errors.last() {
             let error = sanitize::truncated(&error.message, error_chars);
             shown.push_str(&format!("{:ERROR_INDENT$}{error}\n", ""));

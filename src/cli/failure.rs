@@ -119,7 +119,12 @@ impl Failure {
 impl Failure {
     /// The sentence without the remedy.
     pub(crate) fn message(&self) -> String {
-        let mut text = format!("could not {}", self.doing);
+        format!("could not {}{}", self.doing, self.causes())
+    }
+
+    /// The causes, each after a colon.
+    fn causes(&self) -> String {
+        let mut text = String::new();
         let mut cause: Option<&dyn Error> = self.cause.as_deref().map(|cause| cause as &dyn Error);
         let mut said = String::new();
         while let Some(error) = cause {
@@ -132,6 +137,11 @@ impl Failure {
             (said, cause) = (next, error.source());
         }
         text
+    }
+
+    /// The sentence without the operation.
+    pub(crate) fn cause(&self) -> String {
+        self.causes().trim_start_matches(": ").to_owned()
     }
 
     /// The remedy, if there is one.

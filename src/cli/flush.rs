@@ -14,7 +14,7 @@ use crate::store::{self, JobFilter};
 #[derive(Debug, Args)]
 pub(crate) struct Flush {
     /// All declared channels (or give --channel more than once)
-    #[arg(long, conflicts_with = "channels")]
+    #[arg(long, alias = "all-channels", conflicts_with = "channels")]
     all: bool,
     #[command(flatten)]
     options: FailedJobOptions,

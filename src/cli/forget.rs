@@ -3,7 +3,8 @@
 use clap::Args;
 use serde_json::json;
 
-use super::named_jobs::NamedJobs;
+use super::named_jobs::{self, NamedJobs};
+use super::per_channel::ChannelDone;
 use super::{CommandContext, Failure, render};
 use crate::job::JobId;
 use crate::store::{self, JobFilter};
@@ -21,22 +22,24 @@ pub(crate) struct Forget {
 
 impl Forget {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
-        let channel = context.channel()?;
-        context.check_store(channel, "remove the failed jobs")?;
-        let jobs = NamedJobs::new(self.ids);
-        let filter = JobFilter { ids: jobs.ids().to_vec(), ..JobFilter::default() };
+        let channels = context.channels_of(NamedJobs::new(self.ids).ids())?;
         let dry_run = self.dry_run;
-        let removed = context.call_store(channel, "remove the failed jobs", async |store| {
-            if dry_run {
-                store::count_failed(store, &filter).await
-            } else {
-                store::remove_failed(store, &filter).await
-            }
-        })?;
-        let json = json!({ "channel": channel.name, "removed": removed, "dry_run": dry_run });
-        context.show(&json, &format!("{}\n", removed_text(&channel.name, removed, dry_run)))?;
-        let doing = if jobs.ids().len() == 1 { "remove the named job" } else { "remove all named jobs" };
-        jobs.check(context, channel, doing, removed)
+        named_jobs::in_channels(context, channels, |channel, jobs| {
+            context.check_store(channel, "remove the failed jobs")?;
+            let filter = JobFilter { ids: jobs.ids().to_vec(), ..JobFilter::default() };
+            let removed = context.call_store(channel, "remove the failed jobs", async |store| {
+                if dry_run {
+                    store::count_failed(store, &filter).await
+                } else {
+                    store::remove_failed(store, &filter).await
+                }
+            })?;
+            let json = json!({ "channel": channel.name, "removed": removed, "dry_run": dry_run });
+            let doing = if jobs.ids().len() == 1 { "remove the named job" } else { "remove all named jobs" };
+            let failure = jobs.check(context, channel, doing, removed).err();
+            let text = removed_text(&channel.name, removed, dry_run);
+            Ok(ChannelDone { failure, ..ChannelDone::new(channel, text, json) })
+        })
     }
 }
 

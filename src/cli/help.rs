@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use clap::builder::Styles;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Command, CommandFactory};
+use clap::{Arg, ArgAction, Command, CommandFactory};
 
 use super::program::Program;
 use super::{Cli, completion};
@@ -121,7 +121,10 @@ fn described(command: Command, examples: &[&str], program: &Program, styles: &St
     if !aliases.is_empty() {
         write!(text, "\n\n{} {}", heading(styles, "Also"), aliases.join(", ")).expect("as above");
     }
-    let command = command.after_help(text);
+    // One compact layout for -h and --help: a second paragraph of the description belongs to both.
+    let about = command.get_long_about().or_else(|| command.get_about()).cloned().unwrap_or_default();
+    let help = Arg::new("help").short('h').long("help").action(ArgAction::HelpShort).help("Print help");
+    let command = command.about(about).disable_help_flag(true).arg(help).after_help(text);
     let names = command.get_name_and_visible_aliases().into_iter();
     let short: Vec<_> = names.filter_map(|name| short_name(name).map(str::to_owned)).collect();
     command.aliases(short)
@@ -156,7 +159,8 @@ fn heading(styles: &Styles, title: &str) -> String {
 
 fn summary(line: &Command, name: &str) -> String {
     let command = line.find_subcommand(name);
-    command.and_then(Command::get_about).map(ToString::to_string).unwrap_or_default()
+    let about = command.and_then(Command::get_about).map(ToString::to_string).unwrap_or_default();
+    about.lines().next().unwrap_or_default().to_owned()
 }
 
 /// A command for `list`.
@@ -237,6 +241,22 @@ mod tests {
                 assert_eq!(matches.subcommand_name(), Some(*name), "{example}");
             }
         }
+    }
+
+    #[test]
+    fn help_has_one_layout() {
+        for command in line().get_subcommands_mut() {
+            let name = command.get_name().to_owned();
+            let typed = ["aint-queue".to_owned(), name.clone()];
+            let said = |flag: &str| {
+                let words = typed.iter().map(String::as_str).chain([flag]);
+                line().try_get_matches_from(words).unwrap_err().to_string()
+            };
+            assert_eq!(said("-h"), said("--help"), "{name}");
+            assert!(!said("--help").contains("\n\n      --"), "{name}: {}", said("--help"));
+        }
+        let quiet = line().try_get_matches_from(["aint-queue", "queue:quiet", "-h"]).unwrap_err().to_string();
+        assert!(quiet.contains("\n\nRunning jobs continue.\n"), "{quiet}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::job_json::time::{TimeError, parse_duration, parse_time};
 use crate::store::{Cursor, JobFilter};
 
 /// Options that select failed jobs.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(super) struct FailedJobOptions {
     /// Only jobs with this name
     #[arg(long, value_name = "JOB", value_parser = NonEmptyStringValueParser::new())]
@@ -44,6 +44,7 @@ impl FailedJobOptions {
             since: self.since,
             before: self.older_than,
             text: self.grep,
+            ..JobFilter::default()
         }
     }
 }

@@ -6,12 +6,22 @@ use serde_json::{Value as Json, json};
 
 use super::job_options::{named, position, position_text};
 use super::per_channel::{self, ChannelDone};
-use super::{CommandContext, Exit, Failure, done_jobs, render, sanitize, table, time};
+use super::table::{self, Column};
+use super::{CommandContext, Exit, Failure, done_jobs, render, sanitize, time};
 use crate::config::Channel;
-use crate::store::{self, Cursor, JobFilter, JobState, JobView};
+use crate::job::Priority;
+use crate::store::{self, Cursor, Found, JobFilter, JobState, JobView, SearchLimits};
 
-/// Longest shown name of a job on a terminal.
-const MAX_NAME_CHARS: usize = 40;
+/// Place of the priority among the columns.
+const PRIORITY_COLUMN: usize = 3;
+const HEADER: [Column; 6] = [
+    Column::fixed("id"),
+    Column::remark("job", 12),
+    Column::fixed("state"),
+    Column::fixed("priority"),
+    Column::fixed("attempts"),
+    Column::fixed("pushed, due or failed"),
+];
 
 /// List running, waiting, delayed or done jobs
 #[derive(Debug, Args)]
@@ -25,8 +35,16 @@ pub(crate) struct Jobs {
     /// Only jobs with this text in name, payload or errors; upper and lower case count as equal
     #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     grep: Option<String>,
+    /// Only jobs with this text in id, name, payload or errors: reads at most 5,000 jobs, then prints the position to go on from
+    #[arg(
+        long,
+        value_name = "TEXT",
+        value_parser = NonEmptyStringValueParser::new(),
+        conflicts_with_all = ["grep", "limit"]
+    )]
+    search: Option<String>,
     /// All declared channels (or give --channel more than once)
-    #[arg(long, conflicts_with_all = ["channels", "page_after"])]
+    #[arg(long, alias = "all-channels", conflicts_with_all = ["channels", "page_after"])]
     all: bool,
     /// Number of jobs per page
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
@@ -87,13 +105,29 @@ fn place_text(place: Place) -> String {
 struct JobList {
     jobs: Vec<JobView>,
     next: Option<Place>,
+    /// How far a search has come.
+    searched: Option<Searched>,
+}
+
+/// The jobs of the listed states that a page of a search has read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Searched {
+    scanned: u64,
+    /// Number of jobs in these states.
+    of: u64,
 }
 
 impl Jobs {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
-        let filter = JobFilter { job: self.job.clone(), text: self.grep.clone(), ..JobFilter::default() };
+        let filter = JobFilter {
+            job: self.job.clone(),
+            text: self.grep.clone(),
+            anywhere: self.search.clone(),
+            ..JobFilter::default()
+        };
         if self.states == [Listed::Done] {
-            return done_jobs::run(context, self.all, &self.job, self.limit, self.page_after.as_deref());
+            let wanted = done_jobs::Wanted { job: self.job.as_deref(), text: self.search.as_deref() };
+            return done_jobs::run(context, self.all, wanted, self.limit, self.page_after.as_deref());
         }
         let states = self.states()?;
         per_channel::one_or_several(context, self.all, |channel| {
@@ -132,14 +166,35 @@ impl Jobs {
             .map_or(0, |place| states.iter().position(|state| *state == place.state).unwrap_or(states.len()));
         context.call_store(channel, "list the jobs", async |store| {
             let mut list = JobList::default();
+            if self.search.is_some() {
+                let counts = store.status().await?;
+                let of = states.iter().map(|state| counts.of(*state)).sum();
+                list.searched = Some(Searched { scanned: 0, of });
+            }
             for state in states.iter().copied().skip(skipped) {
-                let missing = limit - list.jobs.len();
-                if missing == 0 {
+                let scanned = list.searched.map_or(0, |searched| searched.scanned);
+                let limits = match list.searched {
+                    Some(_) => {
+                        SearchLimits { records: SearchLimits::PAGE.records - scanned, ..SearchLimits::PAGE }
+                    }
+                    None => SearchLimits::unbounded(limit),
+                };
+                let limits = SearchLimits { matches: limits.matches - list.jobs.len(), ..limits };
+                if limits.matches == 0 || limits.records == 0 {
                     list.next = Some(Place { state, after: None });
                     break;
                 }
                 let after = first.filter(|place| place.state == state).and_then(|place| place.after);
-                let page = store::list(store, state, filter, after, missing).await?;
+                let Found { page, scanned } = match &mut list.searched {
+                    Some(_) => store::search(store, state, filter, after, limits).await?,
+                    None => {
+                        let page = store::list(store, state, filter, after, limits.matches).await?;
+                        Found { page, scanned: 0 }
+                    }
+                };
+                if let Some(searched) = &mut list.searched {
+                    searched.scanned += scanned;
+                }
                 list.jobs.extend(page.jobs);
                 if page.next.is_some() {
                     list.next = Some(Place { state, after: page.next });
@@ -152,15 +207,26 @@ impl Jobs {
 }
 
 fn render(channel: &str, list: &JobList, states: &[JobState], columns: Option<usize>) -> String {
-    if list.jobs.is_empty() {
+    if list.jobs.is_empty() && list.searched.is_none() {
         let states: Vec<_> = states.iter().map(|state| state.as_str().to_owned()).collect();
         return format!("Channel \"{channel}\" has none of these jobs: {}.", render::listed(&states));
     }
-    let header = ["id", "job", "state", "attempts", "pushed, due or failed"];
-    let mut shown = format!("Jobs of channel \"{channel}\":\n");
-    // A pipe gets whole names.
-    let name_chars = columns.map_or(usize::MAX, |_| MAX_NAME_CHARS);
-    shown.push_str(&table::render(&header, list.jobs.iter().map(|job| row(job, name_chars))));
+    let mut shown = String::new();
+    if !list.jobs.is_empty() {
+        let (mut header, mut rows) = (HEADER.to_vec(), list.jobs.iter().map(row).collect::<Vec<_>>());
+        // Most channels use no priorities.
+        if list.jobs.iter().all(|job| job.meta.priority == Priority::Normal) {
+            header.remove(PRIORITY_COLUMN);
+            rows.iter_mut().for_each(|row| drop(row.remove(PRIORITY_COLUMN)));
+        }
+        shown.push_str(&format!("Jobs of channel \"{channel}\":\n"));
+        shown.push_str(&table::render(&header, rows, columns));
+    }
+    if let Some(Searched { scanned, of }) = list.searched {
+        let found = render::jobs(list.jobs.len() as u64);
+        shown
+            .push_str(&format!("Searched {scanned} of {of} jobs of channel \"{channel}\": {found} found.\n"));
+    }
     if let Some(next) = list.next {
         shown.push_str(&format!("Next page: --page-after {}\n", place_text(next)));
     }
@@ -168,11 +234,12 @@ fn render(channel: &str, list: &JobList, states: &[JobState], columns: Option<us
     shown
 }
 
-fn row(job: &JobView, name_chars: usize) -> Vec<String> {
+fn row(job: &JobView) -> Vec<String> {
     vec![
         job.id.to_string(),
-        sanitize::truncated(&job.meta.job, name_chars),
+        sanitize::line(&job.meta.job).into_owned(),
         job.state.as_str().to_owned(),
+        job.meta.priority.as_str().to_owned(),
         job.meta.attempts.to_string(),
         time::local(job.at),
     ]
@@ -196,7 +263,11 @@ fn to_json(list: &JobList) -> Json {
             })
         })
         .collect();
-    json!({ "jobs": jobs, "next": list.next.map(place_text) })
+    let mut json = json!({ "jobs": jobs, "next": list.next.map(place_text) });
+    if let Some(Searched { scanned, of }) = list.searched {
+        (json["scanned"], json["of"]) = (scanned.into(), of.into());
+    }
+    json
 }
 
 #[cfg(test)]

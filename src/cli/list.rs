@@ -13,14 +13,21 @@ pub(crate) struct List {}
 impl List {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
         let commands = commands();
-        let jobs: Vec<_> = context.registry().names().collect();
+        let is_off = context.are_demo_jobs_off();
+        let jobs: Vec<_> = context.registry().names().filter(|_| !is_off).collect();
         if context.json() {
             let commands = commands.iter().map(|command| {
                 json!({ "name": command.name, "about": command.summary, "aliases": command.aliases })
             });
             return context.print_json(&json!({ "commands": commands.collect::<Vec<_>>(), "jobs": jobs }));
         }
-        context.print(&render(&commands, &jobs))
+        let mut text = render(&commands, &jobs);
+        if is_off {
+            text.push_str(
+                "  The demo jobs are off: worker.demo_jobs = true switches them on in a channel.\n",
+            );
+        }
+        context.print(&text)
     }
 }
 

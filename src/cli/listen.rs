@@ -8,6 +8,7 @@ use clap::Args;
 use super::log::LogFormat;
 use super::{CommandContext, Exit, Failure};
 use crate::config::Config;
+use crate::http::{BindError, METRICS_LISTEN_KEY};
 use crate::master::{self, Handover, ListenError, LockError, MasterExit};
 use crate::store::StoreIdentity;
 
@@ -15,7 +16,7 @@ use crate::store::StoreIdentity;
 #[derive(Debug, Args)]
 pub(crate) struct Listen {
     /// All declared channels (or give --channel more than once)
-    #[arg(long, conflicts_with = "channels")]
+    #[arg(long, alias = "all-channels", conflicts_with = "channels")]
     all: bool,
     /// Open no HTTP listener, even if one is configured
     #[arg(long)]
@@ -68,14 +69,10 @@ pub(super) fn failure(error: ListenError, config: &Config) -> Failure {
         ListenError::Store { channel, source } => {
             Failure::store(format!("open the store of channel \"{channel}\""), source)
         }
-        ListenError::Http { address, source } if source.kind() == io::ErrorKind::PermissionDenied => {
-            Failure::new(Exit::Failed, doing)
-                .because(ListenError::Http { address, source })
-                .hint("a port below 1024 needs root or the capability CAP_NET_BIND_SERVICE: choose another one for listen in [http]")
+        ListenError::Http(error) => {
+            let hint = address_hint(&error);
+            Failure::new(Exit::Failed, doing).because(error).hint(hint)
         }
-        error @ ListenError::Http { .. } => Failure::new(Exit::Failed, doing).because(error).hint(
-            "change listen in [http], or start this master with --no-http if another master of the same configuration has the port",
-        ),
         ListenError::Lock { channel, source } if source.is_held() => {
             let doing = format!("run the jobs of channel \"{channel}\"");
             Failure::new(Exit::Running, doing).because(source).hint(hint)
@@ -88,6 +85,25 @@ pub(super) fn failure(error: ListenError, config: &Config) -> Failure {
             Failure::new(exit, doing).because(error)
         }
     }
+}
+
+/// The remedy for an address that cannot be listened on.
+fn address_hint(error: &BindError) -> String {
+    let BindError { key, source, .. } = error;
+    if source.kind() == io::ErrorKind::PermissionDenied {
+        return format!(
+            "a port below 1024 needs root or the capability CAP_NET_BIND_SERVICE: choose another one for {key}"
+        );
+    }
+    let change = match *key {
+        METRICS_LISTEN_KEY => {
+            "change metrics.listen, or remove it: the listener of [http], if there is one, has /metrics too"
+        }
+        _ => "change http.listen",
+    };
+    format!(
+        "{change}; if another master of the same configuration has the port, start this one with --no-http, without listeners"
+    )
 }
 
 /// The remedy when another master has the lock of a channel; empty for other errors.

@@ -36,6 +36,7 @@ mod push;
 mod push_file;
 mod push_lines;
 mod quiet;
+mod recorded_masters;
 mod reload;
 mod reload_failed;
 mod render;
@@ -48,6 +49,7 @@ mod show;
 mod status;
 mod stop;
 mod table;
+mod text_width;
 mod time;
 mod why;
 
@@ -155,6 +157,19 @@ impl Command {
         )
     }
 
+    /// Whether the command only controls or shows running masters, which keep their configuration when the file is broken.
+    fn controls_masters(&self) -> bool {
+        matches!(
+            self,
+            Self::Status(_)
+                | Self::Stop(_)
+                | Self::Quiet(_)
+                | Self::Pause(_)
+                | Self::Resume(_)
+                | Self::Scale(_)
+        )
+    }
+
     fn run(self, context: &CommandContext) -> Result<(), Failure> {
         if self.prints_local_times() && !context.json() {
             time::check_zone()?;
@@ -213,7 +228,9 @@ pub(crate) fn main(program: Program, registry: Registry, args: Vec<OsString>) ->
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let context = CommandContext::new(cli.globals, registry).of_program(program);
+    let context = CommandContext::new(cli.globals, registry)
+        .of_program(program)
+        .of_control(cli.command.controls_masters());
     let done = context.check_registry().and_then(|()| cli.command.run(&context));
     match done {
         Ok(()) => {

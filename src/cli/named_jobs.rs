@@ -1,5 +1,8 @@
 //! Failed jobs that a command line names by id: a command that misses some of them fails.
 
+use std::collections::HashMap;
+
+use super::per_channel::{self, ChannelDone};
 use super::{CommandContext, Exit, Failure};
 use crate::config::Channel;
 use crate::job::JobId;
@@ -7,6 +10,19 @@ use crate::store::JobState;
 
 /// Most ids that are searched in other channels for the hint.
 const MAX_SEARCHED: usize = 10;
+
+/// Runs `act` on the named jobs of each channel and prints the results. The JSON of one channel is an object, that of several an
+/// array.
+pub(super) fn in_channels(
+    context: &CommandContext,
+    channels: Vec<(&Channel, Vec<JobId>)>,
+    mut act: impl FnMut(&Channel, &NamedJobs) -> Result<ChannelDone, Failure>,
+) -> Result<(), Failure> {
+    let jobs: HashMap<String, NamedJobs> =
+        channels.iter().map(|(channel, ids)| (channel.name.clone(), NamedJobs::new(ids.clone()))).collect();
+    let channels: Vec<_> = channels.into_iter().map(|(channel, _)| channel).collect();
+    per_channel::these(context, &channels, |channel| act(channel, &jobs[&channel.name]))
+}
 
 /// The ids, each once.
 pub(super) struct NamedJobs(Vec<JobId>);

@@ -58,11 +58,19 @@ impl OtherStore {
     /// Whether a request to the master makes sense nevertheless: it shows the difference, or ends it.
     pub(super) fn allows(&self, request: ControlRequest) -> bool {
         use ControlRequest::{Done, History, Look, Metrics, Output, Reload, Runs, Status, Stop};
-        let is_look = matches!(
-            request,
-            Status | Look { .. } | Metrics | History { .. } | Runs | Output { .. } | Done { .. }
-        );
-        self.is_own && (is_look || matches!(request, Reload | Stop { .. }))
+        self.is_own
+            && matches!(
+                request,
+                Status
+                    | Look { .. }
+                    | Metrics
+                    | History { .. }
+                    | Runs
+                    | Output { .. }
+                    | Done { .. }
+                    | Reload
+                    | Stop { .. }
+            )
     }
 
     /// Whether a change of the meant store is refused: no master will run its jobs. A server may have a master on another

@@ -16,7 +16,7 @@ use crate::job_json::time::parse_duration;
 #[derive(Debug, Args)]
 pub(crate) struct Pause {
     /// All declared channels (or give --channel more than once)
-    #[arg(long, conflicts_with = "channels")]
+    #[arg(long, alias = "all-channels", conflicts_with = "channels")]
     all: bool,
     /// Duration: seconds, or with units such as 10m, 1h30m, 2d [default: until queue:resume]
     #[arg(long = "for", value_name = "TIME", value_parser = length, allow_negative_numbers = true)]

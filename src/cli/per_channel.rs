@@ -44,13 +44,19 @@ pub(super) fn sequentially(
 pub(super) fn one_or_several(
     context: &CommandContext,
     all: bool,
-    mut act: impl FnMut(&Channel) -> Result<ChannelDone, Failure>,
+    act: impl FnMut(&Channel) -> Result<ChannelDone, Failure>,
 ) -> Result<(), Failure> {
     let channels = context.channels(all)?;
-    let [channel] = channels.as_slice() else { return sequentially(context, &channels, act) };
-    if all {
-        return sequentially(context, &channels, act);
-    }
+    if all { sequentially(context, &channels, act) } else { these(context, &channels, act) }
+}
+
+/// As [`sequentially`]; the JSON of one channel is one object, or nothing after a failure.
+pub(super) fn these(
+    context: &CommandContext,
+    channels: &[&Channel],
+    mut act: impl FnMut(&Channel) -> Result<ChannelDone, Failure>,
+) -> Result<(), Failure> {
+    let [channel] = channels else { return sequentially(context, channels, act) };
     let ChannelDone { text, json, warnings, failure } = act(channel)?;
     context.show(&json, &format!("{text}\n"))?;
     warnings.iter().for_each(|warning| context.warn(warning));

@@ -14,7 +14,7 @@ use crate::master::{ControlRequest, ControlResponse};
 #[derive(Debug, Args)]
 pub(crate) struct Quiet {
     /// All channels with a master on this machine (or give --channel more than once)
-    #[arg(long, conflicts_with = "channels")]
+    #[arg(long, alias = "all-channels", conflicts_with = "channels")]
     all: bool,
 }
 

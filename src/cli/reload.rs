@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::per_channel::{self, ChannelDone};
 use super::progress::Progress;
-use super::{CommandContext, Exit, Failure, control, render, sanitize, table};
+use super::table::{self, Column};
+use super::{CommandContext, Exit, Failure, control, render, sanitize};
 use crate::config::Channel;
 use crate::master::{ControlError, ControlRequest, ControlResponse};
 use crate::pool::{RolloutSummary, WorkerRef, WorkerReplacement};
@@ -18,7 +19,7 @@ use crate::pool::{RolloutSummary, WorkerRef, WorkerReplacement};
 #[derive(Debug, Args)]
 pub(crate) struct Reload {
     /// All channels with a master (or give --channel more than once)
-    #[arg(long, conflicts_with = "channels")]
+    #[arg(long, alias = "all-channels", conflicts_with = "channels")]
     all: bool,
 }
 
@@ -27,17 +28,20 @@ impl Reload {
         // Check the configuration here first, so that its warnings appear in this terminal.
         context.checked_config()?;
         let channels = per_channel::with_some_master(context, self.all, "reload a channel")?;
-        per_channel::concurrently(context, &channels, "reloading", reload)
+        let columns = context.columns();
+        per_channel::concurrently(context, &channels, "reloading", |channel, progress| {
+            reload(channel, progress, columns)
+        })
     }
 }
 
-fn reload(channel: &Channel, mut progress: Progress) -> Result<ChannelDone, Failure> {
+fn reload(channel: &Channel, mut progress: Progress, columns: Option<usize>) -> Result<ChannelDone, Failure> {
     let doing = format!("reload channel \"{}\"", channel.name);
     let response =
         control::ask(channel, &doing, ControlRequest::Reload, |report| progress.show(report), Some)?;
     drop(progress);
     match response {
-        ControlResponse::Reloaded { renewed, restart, program_replaced } => {
+        ControlResponse::Reloaded { renewed, restart, program_replaced, log_error } => {
             let keys: Vec<_> = restart.iter().map(|key| sanitize::line(key)).collect();
             let warnings = warnings(&channel.name, &keys, program_replaced);
             let json = json!({
@@ -46,8 +50,11 @@ fn reload(channel: &Channel, mut progress: Progress) -> Result<ChannelDone, Fail
                 "handed_back": renewed.handed_back,
                 "restart": restart,
                 "program_replaced": program_replaced,
+                "log_error": log_error,
             });
-            Ok(ChannelDone { warnings, ..ChannelDone::new(channel, render(&channel.name, &renewed), json) })
+            let text = render(&channel.name, &renewed, columns);
+            let failure = log_error.map(|error| log_not_reopened(&channel.name, &error));
+            Ok(ChannelDone { warnings, failure, ..ChannelDone::new(channel, text, json) })
         }
         ControlResponse::NotReloaded { why, invalid } => {
             let exit = if invalid { Exit::Config } else { Exit::Failed };
@@ -59,12 +66,19 @@ fn reload(channel: &Channel, mut progress: Progress) -> Result<ChannelDone, Fail
     }
 }
 
-fn render(channel: &str, renewed: &RolloutSummary) -> String {
+/// The failure of a reload that replaced the workers and could not open the log file again.
+fn log_not_reopened(channel: &str, error: &str) -> Failure {
+    Failure::new(Exit::Failed, format!("open the log file again with the reload of channel \"{channel}\""))
+        .because(sanitize::line(error).into_owned())
+        .hint("the workers are replaced; make the path of log.file usable, then send SIGUSR2 to the master or reload again")
+}
+
+fn render(channel: &str, renewed: &RolloutSummary, columns: Option<usize>) -> String {
     let RolloutSummary { generation, workers, handed_back } = renewed;
     let mut shown = format!("Channel \"{channel}\" is reloaded: generation {generation} is serving.");
     if !workers.is_empty() {
-        let header = ["old pid", "old generation", "new pid", "new generation"];
-        shown.push_str(&format!("\n{}", table::render(&header, workers.iter().map(row)).trim_end()));
+        let header = ["old pid", "old generation", "new pid", "new generation"].map(Column::fixed);
+        shown.push_str(&format!("\n{}", table::render(&header, workers.iter().map(row), columns).trim_end()));
     }
     if *handed_back > 0 {
         let jobs = render::jobs(*handed_back as u64);
@@ -124,7 +138,7 @@ mod tests {
             WorkerReplacement { old: None, new: member(13, 2) },
         ];
         let renewed = RolloutSummary { generation: 2, workers, handed_back: 1 };
-        insta::assert_snapshot!(render("mail", &renewed), @r#"
+        insta::assert_snapshot!(render("mail", &renewed, None), @r#"
         Channel "mail" is reloaded: generation 2 is serving.
         ┌─────────┬────────────────┬─────────┬────────────────┐
         │ old pid │ old generation │ new pid │ new generation │

@@ -4,7 +4,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::job_options::FailedJobOptions;
-use super::named_jobs::NamedJobs;
+use super::named_jobs::{self, NamedJobs};
+use super::per_channel::ChannelDone;
 use super::{CommandContext, Exit, Failure, render};
 use crate::job::JobId;
 use crate::store;
@@ -41,8 +42,6 @@ fn selection(text: &str) -> Result<Selection, String> {
 
 impl ReloadFailed {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
-        let channel = context.channel()?;
-        context.check_store(channel, "reload the failed jobs")?;
         let mut ids = self.ids;
         let is_all = self.jobs.contains(&Selection::All);
         ids.extend(self.jobs.iter().filter_map(|job| match job {
@@ -61,26 +60,37 @@ impl ReloadFailed {
                 .because("both ids and all are named")
                 .hint("name one of them"));
         }
-        let jobs = NamedJobs::new(ids);
-        let (filter, dry_run) = (self.options.filter(jobs.ids().to_vec()), self.dry_run);
-        let moved = context.call_store(channel, "reload the failed jobs", async |store| {
-            if dry_run {
-                store::count_failed(store, &filter).await
-            } else {
-                store::reload_failed(store, &filter).await
-            }
-        })?;
-        let json = json!({ "channel": channel.name, "reloaded": moved, "dry_run": dry_run });
-        context.show(&json, &render(&channel.name, moved, dry_run))?;
-        let doing = if jobs.ids().len() == 1 { "reload the named job" } else { "reload all named jobs" };
-        jobs.check(context, channel, doing, moved)
+        let ids = NamedJobs::new(ids);
+        let channels = match ids.ids() {
+            [] => vec![(context.channel()?, Vec::new())],
+            ids => context.channels_of(ids)?,
+        };
+        let (options, dry_run) = (self.options, self.dry_run);
+        named_jobs::in_channels(context, channels, |channel, jobs| {
+            context.check_store(channel, "reload the failed jobs")?;
+            let filter = options.clone().filter(jobs.ids().to_vec());
+            let moved = context.call_store(channel, "reload the failed jobs", async |store| {
+                if dry_run {
+                    store::count_failed(store, &filter).await
+                } else {
+                    store::reload_failed(store, &filter).await
+                }
+            })?;
+            let json = json!({ "channel": channel.name, "reloaded": moved, "dry_run": dry_run });
+            let doing = if jobs.ids().len() == 1 { "reload the named job" } else { "reload all named jobs" };
+            let failure = jobs.check(context, channel, doing, moved).err();
+            Ok(ChannelDone {
+                failure,
+                ..ChannelDone::new(channel, render(&channel.name, moved, dry_run), json)
+            })
+        })
     }
 }
 
 fn render(channel: &str, moved: u64, dry_run: bool) -> String {
     match moved {
-        n if dry_run => format!("Dry run: would reload {} of channel \"{channel}\".\n", render::jobs(n)),
-        0 => format!("No failed job of channel \"{channel}\" was reloaded.\n"),
-        n => format!("Reloaded {} of channel \"{channel}\".\n", render::jobs(n)),
+        n if dry_run => format!("Dry run: would reload {} of channel \"{channel}\".", render::jobs(n)),
+        0 => format!("No failed job of channel \"{channel}\" was reloaded."),
+        n => format!("Reloaded {} of channel \"{channel}\".", render::jobs(n)),
     }
 }

@@ -13,7 +13,7 @@ use crate::master::{ControlError, ControlRequest, ControlResponse};
 #[derive(Debug, Args)]
 pub(crate) struct Resume {
     /// All declared channels (or give --channel more than once)
-    #[arg(long, conflicts_with = "channels")]
+    #[arg(long, alias = "all-channels", conflicts_with = "channels")]
     all: bool,
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
         context.start_log(LogFormat::Text, "error,worker=info", None)?;
-        let channel = context.channel()?;
+        let channel = self.id.map_or_else(|| context.channel(), |id| context.channel_of(id))?;
         CommandContext::check_served(channel, "run a job")?;
         context.check_store(channel, "run a job")?;
         let config = Arc::new(context.checked_config()?.clone());

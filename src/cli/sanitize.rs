@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::text_width;
 use crate::sanitize::json_text;
 pub(crate) use crate::sanitize::line;
 
@@ -11,17 +12,9 @@ pub(crate) fn lines(text: &str) -> String {
     lines.join("\n")
 }
 
-/// A line of at most `max` characters, cut with an ellipsis.
+/// A line of at most `max` columns, cut with an ellipsis.
 pub(crate) fn truncated(text: &str, max: usize) -> String {
-    let line = line(text.trim());
-    match line.char_indices().nth(max) {
-        None => line.into_owned(),
-        Some(_) => {
-            let mut cut: String = line.chars().take(max.saturating_sub(1)).collect();
-            cut.push('…');
-            cut
-        }
-    }
+    text_width::cut(&line(text.trim()), max)
 }
 
 /// JSON that is safe on a terminal: unsafe characters are written as equivalent `\u` escapes.

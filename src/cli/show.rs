@@ -1,7 +1,7 @@
 //! `queue:show`: shows one job in detail.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use serde::Serialize;
@@ -10,8 +10,12 @@ use serde_json::value::RawValue;
 use super::job_output::{self, DoneJob, ProcessJson};
 use super::{CommandContext, Exit, Failure, render, sanitize, time};
 use crate::config::Channel;
-use crate::job::{AttemptError, ErrorKind, FailReason, JobId, JobMeta, JobOutput, Priority, UniqueUntil};
+use crate::job::{
+    AttemptError, ErrorKind, FailReason, JobId, JobMeta, JobOptions, JobOutput, Priority, Timestamp,
+    UniqueUntil,
+};
 use crate::master::KnownOutput;
+use crate::retry::Policy;
 use crate::store::{JobState, JobView, Store};
 
 /// Show a job in detail
@@ -30,15 +34,9 @@ pub(crate) struct Show {
 
 impl Show {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
-        let usual = context.channel()?;
+        let channel = context.channel_of(self.id)?;
         let doing = format!("show job {}", self.id);
-        let find =
-            |channel| context.call_store(channel, &doing, async |store: &dyn Store| store.get(self.id).await);
-        let (mut channel, mut found) = (usual, find(usual)?);
-        if found.is_none() {
-            channel = context.channel_with(self.id, usual);
-            found = find(channel)?;
-        }
+        let found = context.call_store(channel, &doing, async |store| store.get(self.id).await)?;
         context.note_store(channel);
         let Some(job) = found else {
             if let Some(done) = job_output::done_job(context, channel, self.id)? {
@@ -63,7 +61,7 @@ impl Show {
         if self.output {
             return job_output::print(context, self.id, output.as_ref().map(|(_, output)| output));
         }
-        let mut json = JobJson::of(&job, &channel.name);
+        let mut json = JobJson::of(&job, channel);
         json.output = output.as_ref().map(|(of, output)| OutputJson { of, output });
         let mut shown = render(&job, channel);
         if let Some((of, output)) = &output {
@@ -144,14 +142,34 @@ struct OutputJson<'a> {
     output: &'a JobOutput,
 }
 
-/// The attempts so far and their limit: "1 of 3", or "1, retried until T".
+/// The attempts so far and their limit: "1 of 3", or "1, retried until T". The last attempt within a retry window is named.
 fn attempts(job: &JobView, channel: &Channel) -> String {
     let (done, most) = (job.meta.attempts, job.meta.max_attempts);
-    match (job.meta.retry_end(job.id), most) {
-        (None, most) => format!("{done} of {}", most.unwrap_or(channel.max_attempts)),
-        (Some(end), None) => format!("{done}, retried until {}", time::local(end)),
-        (Some(end), Some(most)) => format!("{done} of {most}, retried until {}", time::local(end)),
+    let (end, most) = match (job.meta.retry_end(job.id), most) {
+        (None, most) => return format!("{done} of {}", most.unwrap_or(channel.max_attempts)),
+        (Some(end), None) => (end, String::new()),
+        (Some(end), Some(most)) => (end, format!(" of {most}")),
+    };
+    let last = match (is_last_attempt(job, channel), job.state) {
+        (Some(true), JobState::Reserved) => {
+            "; this attempt is the last one, because the wait after it would pass that time"
+        }
+        (Some(true), _) => {
+            "; the next attempt is the last one, because the wait after it would pass that time"
+        }
+        _ => "",
+    };
+    format!("{done}{most}, retried until {}{last}", time::local(end))
+}
+
+/// Whether the attempt that runs, or the next one, is the last one; `None` for a failed job, and for one without a retry window,
+/// whose handler may set the number of attempts.
+fn is_last_attempt(job: &JobView, channel: &Channel) -> Option<bool> {
+    if job.state == JobState::Failed || !job.meta.has_retry_window() {
+        return None;
     }
+    let start = job.at.max(Timestamp::from(SystemTime::now()));
+    Some(Policy::of(channel).is_last_attempt(&job.meta, job.id, JobOptions::default(), start))
 }
 
 fn render(job: &JobView, channel: &Channel) -> String {
@@ -245,6 +263,9 @@ struct JobJson<'a> {
     attempts: u32,
     max_attempts: Option<u32>,
     retry_until: Option<String>,
+    /// Whether no attempt follows the present or next one; absent without a retry window.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_attempt: Option<bool>,
     crashes: u32,
     lost: u32,
     suspect: bool,
@@ -276,7 +297,7 @@ struct ErrorJson<'a> {
 }
 
 impl<'a> JobJson<'a> {
-    fn of(job: &'a JobView, channel: &'a str) -> Self {
+    fn of(job: &'a JobView, channel: &'a Channel) -> Self {
         let meta = &job.meta;
         let at = |state| if job.state == state { time::rfc3339(job.at) } else { None };
         let payload: Option<&RawValue> = serde_json::from_str(job.payload.trim()).ok();
@@ -290,7 +311,7 @@ impl<'a> JobJson<'a> {
         Self {
             id: job.id,
             job: &meta.job,
-            channel,
+            channel: &channel.name,
             state: job.state,
             pushed_at: time::rfc3339(meta.pushed_at(job.id)),
             due_at: at(JobState::Delayed),
@@ -299,6 +320,7 @@ impl<'a> JobJson<'a> {
             attempts: meta.attempts,
             max_attempts: meta.max_attempts,
             retry_until: meta.retry_end(job.id).and_then(time::rfc3339),
+            last_attempt: is_last_attempt(job, channel),
             crashes: meta.crashes,
             lost: meta.lost,
             suspect: meta.suspect,
@@ -323,7 +345,6 @@ impl<'a> JobJson<'a> {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::job::Timestamp;
 
     fn job() -> JobView {
         let mut meta = JobMeta::named("send_email");
@@ -362,15 +383,34 @@ mod tests {
     }
 
     #[test]
+    fn last_attempt_of_a_retry_window_is_named() {
+        let now = Timestamp::from(SystemTime::now());
+        let job = |seconds, state| {
+            let retry_until = Some(now.after(Duration::from_secs(seconds)));
+            let meta = JobMeta { retry_until, ..JobMeta::named("send_email") };
+            JobView { id: JobId(17), state, at: now, meta, payload: "{}".to_owned() }
+        };
+        let said = |seconds, state| attempts(&job(seconds, state), &channel());
+        assert!(said(1, JobState::Reserved).contains("; this attempt is the last one, because"));
+        assert!(said(1, JobState::Waiting).contains("; the next attempt is the last one, because"));
+        assert!(!said(60, JobState::Waiting).contains("last"));
+        assert!(!said(1, JobState::Failed).contains("last"));
+        let json = |seconds| {
+            serde_json::to_value(JobJson::of(&job(seconds, JobState::Delayed), &channel())).unwrap()
+        };
+        assert_eq!((&json(1)["last_attempt"], &json(60)["last_attempt"]), (&true.into(), &false.into()));
+    }
+
+    #[test]
     fn json_keeps_the_payload_verbatim() {
         let job = job();
-        let shown = sanitize::json(&JobJson::of(&job, "default"));
+        let shown = sanitize::json(&JobJson::of(&job, &channel()));
         assert!(
             shown.contains(r#""payload":{"to":"ann","n":12345678901234567890123},"raw":null"#),
             "{shown}"
         );
         let torn = JobView { payload: "{\"to".to_owned(), ..job };
-        let shown = sanitize::json(&JobJson::of(&torn, "default"));
+        let shown = sanitize::json(&JobJson::of(&torn, &channel()));
         assert!(shown.contains(r#""payload":null,"raw":"{\"to""#), "{shown}");
     }
 }

@@ -22,7 +22,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 #[derive(Debug, Args)]
 pub(crate) struct Stop {
     /// All channels with a master (or give --channel more than once)
-    #[arg(long, conflicts_with = "channels")]
+    #[arg(long, alias = "all-channels", conflicts_with = "channels")]
     all: bool,
     /// Kill running jobs instead of waiting for them; they run again later
     #[arg(long)]

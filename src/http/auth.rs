@@ -171,7 +171,7 @@ impl Auth {
             return Ok(());
         }
         if let Some(peer) = peer {
-            self.guesses.wrong(peer);
+            self.guesses.wrong(peer, self.address);
         }
         Err(ErrorResponse::unauthorized())
     }

@@ -39,6 +39,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
+use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info};
 
@@ -86,16 +87,35 @@ pub struct RunningListener {
     ended: oneshot::Receiver<()>,
 }
 
-/// The addresses that a master with this configuration listens on.
-pub fn addresses(config: &Config) -> impl Iterator<Item = SocketAddr> {
-    config.http.iter().map(|http| http.listen).chain(config.metrics.listen)
+/// The key of the address for producers.
+pub const LISTEN_KEY: &str = "http.listen";
+/// The key of the address for readers of metrics.
+pub const METRICS_LISTEN_KEY: &str = "metrics.listen";
+
+/// An address that cannot be listened on.
+#[derive(Debug, Error)]
+#[error("could not listen on {address} ({key})")]
+pub struct BindError {
+    /// The key of the configuration that names the address.
+    pub key: &'static str,
+    /// The address.
+    pub address: SocketAddr,
+    /// The cause: the address is taken, or not one of this machine.
+    #[source]
+    pub source: io::Error,
+}
+
+/// The addresses that a master with this configuration listens on, each with its key.
+pub fn addresses(config: &Config) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+    let http = config.http.iter().map(|http| (LISTEN_KEY, http.listen));
+    http.chain(config.metrics.listen.map(|listen| (METRICS_LISTEN_KEY, listen)))
 }
 
 /// The addresses that a master listens on, taken.
 ///
 /// # Errors
 /// The address that is taken, or is not one of this machine.
-pub fn bind(config: &Config) -> Result<Vec<Listener>, (SocketAddr, io::Error)> {
+pub fn bind(config: &Config) -> Result<Vec<Listener>, BindError> {
     let token = &config.metrics.token;
     let mut listeners = Vec::new();
     if let Some(settings) = &config.http {
@@ -117,18 +137,16 @@ pub fn bind(config: &Config) -> Result<Vec<Listener>, (SocketAddr, io::Error)> {
 }
 
 impl Listener {
-    fn bind(
-        settings: Http,
-        for_producers: bool,
-        scrape_token: Option<Secret>,
-    ) -> Result<Self, (SocketAddr, io::Error)> {
+    fn bind(settings: Http, for_producers: bool, scrape_token: Option<Secret>) -> Result<Self, BindError> {
         let bind = || {
             let socket = TcpListener::bind(settings.listen)?;
             socket.set_nonblocking(true)?;
             let address = socket.local_addr()?;
             Ok((socket, address))
         };
-        let (socket, address) = bind().map_err(|error| (settings.listen, error))?;
+        let key = if for_producers { LISTEN_KEY } else { METRICS_LISTEN_KEY };
+        let (socket, address) =
+            bind().map_err(|source| BindError { key, address: settings.listen, source })?;
         Ok(Self { socket, settings, address, for_producers, scrape_token })
     }
 

@@ -146,9 +146,15 @@ pub(super) async fn readyz(
     let mut channels: Vec<_> = health.iter().collect();
     if let Some(name) = &query.channel {
         channels.retain(|channel| channel.name == *name);
-        if channels.is_empty() {
+        if channels.is_empty() && may_read.0 {
             let error = "this master does not serve the channel";
             return ErrorResponse::new(StatusCode::NOT_FOUND, error).into_response();
+        }
+        if channels.is_empty() {
+            // For a stranger the same as a channel that does not answer: which channels exist is for readers.
+            let stuck = ChannelHealth { stuck: true, ..ChannelHealth::default() };
+            let (status, body) = readiness(&[&stuck], false, false);
+            return response::json(status, &body);
         }
     }
     let (status, body) = readiness(&channels, query.strict.is_some(), may_read.0);

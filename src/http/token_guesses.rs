@@ -5,6 +5,7 @@
 //! peer bounds the rate of its guesses; more than a few at once are refused without a check.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -65,8 +66,8 @@ impl TokenGuesses {
         }
     }
 
-    /// Records a wrong token.
-    pub(super) fn wrong(&self, peer: Peer) {
+    /// Records a wrong token at a listener.
+    pub(super) fn wrong(&self, peer: Peer, listener: SocketAddr) {
         let now = Instant::now();
         let mut guesses = self.guesses();
         guesses.record(peer, now);
@@ -74,6 +75,7 @@ impl TokenGuesses {
             warn!(
                 wrong,
                 last = %peer,
+                %listener,
                 "HTTP requests with a missing or wrong token: refused; correct the token of the client, or close the port to the address"
             );
         }
@@ -173,7 +175,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn delay_ends_with_its_request() {
         let guesses = Arc::new(TokenGuesses::default());
-        (0..=FREE_GUESSES).for_each(|_| guesses.wrong(peer(1)));
+        (0..=FREE_GUESSES).for_each(|_| guesses.wrong(peer(1), SocketAddr::from(([127, 0, 0, 1], 80))));
         for _ in 0..2 {
             let mut waiting = JoinSet::new();
             for _ in 0..MAX_DELAYED {

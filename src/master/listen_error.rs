@@ -1,13 +1,13 @@
 //! Errors of a master's start.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use thiserror::Error;
 
 use super::run_dir::{LockError, RunDirError};
 use crate::guardian::AccountError;
+use crate::http::BindError;
 use crate::store::StoreError;
 
 /// The reason why channels cannot be served.
@@ -66,15 +66,9 @@ pub enum ListenError {
         #[source]
         source: io::Error,
     },
-    /// The address of the HTTP listener is taken or not one of this machine.
-    #[error("could not listen on {address} for HTTP")]
-    Http {
-        /// The address.
-        address: SocketAddr,
-        /// The cause.
-        #[source]
-        source: io::Error,
-    },
+    /// The address of a listener is taken or not one of this machine.
+    #[error(transparent)]
+    Http(BindError),
     /// A channel's actor panicked: a bug of this program.
     #[error("a bug of aint-queue ended a channel; please report it with the log")]
     Panicked,

@@ -42,7 +42,7 @@ pub use listen_error::ListenError;
 pub use listen_options::ListenOptions;
 pub use own_program::own_program;
 pub use reexec::Handover;
-pub use run_dir::{ControlSocket, LockError, Presence, ServedStore, control_socket, presence};
+pub use run_dir::{ControlSocket, LockError, Presence, ServedStore, control_socket, presence, presences_in};
 pub use run_once::run_once;
 pub use service_loop::MasterExit;
 pub use signals::block_signals;

@@ -147,6 +147,9 @@ impl Master {
     }
 
     fn stop_all(&self, force: bool) {
+        if force {
+            info!("second stop signal: killing running jobs, which run again later");
+        }
         self.send_to_all(|| Command::Stop { force });
     }
 

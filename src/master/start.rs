@@ -50,12 +50,7 @@ pub(super) async fn start(
         claimed.push(claim(&listen.config, name, locks.remove(name))?);
     }
     let memory = container_memory::memory_limit();
-    let ports = match listen.http {
-        true => {
-            http::bind(&listen.config).map_err(|(address, source)| ListenError::Http { address, source })?
-        }
-        false => Vec::new(),
-    };
+    let ports = if listen.http { http::bind(&listen.config).map_err(ListenError::Http)? } else { Vec::new() };
     let mut opened = Vec::new();
     for (config, program, run_dir, lock) in claimed {
         let store = if after_reexec { open_store_lazily(&config) } else { open_store(&config).await? };

@@ -190,6 +190,30 @@ async fn damaged_frames_end_their_runs_at_once() {
 }
 
 #[tokio::test]
+async fn last_frame_without_a_line_break_counts() {
+    // The second one leaves a process that holds the socket, the third one closes it and stays.
+    for end in ["exit 0", "sleep 1000 & exit 0", "exec 3>&-; exec sleep 1000"] {
+        let script = format!(
+            r#"
+            read -r frame <&3
+            run=${{frame#*\"run\":}}; run=${{run%%,*}}
+            case $frame in
+                *good*) printf '{{"type":"done","run":%s}}' "$run" >&3 ;;
+                *) printf '{{"type":"failed","run":%s,"error":"mailbox fu' "$run" >&3 ;;
+            esac
+            {end}"#
+        );
+        let options = after_hello(Plan::process_pool(1, 1, 0), 1, &script);
+        let fixture = start_channel(Options { max_attempts: 1, ..options }).await;
+        let ids = fixture.push(&[job("x", r#""good""#), job("x", r#""bad""#)]).await;
+        let ended = fixture.until("both jobs to end", |s| s.done + s.failed == 2).await;
+        assert_eq!((ended.done, ended.failed), (1, 1), "{end}");
+        assert_eq!(fixture.get(ids[1]).await.meta.last_error(), "mailbox fu", "{end}");
+        fixture.stop(false).await;
+    }
+}
+
+#[tokio::test]
 async fn aborted_channel_leaves_no_program_running() {
     let fixture = start_channel(Options::new(Plan::process_pool(1, 1, 0)).script("exec sleep 1000")).await;
     fixture.push(&[job("x", "{}")]).await;

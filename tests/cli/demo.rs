@@ -13,9 +13,7 @@ fn demo_counts_every_job_on_a_narrow_terminal() {
     let mut fixture = Fixture::new();
     let said = fixture.run(&["demo"]);
     assert_eq!(said.code, 0, "{}", said.err);
-    for text in
-        ["default-queue (process-pool)", "mail-queue (coroutine)", "reports-queue (process)", "poison"]
-    {
+    for text in ["\"default\" (process-pool)", "\"mail\" (coroutine)", "\"reports\" (process)", "poison"] {
         assert!(said.out.contains(text), "no {text} in {}", said.out);
     }
     for line in said.out.lines().chain(said.err.lines()) {

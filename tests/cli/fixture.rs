@@ -54,8 +54,8 @@ impl Fixture {
     /// A command in this directory, independent of the environment of the test run.
     pub fn command(&self, args: &[impl AsRef<OsStr>]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_aint-queue"));
-        command.args(args).current_dir(self.dir.path()).env("TZ", "UTC").env("COLUMNS", "100");
-        for name in ["AINT_QUEUE_CONFIG", "NO_COLOR", "CLICOLOR_FORCE", "XDG_RUNTIME_DIR"] {
+        command.args(args).current_dir(self.dir.path()).env("TZ", "UTC");
+        for name in ["COLUMNS", "AINT_QUEUE_CONFIG", "NO_COLOR", "CLICOLOR_FORCE", "XDG_RUNTIME_DIR"] {
             command.env_remove(name);
         }
         command

@@ -1,5 +1,7 @@
 //! Lists of jobs and the removal of failed ones: `queue:jobs`, `queue:forget`, `queue:flush`, filters of `queue:failed`.
 
+use serde_json::json;
+
 use crate::fixture::{Fixture, assert_transcript};
 
 #[test]
@@ -126,4 +128,39 @@ fn dry_runs_change_nothing() {
     fixture.run(&["queue:retry", "--grep", "time"]);
     assert_eq!(fixture.status()["failed"], 1);
     assert_transcript!(fixture);
+}
+
+#[test]
+fn search_reads_bounded_pages() {
+    let fixture = Fixture::new();
+    let mut lines: Vec<_> = (0..6_000).map(|n| format!("{{\"job\":\"bulk\",\"payload\":{n}}}")).collect();
+    lines.push("{\"job\":\"rare\",\"payload\":{\"to\":\"Ann\"}}".to_owned());
+    fixture.write("many.jsonl", lines.join("\n") + "\n");
+    let run = |args: &[&str]| fixture.command(args).output().unwrap();
+    let file = fixture.path("many.jsonl");
+    assert!(run(&["queue:push", "--file", file.to_str().unwrap()]).status.success());
+    let search = |args: &[&str]| -> serde_json::Value {
+        let output = run(&[&["queue:jobs", "--state", "waiting", "--json", "--search"], args].concat());
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let mut found = search(&["ANN"]);
+    assert_eq!((&found["jobs"], &found["of"]), (&json!([]), &json!(6_001)));
+    let mut scanned = found["scanned"].as_u64().unwrap();
+    assert!((500..=5_000).contains(&scanned), "{found}");
+    while let Some(next) = found["next"].as_str().map(str::to_owned) {
+        found = search(&["ANN", "--page-after", &next]);
+        scanned += found["scanned"].as_u64().unwrap();
+    }
+    assert_eq!((scanned, found["jobs"].as_array().unwrap().len()), (6_001, 1));
+    let bulk = search(&["bulk"]);
+    assert_eq!((bulk["jobs"].as_array().unwrap().len(), &bulk["scanned"]), (50, &json!(50)));
+    // Parts of an id find a job too.
+    let id = bulk["jobs"][7]["id"].to_string();
+    assert_eq!(search(&[&id])["jobs"][0]["id"].to_string(), id);
+    let shown = String::from_utf8(run(&["queue:jobs", "--search", "ann"]).stdout).unwrap();
+    assert!(
+        shown
+            .contains("of 6001 jobs of channel \"default\": 0 jobs found.\nNext page: --page-after waiting:"),
+        "{shown}"
+    );
 }

@@ -26,3 +26,4 @@ mod status;
 mod support;
 mod sync;
 mod target;
+mod width;

@@ -143,7 +143,7 @@ fn clear_tells_states_from_channels() {
     let said = fixture.run(&["queue:clear", "--all-channels", "--state", "waiting,delayed", "-y"]);
     assert_eq!(
         said.out,
-        "Removed 1 waiting and 0 delayed jobs from channel \"default\".\nRemoved 1 waiting and 1 delayed jobs from channel \"mail\".\n"
+        "Removed 1 waiting job from channel \"default\".\nRemoved 1 waiting and 1 delayed jobs from channel \"mail\".\n"
     );
     push(&mut fixture);
     // The former spelling keeps its meaning, one channel, and names the new one.
@@ -236,22 +236,59 @@ fn job_of_another_channel_is_found() {
     let why = fixture.run(&["queue:why", &id, "--json"]);
     let json: serde_json::Value = serde_json::from_str(&why.out).unwrap();
     assert_eq!((why.code, &json["channel"], &json["reason"]), (0, &"mail".into(), &"delayed".into()));
-    // A channel that was named is the one that is meant, and commands that change something do not guess.
+    // A channel that was named is the one that is meant.
     for args in [
-        &["queue:show", &id, "--channel", "reports"][..],
-        &["queue:why", &id, "--channel", "reports"],
+        &["queue:show", &id][..],
+        &["queue:why", &id],
         &["queue:cancel", &id],
         &["queue:run", "--id", &id],
         &["queue:forget", &id],
         &["queue:retry", &id],
     ] {
-        let said = fixture.run(args);
+        let said = fixture.run(&[args, &["--channel", "reports"]].concat());
         assert_eq!(said.code, 1, "{args:?}: {}", said.err);
         let hint = format!("another channel has job {id}: use --channel mail");
         assert!(said.err.contains(&hint), "{args:?}: {}", said.err);
     }
+    // Without a named one, the job itself names its channel.
+    let cancelled = fixture.run(&["queue:cancel", &id]);
+    assert!(
+        cancelled.code == 0 && cancelled.out.starts_with(&format!("Job {id} is cancelled")),
+        "{}",
+        cancelled.err
+    );
+    for (command, done) in [
+        ("queue:retry", "Reloaded 1 job of channel"),
+        ("queue:cancel", "Job "),
+        ("queue:forget", "Removed 1 failed job from channel"),
+    ] {
+        let said = fixture.run(&[command, &id]);
+        assert!(said.code == 0 && said.out.starts_with(done), "{command}: {}{}", said.out, said.err);
+    }
     let none = fixture.run(&["queue:show", "17"]);
     assert!(none.code == 1 && none.err.contains("channel \"default\" has no such job"), "{}", none.err);
+}
+
+#[test]
+fn jobs_of_several_channels_are_named_at_once() {
+    let mut fixture = Fixture::with_channels(&["mail", "reports"]);
+    let ids: Vec<_> = ["mail", "reports"]
+        .iter()
+        .map(|channel| fixture.push(&["noop", "--channel", channel]).to_string())
+        .collect();
+    let (one, two) = (ids[0].as_str(), ids[1].as_str());
+    let cancelled = fixture.run(&["queue:cancel", one, two, "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&cancelled.out).unwrap();
+    assert_eq!((cancelled.code, json.as_array().unwrap().len()), (0, 2), "{}", cancelled.err);
+    let retried = fixture.run(&["queue:retry", one, two, "--dry-run", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&retried.out).unwrap();
+    assert_eq!((&json[0]["reloaded"], &json[1]["reloaded"]), (&1.into(), &1.into()), "{}", retried.err);
+    let forgotten = fixture.run(&["queue:forget", one, two]);
+    assert_eq!(forgotten.code, 0, "{}", forgotten.err);
+    assert_eq!(forgotten.out.matches("Removed 1 failed job from channel").count(), 2, "{}", forgotten.out);
+    // A job of no channel, and no channel that is meant without a name.
+    let none = fixture.run(&["queue:cancel", "17"]);
+    assert!(none.code == 2 && none.err.contains("declares several: mail, reports"), "{}", none.err);
 }
 
 #[test]

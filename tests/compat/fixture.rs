@@ -94,7 +94,7 @@ impl Fixture {
         for name in ["AINT_QUEUE_LOG", "AINT_QUEUE_CONFIG", "XDG_RUNTIME_DIR"] {
             command.env_remove(name);
         }
-        command.env("TZ", "UTC").env("NO_COLOR", "1").env("COLUMNS", "100");
+        command.env("TZ", "UTC").env("NO_COLOR", "1").env_remove("COLUMNS");
         command
     }
 

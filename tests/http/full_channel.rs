@@ -25,10 +25,20 @@ fn full_channel_refuses_pushes_with_reason() {
     let why = text(&refused.stderr);
     assert!(refused.status.code() == Some(5) && why.contains("max_waiting"), "{:?} {why}", refused.status);
     assert_eq!(fixture.counts("idle").total, 3);
+    // A push whose key is held adds nothing, so it is answered as in a channel with room.
+    fixture.ok(&["queue:clear", "-t", "idle", "--state", "delayed", "--yes"]);
+    let id = fixture.push("noop", "{}", &["-t", "idle", "--unique", "k"]);
+    let reply = push(r#"{"job":"noop","unique":"k"}"#);
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    assert!(reply.text.contains(&id.to_string()), "{}", reply.text);
+    assert_eq!(fixture.push("noop", "{}", &["-t", "idle", "--unique", "k"]), id);
+    let mixed = push(&format!("[{{\"job\":\"noop\",\"unique\":\"k\"}},{JOB}]"));
+    assert!(mixed.refused(503).contains("max_waiting"));
+    assert_eq!(fixture.counts("idle").total, 3);
     let metrics = fixture.ok(&["queue:status", "--metrics", "-t", "idle"]);
     assert!(metrics.contains("aint_queue_max_waiting{channel=\"idle\"} 3"), "{metrics}");
-    // The first refusal was that of the listener; the other one was that of a command, which has no metrics.
-    let refused = "aint_queue_pushes_refused_total{channel=\"idle\",reason=\"max_waiting\"} 1";
+    // Two refusals were those of the listener; another one was that of a command, which has no metrics.
+    let refused = "aint_queue_pushes_refused_total{channel=\"idle\",reason=\"max_waiting\"} 2";
     assert!(metrics.contains(refused), "{metrics}");
     assert!(master.stop().success());
 }

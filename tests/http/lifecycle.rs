@@ -20,7 +20,7 @@ fn port_in_use_refuses_start_cleanly() {
     let output = fixture.run(&["queue:listen"]);
     let message = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{message}");
-    assert!(message.contains("could not listen on 127.0.0.1:") && message.contains("in use"), "{message}");
+    assert!(message.contains("(http.listen)") && message.contains("in use"), "{message}");
     assert!(message.contains("hint: ") && message.contains("--no-http"), "{message}");
     assert!(!fixture.file("run/default-master.pid").exists());
     assert!(with_command(fixture.path().to_str().unwrap()).is_empty(), "no process is left");
@@ -28,6 +28,19 @@ fn port_in_use_refuses_start_cleanly() {
     let master = fixture.listen(&["--no-http"]);
     assert!(!master.log().contains("http listening"));
     assert!(master.stop().success());
+}
+
+#[test]
+fn taken_port_for_metrics_names_its_key() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let fixture = Fixture::sqlite(&format!("{CHANNELS}[metrics]\nlisten = \"127.0.0.1:{port}\"\n"));
+    let output = fixture.run(&["queue:listen"]);
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains(&format!("could not listen on 127.0.0.1:{port} (metrics.listen)")), "{message}");
+    assert!(message.contains("hint: change metrics.listen, or remove it"), "{message}");
+    assert!(!message.contains("http.listen") && !message.contains("for HTTP"), "{message}");
 }
 
 #[test]

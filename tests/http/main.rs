@@ -12,6 +12,7 @@ mod redis;
 
 mod agreement;
 mod client;
+mod cut_files;
 mod full_channel;
 mod lifecycle;
 mod limits;

@@ -88,6 +88,13 @@ fn tokens_of_scrapes_and_pushes_do_not_replace_each_other() {
     assert_eq!(ready, json!({ "ready": true, "reasons": [] }));
     let ready = served.send(&Request::new("GET", "/readyz", "").token(scrape)).json();
     assert_eq!(ready, json!({ "ready": true, "channels": { "default": { "ready": true, "reasons": [] } } }));
+    // Which channels exist is for readers too.
+    assert_eq!(status("/readyz?channel=other", scrape), 404);
+    for token in ["", push] {
+        let other = served.send(&Request::new("GET", "/readyz?channel=other", "").token(token));
+        assert_eq!(other.status, 503);
+        assert_eq!(other.json(), json!({ "ready": false, "reasons": ["the channel does not answer"] }));
+    }
     assert!(served.master.stop().success());
 }
 

@@ -153,6 +153,22 @@ fn example_priorities_and_keys_match_queue_push() {
 }
 
 #[test]
+fn half_a_character_is_replaced_as_by_queue_push() {
+    let server = Server::start();
+    let fixture = site_on(&server, "[channels.default.worker]\ntype = \"process-pool\"\n");
+    // Halves behind and before whole characters and escaped backslashes.
+    let payload = r#"{"a":"\ud83d","b":"\ud83d\ude00\uDE00\\ud83d\\\uD83D","c":"\ud83d\ud83d\ude00"}"#;
+    let own = shown(&fixture, fixture.push("x", payload, &["--header", "name=half \u{fffd}"]));
+    assert_eq!(own["payload"]["c"], "\u{fffd}\u{1f600}");
+    // PHP refuses the half itself.
+    for (example, programs) in &PUSHERS[1..] {
+        let args = ["default", "x", payload, r#"{"headers":{"name":"half \ud83d"}}"#];
+        let output = pusher(example, programs, server.config().port, &args);
+        assert_eq!(shown(&fixture, id_of(&output)), own, "{example}");
+    }
+}
+
+#[test]
 fn unique_key_holds_across_producers() {
     let server = Server::start();
     let fixture = site_on(&server, "[channels.default.worker]\ntype = \"process-pool\"\n");
@@ -237,6 +253,17 @@ fn full_channel_refuses_every_language() {
         );
     }
     assert_eq!(fixture.counts("default").total, 3);
+    // A job whose key is held needs no room.
+    fixture.ok(&["queue:clear", "--state", "delayed", "--yes"]);
+    let options = |key: &str| format!("{{\"unique\":\"{key}\"}}");
+    let keyed = |(example, programs), key: &str| {
+        pusher(example, programs, server.config().port, &["default", "noop", "{}", &options(key)])
+    };
+    let held = id_of(&keyed(PUSHERS[0], "k"));
+    for one in PUSHERS {
+        assert_eq!(id_of(&keyed(one, "k")), held, "{}", one.0);
+        assert!(text(&keyed(one, "other").stderr).contains("AINTFULL"), "{}", one.0);
+    }
     // A master without the limit removes it.
     let port = server.config().port;
     let driver = format!(r#"{{ type = "redis", connection = {{ host = "127.0.0.1", port = {port} }} }}"#);
@@ -245,7 +272,7 @@ fn full_channel_refuses_every_language() {
         &format!("[defaults]\npid_path = \"run\"\ndriver = {driver}\n{}", limited("")),
     );
     let master = fixture.listen(&[]);
-    fixture.until("default", "the waiting job", |c| c.done == 2);
+    fixture.until("default", "the waiting jobs", |c| c.done == 3);
     assert!(master.stop().success());
     for one in PUSHERS {
         id_of(&push(one));

@@ -68,6 +68,14 @@ fn script_refuses_bad_input_without_effect() {
         (r#"{"expires":316224001}"#, "AINTARG expires: it is more than ten years away"),
         (r#"{"retry_until":4000000000}"#, "AINTARG retry_until: it is more than ten years away"),
         (
+            r#"{"retry_until":1700000000}"#,
+            "AINTARG retry_until: the retry window ends before the job can start",
+        ),
+        (
+            r#"{"retry_for":60,"delay":3600}"#,
+            "AINTARG retry_for: the retry window ends before the job can start",
+        ),
+        (
             r#"{"retry_for":1,"retry_until":2}"#,
             "AINTARG retry_for: it and retry_until exclude each other: keep one of the two",
         ),

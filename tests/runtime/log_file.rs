@@ -64,7 +64,15 @@ fn file_that_cannot_be_opened_again_stays_in_use() {
         until("the warning", || (warnings("moved.log") == 2 * number + 1).then_some(()));
         let shown = differences();
         assert!(shown[0].as_str().unwrap().contains("queue.log\" not opened again"), "{shown}");
-        fixture.ok(&["queue:reload"]);
+        let reloaded = fixture.run(&["queue:reload"]);
+        let (shown, said) = (text(&reloaded.stdout), text(&reloaded.stderr));
+        assert_eq!(reloaded.status.code(), Some(1), "{said}");
+        assert!(shown.contains("is reloaded: generation "), "{shown}");
+        assert!(
+            said.contains("could not open the log file again")
+                && said.contains("queue.log\" not opened again"),
+            "{said}"
+        );
         until("the warning of the reload", || (warnings("moved.log") == 2 * number + 2).then_some(()));
         let path = fixture.file("queue.log");
         fs::remove_dir(&path).or_else(|_| fs::remove_file(&path)).unwrap();

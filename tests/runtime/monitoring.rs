@@ -135,8 +135,8 @@ fn watched_status_is_shown_again_until_its_reader_leaves() {
     // Text in a pipe has no control characters.
     let mut child = watch(&[]);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let second = lines.by_ref().filter(|line| line.contains("The status of default-queue")).nth(1).unwrap();
-    assert_eq!(second, "The status of default-queue:");
+    let second = lines.by_ref().filter(|line| line.contains("Jobs of channel \"default\"")).nth(1).unwrap();
+    assert_eq!(second, "Jobs of channel \"default\":");
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
     child.wait().unwrap();
 }

@@ -149,10 +149,10 @@ fn reload_judges_a_found_configuration_again() {
         });
     };
     set(&file, 0o666);
-    reload_fails("may be written by other users (mode 666)");
+    reload_fails("may be written by other users (owner uid 0, gid 0, mode 0666)");
     set(&file, 0o644);
     set(&project.dir.join("config"), 0o777);
-    reload_fails("may be written by other users (mode 777)");
+    reload_fails("may be written by other users (owner uid 0, gid 0, mode 0777)");
     set(&project.dir.join("config"), 0o755);
     let aside = project.dir.join("aside");
     fs::rename(&file, &aside).unwrap();
@@ -206,7 +206,7 @@ fn commands_for_another_store_do_nothing() {
     assert!(status["differences"][0].as_str().unwrap().contains("queue.db"), "{status}");
     let shown = text(&other(&fixture, &["queue:status"]).stdout);
     assert!(
-        shown.contains("is not running!") && shown.contains("Attention: the master of channel"),
+        shown.contains("is not running.") && shown.contains("Attention: the master of channel"),
         "{shown}"
     );
     assert_eq!(json(&other(&fixture, &["queue:why", "--json"]))["reason"], "other_store");
@@ -401,6 +401,44 @@ fn removed_log_is_reported_and_loses_no_job() {
         fixture.ok(&["queue:resume"]);
         fixture.until("default", "the job", |counts| counts.done == done + 1);
         assert!(master.stop().success());
+    }
+}
+
+#[test]
+fn push_during_a_rename_makes_no_second_store() {
+    use std::io::Write;
+
+    for config in [
+        None,
+        Some(
+            "[defaults]\npid_path = \"run\"\n[channels.default]\ndriver = { type = \"sqlite\", path = \"data/queue.db\" }\n",
+        ),
+    ] {
+        let fixture = Fixture::sqlite("");
+        let project = Project::new(&fixture, "one");
+        if let Some(config) = config {
+            fs::write(project.dir.join("aint-queue.toml"), config).unwrap();
+        }
+        let mut push = project.command(&["queue:push", "noop", "--data", "-"]);
+        push.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut push = push.spawn().unwrap();
+        // The configuration is read when the command waits for its payload.
+        let wchan = format!("/proc/{}/wchan", push.id());
+        until("the command to wait", || {
+            fs::read_to_string(&wchan).unwrap().contains("pipe_read").then_some(())
+        });
+        fs::rename(fixture.file("one"), fixture.file("two")).unwrap();
+        push.stdin.take().unwrap().write_all(b"{}").unwrap();
+        let message = refused(&push.wait_with_output().unwrap(), 5);
+        assert!(
+            message.contains("/one\" was moved or removed") && message.contains("nothing is created"),
+            "{message}"
+        );
+        assert!(!fixture.file("one").exists(), "a directory that no master serves");
+        let two = Project::new(&fixture, "two");
+        assert!(two.run(&["queue:push", "noop"]).status.success());
+        // The end of the project runs a command there.
+        fs::create_dir(&project.dir).unwrap();
     }
 }
 

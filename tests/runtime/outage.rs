@@ -27,13 +27,15 @@ fn redis_kill_loses_nothing_and_work_resumes_soon() {
     let shown = crate::fixture::text(&looked.stdout);
     assert!(shown.contains(&format!("is running, pid {}.", master.pid())), "{shown}");
     assert!(
-        shown.contains(", unavailable\nStore error of the master: ") && shown.contains("\nWorkers: "),
+        shown.contains(", unavailable\nStore unavailable to the master for ")
+            && shown.contains("\nWorkers: "),
         "{shown}"
     );
     assert!(
         fixture.run(&["queue:status", "--json"]).stdout.is_empty(),
         "a program gets the counts or nothing"
     );
+    why_tells_what_the_master_knows(&fixture, master.pid());
     assert!(begun.elapsed() < Duration::from_secs(10));
     assert!(master.log().lines().count() < before + 20, "few log lines:\n{}", master.log());
 
@@ -46,6 +48,28 @@ fn redis_kill_loses_nothing_and_work_resumes_soon() {
     let counts = fixture.until("default", "all done", |c| c.done == 1500);
     assert_eq!((counts.failed, counts.total), (0, 1500));
     assert!(master.stop().success());
+}
+
+/// Checks `queue:why` of the channel and of a job while the store is away from the command and from the master.
+fn why_tells_what_the_master_knows(fixture: &Fixture, pid: i32) {
+    let why = fixture.run(&["queue:why"]);
+    assert_eq!(why.status.code(), Some(5));
+    let shown = crate::fixture::text(&why.stdout);
+    assert!(
+        shown.starts_with("Channel \"default\" is blocked: this command cannot use the store ("),
+        "{shown}"
+    );
+    assert!(shown.contains(&format!("), nor can master {pid} for ")), "{shown}");
+    assert!(shown.contains(" Last known, ") && shown.contains("Start or repair the store"), "{shown}");
+    assert!(why.stderr.is_empty(), "{}", crate::fixture::text(&why.stderr));
+    let why = fixture.run(&["queue:why", "17", "--json"]);
+    assert_eq!(why.status.code(), Some(5));
+    let json: serde_json::Value = serde_json::from_slice(&why.stdout).unwrap();
+    assert_eq!((&json["reason"], &json["id"]), (&"store".into(), &17.into()));
+    let facts = &json["facts"]["channel"];
+    assert_eq!((&facts["master"], &facts["pid"]), (&true.into(), &pid.into()));
+    assert!(facts["store_error"].is_string() && facts["store_error_ms"].is_u64(), "{json}");
+    assert!(facts["last_counts"]["ago_ms"].is_u64(), "{json}");
 }
 
 #[test]

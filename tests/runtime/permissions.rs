@@ -98,7 +98,7 @@ fn closed_run_directory_and_socket_are_no_absent_master() {
     }
     let (_, printed) = as_user(&fixture, &["queue:listen"]);
     assert!(
-        printed.contains("belongs to another user (uid 0)") || printed.contains("may not enter"),
+        printed.contains("belongs to another user (owner uid 0, ") || printed.contains("may not enter"),
         "{printed}"
     );
     assert!(lock.exists());

@@ -169,7 +169,7 @@ fn reexec_waits_for_store_and_serves_other_channels() {
     assert_eq!(looked.status.code(), Some(5), "{}", text(&looked.stderr));
     let shown = text(&looked.stdout);
     assert!(shown.contains(&format!("is running, pid {}.", master.pid())), "{shown}");
-    assert!(shown.contains("Store error of the master: "), "{shown}");
+    assert!(shown.contains("Store unavailable to the master for "), "{shown}");
 
     server.restart();
     let back = Instant::now();

@@ -187,22 +187,146 @@ async fn log_removed_while_in_use_is_written_into_the_file() {
     assert_eq!(disk.open().status().await.unwrap().waiting, 2);
 }
 
+/// Sets the length of a file beside the store file, or of the store file itself, under the processes that use it.
+fn cut(disk: &Disk, suffix: &str, bytes: u64) {
+    let path = disk.path().with_extension(format!("db{suffix}"));
+    fs::OpenOptions::new().write(true).open(path).unwrap().set_len(bytes).unwrap();
+}
+
+/// Drops the only handle and waits for the end of its threads.
+async fn close(disk: &Disk, store: Arc<dyn Store>) {
+    drop(store);
+    until_async("the end of the store", async || !locked_by_this_process(&disk.path())).await;
+}
+
+fn assert_sound(disk: &Disk) {
+    let found: String = disk.hand().query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(found, "ok");
+}
+
 #[tokio::test]
-async fn cut_log_is_named_to_readers() {
+async fn cut_log_ends_all_work_and_leaves_the_file_sound() {
+    const FRAME: u64 = 24 + 4096;
+    for bytes in [0, 31, 32, 32 + FRAME, 32 + 5 * FRAME, 32 + 30 * FRAME] {
+        let disk = Disk::new();
+        let store = disk.open();
+        store.push(&[job("a")]).await.unwrap();
+        let hand = disk.hand();
+        hand.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).unwrap();
+        for _ in 0..9 {
+            store.push(&[job("b")]).await.unwrap();
+        }
+        cut(&disk, "-wal", bytes);
+        let refused = store.push(&[job("c")]).await.unwrap_err().to_string();
+        assert!(refused.contains("store.db-wal\" was cut short while in use"), "{bytes}: {refused}");
+        assert!(refused.contains("are lost") && refused.contains("queue:stop"), "{refused}");
+        assert!(store.damage().is_some_and(|found| refused.ends_with(&found)));
+        for error in [store.join().await.map(drop), store.status().await.map(drop)] {
+            assert!(matches!(error, Err(StoreError::Refused { .. })), "{bytes}: {error:?}");
+        }
+        drop(hand);
+        close(&disk, store).await;
+        let store = disk.open();
+        let waiting = store.status().await.unwrap().waiting;
+        assert!((1..=10).contains(&waiting), "{bytes}: {waiting} jobs, one was in the main file");
+        assert_sound(&disk);
+        store.push(&[job("d")]).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn cut_log_that_is_then_removed_writes_nothing_into_the_file() {
     let disk = Disk::new();
     let store = disk.open();
     store.push(&[job("a")]).await.unwrap();
-    fs::OpenOptions::new()
-        .write(true)
-        .open(disk.path().with_extension("db-wal"))
-        .unwrap()
-        .set_len(0)
-        .unwrap();
-    let hand = disk.hand();
-    drop(hand);
+    disk.hand().query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).unwrap();
+    store.push(&[job("b"), job("c")]).await.unwrap();
+    cut(&disk, "-wal", 0);
+    fs::remove_file(disk.path().with_extension("db-wal")).unwrap();
+    assert!(store.push(&[job("d")]).await.is_err());
+    close(&disk, store).await;
+    assert_eq!(disk.open().status().await.unwrap().waiting, 1);
+    assert_sound(&disk);
+}
+
+#[tokio::test]
+async fn reader_finds_a_cut_log_first() {
+    let disk = Disk::new();
+    let store = disk.open();
+    store.push(&[job("a")]).await.unwrap();
+    cut(&disk, "-wal", 0);
     let error = store.list(JobState::Waiting, None, 1).await;
     let Err(error @ StoreError::Refused { .. }) = error else { panic!("{error:?}") };
-    assert!(error.to_string().contains("removed, replaced or cut"), "{error}");
+    assert!(error.to_string().contains("was cut short while in use"), "{error}");
+}
+
+#[tokio::test]
+async fn log_emptied_by_a_checkpoint_is_right() {
+    let disk = Disk::new();
+    let store = disk.open();
+    for waiting in 1..20 {
+        store.push(&[job("a")]).await.unwrap();
+        let hand = disk.hand();
+        let mode = ["TRUNCATE", "RESTART", "FULL"][waiting as usize % 3];
+        hand.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(())).unwrap();
+        assert_eq!(store.status().await.unwrap().waiting, waiting);
+    }
+    disk.hand().execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    store.push(&[job("a")]).await.unwrap();
+    assert_eq!((store.status().await.unwrap().waiting, store.damage()), (20, None));
+}
+
+#[tokio::test]
+async fn log_cut_behind_a_checkpoint_begins_again() {
+    let disk = Disk::new();
+    let store = disk.open();
+    store.push(&[job("a")]).await.unwrap();
+    disk.hand().query_row("PRAGMA wal_checkpoint(FULL)", [], |_| Ok(())).unwrap();
+    cut(&disk, "-wal", 0);
+    assert_eq!(store.status().await.unwrap().waiting, 1);
+    store.push(&[job("b")]).await.unwrap();
+    assert_eq!((store.status().await.unwrap().waiting, store.damage()), (2, None));
+    close(&disk, store).await;
+    assert_eq!(disk.open().status().await.unwrap().waiting, 2);
+    assert_sound(&disk);
+}
+
+#[tokio::test]
+async fn cut_index_ends_all_work_and_loses_no_job() {
+    for bytes in [0, 136, 32 * 1024 - 1] {
+        let disk = Disk::new();
+        let store = disk.open();
+        store.push(&[job("a"), job("b")]).await.unwrap();
+        cut(&disk, "-shm", bytes);
+        let refused = store.push(&[job("c")]).await.unwrap_err().to_string();
+        assert!(
+            refused.contains("store.db-shm\" was cut short") && refused.contains("no job is lost"),
+            "{refused}"
+        );
+        assert!(matches!(store.status().await, Err(StoreError::Refused { .. })));
+        close(&disk, store).await;
+        assert_eq!(disk.open().status().await.unwrap().waiting, 2);
+        assert_sound(&disk);
+    }
+}
+
+#[tokio::test]
+async fn cut_store_file_ends_all_work() {
+    for bytes in [0, 4096] {
+        let disk = Disk::new();
+        let store = disk.open();
+        store.push(&vec![job("a"); 500]).await.unwrap();
+        disk.hand().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        store.push(&[job("b")]).await.unwrap();
+        cut(&disk, "", bytes);
+        let refused = store.push(&[job("c")]).await.unwrap_err().to_string();
+        assert!(
+            refused.contains(&format!("cut to {bytes} bytes")) && refused.contains("from a backup"),
+            "{refused}"
+        );
+        close(&disk, store).await;
+        assert_eq!(fs::metadata(disk.path()).unwrap().len(), bytes, "nothing was written into it");
+    }
 }
 
 #[tokio::test]

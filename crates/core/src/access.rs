@@ -4,10 +4,9 @@
 use std::fmt;
 use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::trust::effective_user;
+use crate::trust::{Permissions, effective_user};
 
 /// The use that a program wants to make of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,25 +25,21 @@ pub struct Denied {
     path: PathBuf,
     /// The refused operation, such as "write".
     verb: &'static str,
-    owner: u32,
-    group: u32,
-    mode: u32,
+    found: Permissions,
 }
 
 impl Denied {
     fn new(path: &Path, verb: &'static str, found: &Metadata) -> Self {
-        let (owner, group, mode) = (found.uid(), found.gid(), found.mode() & 0o7777);
-        Self { path: path.to_owned(), verb, owner, group, mode }
+        Self { path: path.to_owned(), verb, found: Permissions::of(found) }
     }
 }
 
 impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { path, verb, owner, group, mode } = self;
+        let Self { path, verb, found } = self;
         write!(
             f,
-            "this user (uid {}) may not {verb} \"{}\" (owner uid {owner}, gid {group}, mode {mode:04o}); run as its owner, or change \
-             its owner or mode",
+            "this user (uid {}) may not {verb} \"{}\" ({found}); run as its owner, or change its owner or mode",
             effective_user(),
             path.display()
         )
@@ -151,8 +146,8 @@ mod tests {
 
     #[test]
     fn refusal_names_path_owner_mode_and_remedy() {
-        let text = Denied { path: "/srv/queue.db".into(), verb: "write", owner: 7, group: 8, mode: 0o640 }
-            .to_string();
+        let found = Permissions { owner: 7, group: 8, mode: 0o640 };
+        let text = Denied { path: "/srv/queue.db".into(), verb: "write", found }.to_string();
         assert!(
             text.contains(
                 "may not write \"/srv/queue.db\" (owner uid 7, gid 8, mode 0640); run as its owner"

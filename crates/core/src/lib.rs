@@ -19,6 +19,8 @@ pub mod job;
 #[doc(hidden)]
 pub mod job_json;
 #[doc(hidden)]
+pub mod known_directories;
+#[doc(hidden)]
 pub mod limits;
 mod log_macros;
 pub mod middleware;

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 use crate::config::{Config, UndeclaredChannel};
-use crate::job::{DuplicateJob, JobId, NewJob, Payload, PayloadError};
+use crate::job::{DuplicateJob, JobId, NewJob, Payload, PayloadError, Timestamp};
 pub use crate::job::{PushOptions, Pushable};
 use crate::store::{self, MAX_BATCH, MAX_BATCH_BYTES, PushError, PushLimit, Pushed, Store, StoreError};
 
@@ -179,6 +179,10 @@ impl Queue {
     /// Pushes the jobs of a [`Queue::batch`].
     #[doc(hidden)]
     pub async fn push_batch(&self, jobs: &[NewJob]) -> Result<Vec<Pushed>, PushError> {
+        let now = Timestamp::from(SystemTime::now());
+        for (index, job) in jobs.iter().enumerate() {
+            job.check_retry_window(now).map_err(|why| PushError::Job { index, why })?;
+        }
         match &self.route {
             PushRoute::Store(store) => self.limit.push(&**store, jobs).await,
             PushRoute::Target(target) => target.push(jobs).await,

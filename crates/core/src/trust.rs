@@ -39,15 +39,45 @@ pub fn is_insisted() -> bool {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Distrust {
     path: PathBuf,
+    /// Owner and mode of the path, or of the open directory above it.
+    found: Permissions,
     why: Why,
+}
+
+/// Owner, group and mode of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Permissions {
+    pub(crate) owner: u32,
+    pub(crate) group: u32,
+    pub(crate) mode: u32,
+}
+
+impl Permissions {
+    /// Those of a file with this metadata.
+    #[must_use]
+    pub fn of(found: &Metadata) -> Self {
+        Self { owner: found.uid(), group: found.gid(), mode: found.mode() & 0o7777 }
+    }
+}
+
+impl fmt::Display for Permissions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "owner uid {}, gid {}, mode {:04o}", self.owner, self.group, self.mode)
+    }
+}
+
+impl Distrust {
+    fn new(path: &Path, found: &Metadata, why: Why) -> Self {
+        Self { path: path.to_owned(), found: Permissions::of(found), why }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Why {
     /// Another user owns it.
-    Owner(u32),
-    /// Other users may write it: the mode.
-    Writable(u32),
+    Owner,
+    /// Other users may write it.
+    Writable,
     /// A directory above it: every user may write it, and it is not sticky.
     Above(PathBuf),
     /// A symbolic link.
@@ -58,22 +88,20 @@ enum Why {
 
 impl fmt::Display for Distrust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
+        let (path, found) = (self.path.display(), self.found);
         match &self.why {
-            Why::Owner(uid) => write!(f, "\"{path}\" belongs to another user (uid {uid})")?,
-            Why::Writable(mode) => {
-                write!(f, "\"{path}\" may be written by other users (mode {:o})", mode & 0o7777)?
-            }
+            Why::Owner => write!(f, "\"{path}\" belongs to another user ({found})")?,
+            Why::Writable => write!(f, "\"{path}\" may be written by other users ({found})")?,
             Why::Above(above) => write!(
                 f,
-                "\"{path}\" may have been put there by any user, because \"{}\" may be written by every user",
+                "\"{path}\" may have been put there by any user, because \"{}\" may be written by every user ({found})",
                 above.display()
             )?,
-            Why::Link => write!(f, "\"{path}\" is a symbolic link")?,
-            Why::Names => write!(f, "\"{path}\" has several names (hard links)")?,
+            Why::Link => write!(f, "\"{path}\" is a symbolic link ({found})")?,
+            Why::Names => write!(f, "\"{path}\" has several names, hard links ({found})")?,
         }
         let remedy = match &self.why {
-            Why::Owner(_) | Why::Writable(_) | Why::Above(_) => "change its owner or mode",
+            Why::Owner | Why::Writable | Why::Above(_) => "change its owner or mode",
             Why::Link => "name the file that it leads to",
             Why::Names => "remove the other names",
         };
@@ -100,7 +128,7 @@ pub fn check_owner(path: &Path, found: &Metadata) -> Result<(), Distrust> {
     if is_trusted_user(found.uid()) || is_insisted() {
         return Ok(());
     }
-    Err(Distrust { path: path.to_owned(), why: Why::Owner(found.uid()) })
+    Err(Distrust::new(path, found, Why::Owner))
 }
 
 /// Checks that no other user may write a file, or replace the entries of a directory.
@@ -114,7 +142,7 @@ pub fn check_mode(path: &Path, found: &Metadata) -> Result<(), Distrust> {
     if !is_open || is_sticky || is_insisted() {
         return Ok(());
     }
-    Err(Distrust { path: path.to_owned(), why: Why::Writable(mode) })
+    Err(Distrust::new(path, found, Why::Writable))
 }
 
 /// Checks that every user may not write a file, whatever its owner.
@@ -127,7 +155,7 @@ pub fn check_not_world_writable(path: &Path, found: &Metadata) -> Result<(), Dis
     if mode & WORLD_WRITE == 0 || is_sticky || is_insisted() {
         return Ok(());
     }
-    Err(Distrust { path: path.to_owned(), why: Why::Writable(mode) })
+    Err(Distrust::new(path, found, Why::Writable))
 }
 
 /// Checks that no arbitrary user could have put this path in place: no directory above it may be written by every user, except a
@@ -141,7 +169,7 @@ pub fn check_above(path: &Path) -> Result<(), Distrust> {
         let is_ours = fs::symlink_metadata(entry).map_or(true, |found| is_trusted_user(found.uid()));
         let is_safe = directory.mode() & WORLD_WRITE == 0 || (directory.mode() & STICKY != 0 && is_ours);
         if !is_safe && !is_insisted() {
-            return Err(Distrust { path: entry.to_owned(), why: Why::Above(above.to_owned()) });
+            return Err(Distrust::new(entry, &directory, Why::Above(above.to_owned())));
         }
     }
     Ok(())
@@ -155,7 +183,7 @@ pub fn check_not_link(path: &Path, found: &Metadata) -> Result<(), Distrust> {
     if !found.is_symlink() || is_insisted() {
         return Ok(());
     }
-    Err(Distrust { path: path.to_owned(), why: Why::Link })
+    Err(Distrust::new(path, found, Why::Link))
 }
 
 /// Checks that a file has no other name: that could be one of any file of this user.
@@ -166,7 +194,7 @@ pub fn check_single_name(path: &Path, found: &Metadata) -> Result<(), Distrust> 
     if found.nlink() <= 1 || is_insisted() {
         return Ok(());
     }
-    Err(Distrust { path: path.to_owned(), why: Why::Names })
+    Err(Distrust::new(path, found, Why::Names))
 }
 
 /// Checks a directory and, if its path is a link, the owner of the link.
@@ -255,10 +283,12 @@ mod tests {
             );
         }
         let why = check_private(&file, &with_mode(&file, 0o666)).unwrap_err().to_string();
+        let owner = effective_user();
         assert!(
-            why.contains("file\" may be written by other users (mode 100666)") || why.contains("(mode 666)"),
+            why.contains(&format!("file\" may be written by other users (owner uid {owner}, gid ")),
             "{why}"
         );
+        assert!(why.contains(", mode 0666); change its owner or mode"), "{why}");
         assert!(why.contains("--trust-files") && why.contains(VARIABLE), "{why}");
     }
 
@@ -274,6 +304,7 @@ mod tests {
         with_mode(&dir, 0o777);
         let why = check_above(&path).unwrap_err().to_string();
         assert!(why.contains("below\" may have been put there by any user"), "{why}");
+        assert!(why.contains(", mode 0777); change"), "{why}");
         assert!(check_above(&dir.join("missing")).is_err(), "anybody could create it first");
         if effective_user() == 0 {
             with_mode(&dir, 0o1777);
@@ -296,6 +327,6 @@ mod tests {
         assert!(check_private(&file, &with_mode(&file, 0o660)).is_err(), "another group");
         std::os::unix::fs::chown(&file, Some(1234), Some(0)).unwrap();
         let why = check_private(&file, &with_mode(&file, 0o600)).unwrap_err().to_string();
-        assert!(why.contains("belongs to another user (uid 1234)"), "{why}");
+        assert!(why.contains("belongs to another user (owner uid 1234, gid 0, mode 0600)"), "{why}");
     }
 }

@@ -29,22 +29,25 @@ pub(crate) struct Cancel {
 
 impl Cancel {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
-        let channel = context.channel()?;
-        context.check_store(channel, "cancel jobs")?;
-        let store = context.existing_store(channel)?;
         let mut ids = self.ids;
         let mut seen = std::collections::HashSet::new();
         ids.retain(|id| seen.insert(*id));
-        // Cancel all jobs concurrently: a job that ignores the request takes long and must not delay the others.
-        let results = context.block_on(all(channel, &store, &ids, context.quiet()));
+        let mut results = Vec::with_capacity(ids.len());
+        for (channel, ids) in context.channels_of(&ids)? {
+            context.check_store(channel, "cancel jobs")?;
+            let store = context.existing_store(channel)?;
+            // Cancel all jobs concurrently: a job that ignores the request takes long and must not delay the others.
+            let ended = context.block_on(all(channel, &store, &ids, context.quiet()));
+            results.extend(ids.into_iter().zip(ended).map(|(id, ended)| (channel, id, ended)));
+        }
         if context.json() {
-            let told = ids.iter().zip(&results);
+            let told = results.iter();
             let told: Vec<_> =
-                told.filter_map(|(id, result)| Some(render::json(*id, result.as_ref().ok()?))).collect();
+                told.filter_map(|(_, id, result)| Some(render::json(*id, result.as_ref().ok()?))).collect();
             context.print_json(&told)?;
         }
         let mut failures = Vec::new();
-        for (id, result) in ids.into_iter().zip(results) {
+        for (channel, id, result) in results {
             match result {
                 Ok(result) => match render::cancelled(id, &result) {
                     Some(text) if !context.json() => context.print(&text)?,

@@ -3,7 +3,7 @@
 use super::CommandContext;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::sanitize;
-use crate::config::{Channel, Driver, Handler};
+use crate::config::{Channel, Config, Driver, Handler};
 use crate::job::JobId;
 
 impl CommandContext {
@@ -83,38 +83,59 @@ impl CommandContext {
         !self.globals.channels.is_empty()
     }
 
-    /// The declared channels other than `searched` that have the job; a store that cannot be read is skipped.
-    pub(crate) fn other_channels_with(&self, id: JobId, searched: &Channel) -> Vec<&Channel> {
+    /// The channel of a command about one job: the named one, else the usual one if it has the job, else the only other one that has
+    /// it. Without any, the usual channel, where the command fails.
+    pub(crate) fn channel_of(&self, id: JobId) -> Result<&Channel, Failure> {
+        let usual = self.channel();
+        if self.names_channel() || self.config()?.channels.len() == 1 {
+            return usual;
+        }
+        if let Ok(usual) = &usual
+            && self.has_job(usual, id)
+        {
+            return Ok(usual);
+        }
+        match self.other_channels_with(id, usual.as_ref().ok().copied()).as_slice() {
+            [only] => Ok(only),
+            _ => usual,
+        }
+    }
+
+    /// The channels of a command about several jobs, each with its jobs. See [`CommandContext::channel_of`].
+    pub(crate) fn channels_of(&self, ids: &[JobId]) -> Result<Vec<(&Channel, Vec<JobId>)>, Failure> {
+        let mut found: Vec<(&Channel, Vec<JobId>)> = Vec::new();
+        for id in ids {
+            let channel = self.channel_of(*id)?;
+            match found.iter_mut().find(|(known, _)| known.name == channel.name) {
+                Some((_, jobs)) => jobs.push(*id),
+                None => found.push((channel, vec![*id])),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether a channel has the job; a store that cannot be read counts as one without it.
+    fn has_job(&self, channel: &Channel, id: JobId) -> bool {
+        channel.driver != Driver::Sync
+            && self
+                .call_store(channel, "find the job", async |store| store.get(id).await)
+                .is_ok_and(|job| job.is_some())
+    }
+
+    /// The declared channels other than `searched` that have the job.
+    fn other_channels_with(&self, id: JobId, searched: Option<&Channel>) -> Vec<&Channel> {
         let Ok(config) = self.config() else { return Vec::new() };
-        let others = config.channels.values().filter(|channel| channel.name != searched.name);
-        let has_job = |channel: &&Channel| {
-            channel.driver != Driver::Sync
-                && self
-                    .call_store(channel, "find the job", async |store| store.get(id).await)
-                    .is_ok_and(|job| job.is_some())
-        };
-        others.filter(has_job).collect()
+        let is_other = |channel: &&Channel| searched.is_none_or(|searched| searched.name != channel.name);
+        config.channels.values().filter(is_other).filter(|channel| self.has_job(channel, id)).collect()
     }
 
     /// The remedy for a command that did not find a job in its channel, when another one has the job.
     pub(crate) fn hint_of_channel(&self, id: JobId, searched: &Channel) -> Option<String> {
-        let others = self.other_channels_with(id, searched);
+        let others = self.other_channels_with(id, Some(searched));
         let options: Vec<_> = others.iter().map(|channel| format!("--channel {}", channel.name)).collect();
         let (first, more) = options.split_first()?;
         let more: String = more.iter().map(|option| format!(" or {option}")).collect();
         Some(format!("another channel has job {id}: use {first}{more}"))
-    }
-
-    /// The channel in which a command about one job looks: the one that it names, else the only one that has the job. `searched` is
-    /// the usual channel, which does not have it.
-    pub(crate) fn channel_with<'a>(&'a self, id: JobId, searched: &'a Channel) -> &'a Channel {
-        if self.names_channel() {
-            return searched;
-        }
-        match self.other_channels_with(id, searched).as_slice() {
-            [only] => only,
-            _ => searched,
-        }
     }
 
     /// Fails for a channel of the sync driver, which has no jobs for a master to run.
@@ -141,6 +162,13 @@ impl CommandContext {
             sanitize::line(name),
             names.join(", ")
         ));
+    }
+
+    /// Whether the jobs of this program are the demo jobs, and no channel of a configuration file runs them.
+    pub(crate) fn are_demo_jobs_off(&self) -> bool {
+        let is_off = |config: &Config| !config.channels.values().any(|channel| channel.worker.demo_jobs);
+        self.program.has_demo_jobs
+            && Config::find(self.globals.config.as_deref()).is_ok_and(|config| is_off(&config))
     }
 
     /// Whether this program has jobs that the channel may run. The demo jobs of the `aint-queue` binary count where they are on.

@@ -14,7 +14,8 @@ use crate::cli::failure::{Exit, Failure};
 use crate::cli::global_options::GlobalOptions;
 use crate::cli::log::{Log, LogFormat, LogOptions};
 use crate::cli::program::Program;
-use crate::config::{Config, LogFile};
+use crate::cli::recorded_masters;
+use crate::config::{Config, ConfigError, LogFile};
 use crate::job::Registry;
 use crate::logging::LogFileSettings;
 use crate::trust;
@@ -27,6 +28,8 @@ pub(crate) struct CommandContext {
     config: OnceCell<Config>,
     runtime: OnceCell<Runtime>,
     colours: bool,
+    /// Whether the command controls running masters, and does so without a valid configuration.
+    controls_masters: bool,
     /// The log of a command that runs jobs, which then also takes notes, warnings and failures.
     log: OnceCell<Log>,
 }
@@ -43,6 +46,7 @@ impl CommandContext {
             config: OnceCell::new(),
             runtime: OnceCell::new(),
             colours: false,
+            controls_masters: false,
             log: OnceCell::new(),
         };
         context.colours = context.colours_for(io::stdout().is_terminal());
@@ -52,6 +56,11 @@ impl CommandContext {
     /// The same context in a program of another name.
     pub(super) fn of_program(self, program: Program) -> Self {
         Self { program, ..self }
+    }
+
+    /// The same context for a command that controls running masters, even if the configuration is broken.
+    pub(super) fn of_control(self, controls_masters: bool) -> Self {
+        Self { controls_masters, ..self }
     }
 
     /// The program that runs.
@@ -85,7 +94,10 @@ impl CommandContext {
         if let Some(config) = self.config.get() {
             return Ok(config);
         }
-        let config = Config::find(self.globals.config.as_deref()).map_err(Failure::config)?;
+        let config = match Config::find(self.globals.config.as_deref()) {
+            Ok(config) => config,
+            Err(error) => self.recorded_config(error)?,
+        };
         let config = self.config.get_or_init(|| config);
         if let (Some(used), Some(ignored)) = (&config.file, &config.ignored) {
             self.warn(&format!(
@@ -102,6 +114,27 @@ impl CommandContext {
             config.warnings.iter().for_each(|warning| self.warn(&warning.to_string()));
         }
         Ok(config)
+    }
+
+    /// The part of the configuration that running masters have recorded, for a command that controls them while their file cannot be
+    /// used.
+    fn recorded_config(&self, error: ConfigError) -> Result<Config, Failure> {
+        let Some(file) = error.file() else { return Err(Failure::config(error)) };
+        let masters = recorded_masters::masters_of(file);
+        if masters.is_empty() {
+            return Err(Failure::config(error));
+        }
+        match recorded_masters::configuration(file, &masters).filter(|_| self.controls_masters) {
+            Some(config) => {
+                self.warn(&format!(
+                    "{}\nusing the store and run directory recorded by {}, which keeps serving with the previous configuration",
+                    error.with_causes(),
+                    recorded_masters::listed(&masters)
+                ));
+                Ok(config)
+            }
+            None => Err(Failure::config(error).hint(recorded_masters::remedy(&masters))),
+        }
     }
 
     /// The configuration; prints its warnings to standard error.

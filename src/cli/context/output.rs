@@ -4,8 +4,10 @@ use std::io::{self, BufRead, IsTerminal, Write};
 
 use super::CommandContext;
 use crate::cli::failure::{Exit, Failure};
-use crate::cli::sanitize;
+use crate::cli::{sanitize, text_width};
 
+/// Fewest columns that text is wrapped to: an id and a label have room.
+const MIN_COLUMNS: usize = 40;
 /// Columns of a terminal that does not tell its size.
 const USUAL_COLUMNS: usize = 80;
 /// Rows of a terminal whose size is not known.
@@ -23,13 +25,19 @@ impl CommandContext {
         self.colours
     }
 
-    /// Columns of the terminal that standard output is; `None` for a pipe or a file, in which nothing is cut.
+    /// Columns for text on standard output: those that the variable `COLUMNS` names, as programs such as `watch` set it for a pipe
+    /// into a terminal, else those of the terminal; `None` for any other pipe or file, in which nothing is wrapped or cut.
     pub(crate) fn columns(&self) -> Option<usize> {
-        let terminal = io::stdout().is_terminal();
-        let set = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+        let is_terminal = io::stdout().is_terminal();
         let measured =
             || terminal_size::terminal_size().map_or(USUAL_COLUMNS, |(width, _)| usize::from(width.0));
-        terminal.then(|| set.unwrap_or_else(measured))
+        let set = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok()).filter(|set| *set > 0);
+        set.or_else(|| is_terminal.then(measured)).map(|columns| columns.max(MIN_COLUMNS))
+    }
+
+    /// Text for people, in lines that fit the terminal.
+    pub(crate) fn wrapped(&self, text: &str) -> String {
+        self.columns().map_or_else(|| text.to_owned(), |columns| text_width::wrapped(text, columns))
     }
 
     /// Rows of the terminal that standard output is.
@@ -37,8 +45,13 @@ impl CommandContext {
         terminal_size::terminal_size().map_or(USUAL_ROWS, |(_, height)| usize::from(height.0))
     }
 
-    /// Prints to standard output, except with `--quiet`.
+    /// Prints text for people to standard output, except with `--quiet`; its lines fit the terminal.
     pub(crate) fn print(&self, text: &str) -> Result<(), Failure> {
+        self.print_verbatim(&self.wrapped(text))
+    }
+
+    /// Prints text for programs, such as a script or a configuration, to standard output as it is, except with `--quiet`.
+    pub(crate) fn print_verbatim(&self, text: &str) -> Result<(), Failure> {
         if self.globals.quiet { Ok(()) } else { write_out(text) }
     }
 

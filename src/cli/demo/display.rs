@@ -89,14 +89,14 @@ fn line(status: &JobCounts) -> String {
 }
 
 /// The status table of each channel.
-pub(super) fn final_status(channels: &[Channel], all: &[JobCounts]) -> String {
+pub(super) fn final_status(channels: &[Channel], all: &[JobCounts], columns: Option<usize>) -> String {
     let mut text = String::new();
     for (channel, counts) in channels.iter().zip(all) {
         let mode = channel.worker.mode.as_str();
         text.push_str(&format!(
-            "\nThe status of {}-queue ({mode}):\n{}",
+            "\nJobs of channel \"{}\" ({mode}):\n{}",
             channel.name,
-            status::counts_table(counts)
+            status::counts_table(counts, columns)
         ));
     }
     text

@@ -101,7 +101,7 @@ fn report(
         context
             .print_json(&json!({ "adds_up": adds_up, "seconds": took.as_secs_f64(), "channels": counts }))?;
     } else {
-        context.print(&display::final_status(channels, counts))?;
+        context.print(&display::final_status(channels, counts, context.columns()))?;
         context.print(&scenario::epilogue(took))?;
     }
     if adds_up {

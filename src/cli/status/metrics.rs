@@ -41,8 +41,8 @@ pub(super) fn show(context: &CommandContext, channels: &[&Channel]) -> Result<()
                 master::send_request(&master::control_socket(channel), ControlRequest::Metrics, |_| {}, take);
             let doing = || format!("read the metrics of channel \"{name}\" from its master");
             let asked = asked.map_err(|error| control::failure(&doing(), error))?;
-            context.print(&sanitize::lines(&asked.answer))?;
+            context.print_verbatim(&sanitize::lines(&asked.answer))?;
         }
     }
-    if any_unserved { context.print(&unserved.render()) } else { Ok(()) }
+    if any_unserved { context.print_verbatim(&unserved.render()) } else { Ok(()) }
 }

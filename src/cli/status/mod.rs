@@ -12,8 +12,10 @@ use clap::Args;
 
 use self::json::StatusJson;
 use super::control::{self, MasterState};
-use super::{CommandContext, Failure, progress, sanitize, table, time};
+use super::table::{self, Column};
+use super::{CommandContext, Failure, progress, sanitize, time};
 use crate::channel::ChannelStatus;
+use crate::cli::render::duration;
 use crate::config::Channel;
 use crate::master::{ControlRequest, ControlResponse};
 use crate::snapshot::Recent;
@@ -23,7 +25,7 @@ use crate::store::JobCounts;
 #[derive(Debug, Args)]
 pub(crate) struct Status {
     /// All declared channels (or give --channel more than once)
-    #[arg(long, conflicts_with = "channels")]
+    #[arg(long, alias = "all-channels", conflicts_with = "channels")]
     all: bool,
     /// List the workers with their jobs, and explain their number
     #[arg(long)]
@@ -41,6 +43,14 @@ pub(crate) struct Status {
         conflicts_with = "metrics"
     )]
     watch: Option<Duration>,
+}
+
+/// How text is shown.
+#[derive(Clone, Copy, Debug, Default)]
+struct Appearance {
+    colours: bool,
+    /// Columns of the terminal.
+    columns: Option<usize>,
 }
 
 /// Consequence of a clock that was set back.
@@ -91,6 +101,7 @@ impl Status {
     fn read(&self, context: &CommandContext, channels: &[&Channel], one: bool) -> Reading {
         let (mut reports, mut failures) = (Vec::new(), Vec::new());
         let mut shown = String::new();
+        let appearance = Appearance { colours: context.colours(), columns: context.columns() };
         for channel in channels {
             let doing = format!("read the status of channel \"{}\"", channel.name);
             let missing = CommandContext::is_store_missing(channel);
@@ -132,7 +143,7 @@ impl Status {
                     failures.push(failure);
                     // Without the store show what the master knows. JSON output has complete entries only.
                     if !context.json() && !matches!(master, MasterState::NotRunning) {
-                        shown.push_str(&without_store(channel, &master, self.workers, context.colours()));
+                        shown.push_str(&without_store(channel, &master, self.workers, appearance));
                     }
                 }
             }
@@ -146,7 +157,7 @@ impl Status {
                 several => shown = json_line(&several),
             }
         } else {
-            shown.push_str(&render(&reports, context.colours()));
+            shown.push_str(&render(&reports, appearance));
         }
         Reading { shown, failures }
     }
@@ -162,7 +173,8 @@ fn json_line(value: &impl serde::Serialize) -> String {
     format!("{}\n", sanitize::json(value))
 }
 
-fn render(reports: &[StatusView<'_>], colours: bool) -> String {
+fn render(reports: &[StatusView<'_>], appearance: Appearance) -> String {
+    let Appearance { colours, columns } = appearance;
     let mut shown = String::new();
     for report in reports {
         let StatusView { channel, master, counts, recent, durability, unlisted, missing, each } = report;
@@ -170,8 +182,8 @@ fn render(reports: &[StatusView<'_>], colours: bool) -> String {
             shown.push('\n');
         }
         shown.push_str(&presence_line(&channel.name, master, colours));
-        shown.push_str(&format!("The status of {}-queue:\n", channel.name));
-        shown.push_str(&counts_table(counts));
+        shown.push_str(&format!("Jobs of channel \"{}\":\n", channel.name));
+        shown.push_str(&counts_table(counts, columns));
         shown.push_str(&recent::render(counts, recent.as_deref()));
         if counts.cleared > 0 {
             shown.push_str(&format!("Cleared: {}\n", counts.cleared));
@@ -195,9 +207,8 @@ fn render(reports: &[StatusView<'_>], colours: bool) -> String {
         }
         shown.push_str(&unusual(master, colours));
         // The master may use an older configuration of the store than this command.
-        if let Some(error) = master.answer().and_then(|status| status.store_error.as_deref()) {
-            let error = sanitize::line(error);
-            shown.push_str(&trouble(&format!("Store unavailable to the master: {error}"), colours));
+        if let Some(outage) = master.answer().and_then(outage) {
+            shown.push_str(&trouble(&format!("Store unavailable to the master{outage}"), colours));
         }
         shown.push_str(&match missing {
             true => {
@@ -206,7 +217,7 @@ fn render(reports: &[StatusView<'_>], colours: bool) -> String {
             false => format!("Store: {}, durability {durability}\n", channel.driver),
         });
         if let (true, Some(status)) = (*each, master.answer()) {
-            shown.push_str(&workers::render(status));
+            shown.push_str(&workers::render(status, columns));
         }
     }
     shown
@@ -217,16 +228,17 @@ fn without_store(
     channel: &Channel,
     master: &MasterState<ChannelStatus>,
     each: bool,
-    colours: bool,
+    appearance: Appearance,
 ) -> String {
+    let Appearance { colours, columns } = appearance;
     let mut shown = presence_line(&channel.name, master, colours) + &unusual(master, colours);
     shown.push_str(&format!("Store: {}, unavailable\n", channel.driver));
     if let Some(status) = master.answer() {
-        if let Some(error) = &status.store_error {
-            shown.push_str(&format!("Store error of the master: {}\n", sanitize::line(error)));
+        if let Some(outage) = outage(status) {
+            shown.push_str(&format!("Store unavailable to the master{outage}\n"));
         }
         if each {
-            shown.push_str(&workers::render(status));
+            shown.push_str(&workers::render(status, columns));
         }
     }
     shown
@@ -234,14 +246,14 @@ fn without_store(
 
 fn presence_line(channel: &str, master: &MasterState<ChannelStatus>, colours: bool) -> String {
     let (colour, state) = match (master, master.pid()) {
-        (MasterState::NotRunning | MasterState::Elsewhere(_), _) => ("33", "is not running!".to_owned()),
+        (MasterState::NotRunning | MasterState::Elsewhere(_), _) => ("33", "is not running.".to_owned()),
         (MasterState::Hidden(_), _) => ("31", "cannot be seen.".to_owned()),
         (state, Some(pid)) if is_stopping(state) => ("33", format!("is stopping, pid {pid}.")),
         (state, None) if is_stopping(state) => ("33", "is stopping.".to_owned()),
         (_, Some(pid)) => ("32", format!("is running, pid {pid}.")),
         (_, None) => ("32", "is running.".to_owned()),
     };
-    let line = format!("The master-process of {channel}-queue {state}");
+    let line = format!("The master of channel \"{channel}\" {state}");
     if colours { format!("\x1b[{colour}m{line}\x1b[0m\n") } else { line + "\n" }
 }
 
@@ -274,15 +286,22 @@ fn unusual(master: &MasterState<ChannelStatus>, colours: bool) -> String {
     shown
 }
 
+/// How long the master has been without its store, and why: " for 12 s: connection refused".
+fn outage(status: &ChannelStatus) -> Option<String> {
+    let error = sanitize::line(status.store_error.as_deref()?);
+    let time = status.store_error_ms.map_or(String::new(), |ms| format!(" for {}", duration(ms)));
+    Some(format!("{time}: {error}"))
+}
+
 fn trouble(line: &str, colours: bool) -> String {
     if colours { format!("\x1b[31m{line}\x1b[0m\n") } else { format!("{line}\n") }
 }
 
 /// Table of the job counts.
-pub(super) fn counts_table(counts: &JobCounts) -> String {
-    let header = ["waiting", "reserved", "delayed", "done", "failed", "total"];
+pub(super) fn counts_table(counts: &JobCounts, columns: Option<usize>) -> String {
+    let header = ["waiting", "reserved", "delayed", "done", "failed", "total"].map(Column::fixed);
     let row = [counts.waiting, counts.reserved, counts.delayed, counts.done, counts.failed, counts.total()];
-    table::render(&header, [row.iter().map(u64::to_string).collect()])
+    table::render(&header, [row.iter().map(u64::to_string).collect()], columns)
 }
 
 #[cfg(test)]
@@ -297,6 +316,8 @@ mod tests {
 
     static CHANNEL: LazyLock<Channel> =
         LazyLock::new(|| Config::built_in(Path::new("/srv")).channels["default"].clone());
+
+    const COLOURED: Appearance = Appearance { colours: true, columns: None };
 
     fn report(master: MasterState<ChannelStatus>) -> StatusView<'static> {
         let counts = JobCounts { done: 26_000, ..JobCounts::default() };
@@ -320,8 +341,8 @@ mod tests {
     #[test]
     fn status_table_keeps_its_layout() {
         let expected = "\
-The master-process of default-queue is not running!
-The status of default-queue:
+The master of channel \"default\" is not running.
+Jobs of channel \"default\":
 ┌─────────┬──────────┬─────────┬───────┬────────┬───────┐
 │ waiting │ reserved │ delayed │ done  │ failed │ total │
 ├─────────┼──────────┼─────────┼───────┼────────┼───────┤
@@ -329,15 +350,15 @@ The status of default-queue:
 └─────────┴──────────┴─────────┴───────┴────────┴───────┘
 Store: sqlite at /srv/aint-queue.db, durability fsync
 ";
-        assert_eq!(render(&[report(MasterState::NotRunning)], false), expected);
+        assert_eq!(render(&[report(MasterState::NotRunning)], Appearance::default()), expected);
     }
 
     #[test]
     fn several_channels_and_unusual_states_are_shown() {
         let mut second = report(responding(ChannelStatus::default()));
         (second.counts.cleared, second.counts.paused) = (3, true);
-        let text = render(&[report(MasterState::NotRunning), second], true);
-        assert!(text.contains("\x1b[32mThe master-process of default-queue is running, pid 42.\x1b[0m\n"));
+        let text = render(&[report(MasterState::NotRunning), second], COLOURED);
+        assert!(text.contains("\x1b[32mThe master of channel \"default\" is running, pid 42.\x1b[0m\n"));
         assert!(text.contains("\nCleared: 3\nPaused: no master leases jobs.\n"));
         assert_eq!(text.matches("\n\n").count(), 1);
     }
@@ -346,7 +367,7 @@ Store: sqlite at /srv/aint-queue.db, durability fsync
     fn unresponsive_master_is_shown() {
         let error = ControlError::TimedOut(Duration::from_secs(5));
         let report = report(MasterState::NotResponding { pid: Some(42), error });
-        let text = render(std::slice::from_ref(&report), false);
+        let text = render(std::slice::from_ref(&report), Appearance::default());
         let line = "\nMaster not responding: the master did not answer within 5 seconds\nStore:";
         assert!(text.contains(line), "{text}");
         assert_eq!(
@@ -359,10 +380,10 @@ Store: sqlite at /srv/aint-queue.db, durability fsync
     fn masters_store_outage_is_shown() {
         let store_error = Some("wrong password\x1b".to_owned());
         let report = report(responding(ChannelStatus { store_error, ..ChannelStatus::default() }));
-        let text = render(std::slice::from_ref(&report), false);
+        let text = render(std::slice::from_ref(&report), Appearance::default());
         let line = "\nStore unavailable to the master: wrong password\\u{1b}\nStore: sqlite";
         assert!(text.contains(line), "{text}");
-        let text = render(std::slice::from_ref(&report), true);
+        let text = render(std::slice::from_ref(&report), COLOURED);
         assert!(text.contains("\x1b[31mStore unavailable to the master: "), "{text}");
         let json = serde_json::to_value(StatusJson::from(&report)).unwrap();
         assert_eq!(json["store_error"], "wrong password\x1b");
@@ -372,7 +393,7 @@ Store: sqlite at /srv/aint-queue.db, durability fsync
     fn step_back_of_the_clock_is_shown() {
         let status = ChannelStatus { clock_behind_ms: Some(1_500), ..ChannelStatus::default() };
         let mut stepped = report(responding(status));
-        let text = render(std::slice::from_ref(&stepped), false);
+        let text = render(std::slice::from_ref(&stepped), Appearance::default());
         assert!(text.contains("\nClock: 1.5 s behind the highest time of the store: delayed jobs"), "{text}");
         stepped.counts.clock_behind = Some(Duration::from_secs(3_600));
         assert_eq!(serde_json::to_value(StatusJson::from(&stepped)).unwrap()["clock_behind_seconds"], 3600.0);
@@ -385,7 +406,7 @@ Store: sqlite at /srv/aint-queue.db, durability fsync
         let mut report = report(MasterState::NotRunning);
         assert!(serde_json::to_value(StatusJson::from(&report)).unwrap().get("unlisted").is_none());
         report.unlisted = 7;
-        let text = render(std::slice::from_ref(&report), false);
+        let text = render(std::slice::from_ref(&report), Appearance::default());
         assert!(text.contains("\nUnreachable: 7 of the reserved jobs are held by no master"), "{text}");
         assert_eq!(serde_json::to_value(StatusJson::from(&report)).unwrap()["unlisted"], 7);
     }

@@ -32,7 +32,7 @@ pub(super) fn run(
     let is_dumb = std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
     let in_place = io::stdout().is_terminal() && !is_dumb && !context.json();
     if in_place {
-        context.print(&format!("{HOME}{BELOW}"))?;
+        context.print_verbatim(&format!("{HOME}{BELOW}"))?;
     }
     loop {
         let Reading { mut shown, failures } = read();
@@ -44,7 +44,7 @@ pub(super) fn run(
             }
         }
         let shown = match in_place {
-            true => frame(&shown, CommandContext::rows()),
+            true => frame(&context.wrapped(&shown), CommandContext::rows()),
             false if context.json() => shown,
             false => format!("{shown}\n"),
         };

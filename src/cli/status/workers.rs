@@ -1,23 +1,43 @@
 //! Text of `queue:status --workers`: each worker with its activity and the reason for its start, and the sizing decisions.
 
 use crate::channel::ChannelStatus;
-use crate::cli::{render, sanitize, table};
+use crate::cli::table::{self, Column};
+use crate::cli::{render, sanitize};
 use crate::pool::{SizingChange, WorkerCounts, WorkerStatus};
 
 /// Number of recent sizing decisions in the text; the JSON has all that the master keeps.
 const SHOWN_DECISIONS: usize = 5;
-/// Longest job name in the table.
-const MAX_JOB_NAME_CHARS: usize = 40;
+/// Reasons of one word for the start of a worker, with their meaning.
+const LEGEND: [(&str, &str); 2] = [
+    ("min", "one of the fewest workers that the configuration keeps"),
+    ("spare", "started ahead of its job, so that the job need not wait for a start"),
+];
+/// The columns of the table.
+const HEADER: [Column; 8] = [
+    Column::fixed("pid"),
+    Column::fixed("state"),
+    Column::fixed("gen"),
+    Column::text("job"),
+    Column::fixed("age"),
+    Column::fixed("done"),
+    Column::fixed("memory"),
+    Column::remark("why", 20),
+];
 
 /// The workers of a channel as text.
-pub(super) fn render(report: &ChannelStatus) -> String {
+pub(super) fn render(report: &ChannelStatus, columns: Option<usize>) -> String {
     let ChannelStatus { workers, pool, .. } = report;
     let mut shown = match pool.target {
         Some(target) => format!("Workers: {}, {target} wanted: {}\n", counts(workers), pool.why),
         None => format!("Workers: {}\n", counts(workers)),
     };
     if !pool.rows.is_empty() {
-        shown.push_str(&rows(&pool.rows));
+        shown.push_str(&table::render(&HEADER, pool.rows.iter().map(row), columns));
+    }
+    let legend: Vec<_> =
+        LEGEND.iter().filter(|(word, _)| pool.rows.iter().any(|worker| worker.why == *word)).collect();
+    for (word, meaning) in legend {
+        shown.push_str(&format!("{word}: {meaning}\n"));
     }
     let all: usize = workers.by_activity().iter().map(|(_, n)| n).sum();
     let more = all.saturating_sub(pool.rows.len());
@@ -84,24 +104,11 @@ fn counts(workers: &WorkerCounts) -> String {
     if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
 }
 
-/// Table of the workers. To save width, the progress column exists only if a job reports progress.
-fn rows(workers: &[WorkerStatus]) -> String {
-    const PROGRESS: usize = 5;
-    let mut header = vec!["pid", "state", "gen", "job", "age", "progress", "done", "memory", "why"];
-    let mut rows: Vec<_> = workers.iter().map(row).collect();
-    if rows.iter().all(|row| row[PROGRESS].is_empty()) {
-        header.remove(PROGRESS);
-        for row in &mut rows {
-            row.remove(PROGRESS);
-        }
-    }
-    table::render(&header, rows)
-}
-
 fn row(row: &WorkerStatus) -> Vec<String> {
-    let (mut job, mut age, mut progress) = (String::new(), String::new(), String::new());
+    let (mut job, mut age) = (String::new(), String::new());
     if let Some(run) = &row.job {
-        job = format!("{} {}", run.id, sanitize::truncated(&run.name, MAX_JOB_NAME_CHARS));
+        let progress = run.progress.map_or(String::new(), |percent| format!(", {percent} % done"));
+        job = format!("{} {}{progress}", run.id, sanitize::line(&run.name));
         match row.jobs {
             0 | 1 => {}
             jobs => job.push_str(&format!(" and {} more", jobs - 1)),
@@ -110,7 +117,6 @@ fn row(row: &WorkerStatus) -> Vec<String> {
             job.push_str(&format!(", {} stuck", row.stuck));
         }
         age = render::duration(run.age_ms);
-        progress = run.progress.map_or(String::new(), |percent| format!("{percent} %"));
     }
     let why = match &row.outgoing {
         Some(outgoing) => format!("{}; being replaced: {outgoing}", row.why),
@@ -122,7 +128,6 @@ fn row(row: &WorkerStatus) -> Vec<String> {
         row.generation.to_string(),
         job,
         age,
-        progress,
         row.done.to_string(),
         row.memory.map_or(String::new(), |bytes| format!("{} MiB", bytes >> 20)),
         why,
@@ -185,21 +190,29 @@ mod tests {
 
     #[test]
     fn worker_line_shows_activity_and_reason() {
-        let shown = render(&report());
+        let shown = render(&report(), None);
         let lines: Vec<_> = shown.lines().collect();
         assert_eq!(lines[0], "Workers: 2 booting, 1 busy, 50 wanted: max, backlog 9,800, 50 ms a job");
         let cells =
             |line: &str| line.split('│').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>().join("|");
-        assert_eq!(cells(lines[2]), "|pid|state|gen|job|age|progress|done|memory|why|");
-        let busy = r"|4712|busy|0|17 mail\u{1b}[2J|1.5 s|40 %|12|30 MiB|replaces 4711: memory 120 MiB|";
+        assert_eq!(cells(lines[2]), "|pid|state|gen|job|age|done|memory|why|");
+        let busy = r"|4712|busy|0|17 mail\u{1b}[2J, 40 % done|1.5 s|12|30 MiB|replaces 4711: memory 120 MiB|";
         assert_eq!(cells(lines[4]), busy);
-        assert_eq!(cells(lines[5]), "|-|booting|0||||0||backlog 9,800, 50 ms a job|");
+        assert_eq!(cells(lines[5]), "|-|booting|0|||0||backlog 9,800, 50 ms a job|");
         let rest = [
             "and 1 more",
             "Replaced: 3 by memory_limit",
             "70 ms ago: from 5 to 50: max, backlog 9,800, 50 ms a job",
         ];
         assert_eq!(lines[7..], rest);
+    }
+
+    #[test]
+    fn reasons_of_one_word_are_explained() {
+        let mut report = report();
+        report.pool.rows[1].why = "spare".into();
+        let shown = render(&report, None);
+        assert!(shown.contains("\nspare: started ahead of its job") && !shown.contains("\nmin: "), "{shown}");
     }
 
     #[test]

@@ -40,7 +40,9 @@ pub(super) fn blockers(facts: &Facts) -> Vec<Explanation> {
                 found.push(reasons::QUIET.explain(&[("pid", pid)]));
             }
             if let Some(error) = &status.store_error {
-                found.push(reasons::STORE.explain(&[("pid", pid), ("error", &sanitize::line(error))]));
+                let outage = outage(status);
+                let error = sanitize::line(error);
+                found.push(reasons::STORE.explain(&[("pid", pid), ("outage", &outage), ("error", &error)]));
             }
             // A channel that is sized by demand starts workers on its own, so only a manual minimum of 0 is a blocker.
             let decision = status.pool.scaled.last().map(|change| change.decision);
@@ -67,6 +69,11 @@ pub(super) fn failed_start(status: &ChannelStatus) -> Option<(String, String)> {
     let error = status.worker_error.as_deref().filter(|_| is_unserved)?;
     let next = next_boot(status).map_or(String::new(), |next| format!(" ({next})"));
     Some((sanitize::line(error).into_owned(), next))
+}
+
+/// How long the master has been without its store: " for 12 s".
+pub(super) fn outage(status: &ChannelStatus) -> String {
+    status.store_error_ms.map_or(String::new(), |ms| format!(" for {}", render::duration(ms)))
 }
 
 fn other_store(other: &OtherStore) -> Explanation {

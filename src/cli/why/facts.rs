@@ -70,6 +70,7 @@ impl Facts {
             "degraded": status.map(|status| status.pool.degraded),
             "next_boot_ms": status.and_then(|status| status.pool.next_boot_ms),
             "store_error": status.and_then(|status| status.store_error.as_deref()),
+            "store_error_ms": status.and_then(|status| status.store_error_ms),
             "worker_error": status.and_then(|status| status.worker_error.as_deref()),
             "handlers": details.and_then(|details| details.handlers.as_deref()),
         });

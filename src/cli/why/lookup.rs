@@ -3,7 +3,8 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::facts::{Facts, QueuePosition};
-use crate::cli::control;
+use crate::channel::ChannelDetails;
+use crate::cli::control::{self, MasterState};
 use crate::config::Channel;
 use crate::job::{JobId, Timestamp};
 use crate::master::{ControlRequest, ControlResponse};
@@ -25,15 +26,7 @@ pub(super) async fn look_up(
             Some(job) if job.state == JobState::Waiting => queue_position(store, job.id).await?,
             _ => None,
         };
-        let mut master = control::query(
-            channel,
-            ControlRequest::Look { id },
-            |_| {},
-            |response| match response {
-                ControlResponse::Look { pid, view } => Some((pid, view)),
-                _ => None,
-            },
-        );
+        let mut master = ask(channel, id);
         master.compare(channel, store.identity());
         let counts = store.status().await?;
         // The details of the master match the record of the job only if the job has not changed state in between.
@@ -54,6 +47,19 @@ pub(super) async fn look_up(
         let facts = Facts { channel: name, now: now(), counts, master, max_attempts, next_due, before };
         return Ok((facts, job));
     }
+}
+
+/// The master's view of the channel and of a job.
+pub(super) fn ask(channel: &Channel, id: Option<JobId>) -> MasterState<(i32, Box<ChannelDetails>)> {
+    control::query(
+        channel,
+        ControlRequest::Look { id },
+        |_| {},
+        |response| match response {
+            ControlResponse::Look { pid, view } => Some((pid, view)),
+            _ => None,
+        },
+    )
 }
 
 async fn job_view(store: &dyn Store, id: Option<JobId>) -> Result<Option<JobView>, StoreError> {

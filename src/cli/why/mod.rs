@@ -8,6 +8,7 @@ mod channel;
 mod facts;
 mod job;
 mod lookup;
+mod no_store;
 mod reasons;
 mod unique_key;
 
@@ -15,9 +16,10 @@ use clap::Args;
 use serde_json::json;
 
 use super::control::MasterState;
-use super::{CommandContext, Failure, job_output, sanitize};
+use super::{CommandContext, Exit, Failure, job_output, sanitize};
 use crate::config::Channel;
 use crate::job::JobId;
+use no_store::NoStore;
 use reasons::Explanation;
 
 /// Explain what a job or a channel is waiting for
@@ -39,14 +41,20 @@ impl Why {
             (None, Some(id)) => format!("find out why job {id} waits"),
             (None, None) => format!("find out what channel \"{}\" waits for", channel.name),
         };
-        let (id, facts, job) = context.call_store(channel, doing, async |store| {
+        let found = context.call_store(channel, doing, async |store| {
             let id = match &self.unique {
                 Some(key) => store.holder(key).await?,
                 None => self.id,
             };
             let (facts, job) = lookup::look_up(channel, store, id).await?;
             Ok((id, facts, job))
-        })?;
+        });
+        let (id, facts, job) = match found {
+            Err(failure) if failure.exit() == Exit::Store => {
+                return self.explain_outage(context, channel, &failure);
+            }
+            found => found?,
+        };
         let done = match self.id.filter(|_| job.is_none()) {
             Some(id) => job_output::done_job(context, channel, id)?,
             None => None,
@@ -85,13 +93,34 @@ impl Why {
         Err(Failure::silent())
     }
 
+    /// Explains a channel whose store this command cannot use. The exit code stays that of the failure.
+    fn explain_outage(
+        &self,
+        context: &CommandContext,
+        channel: &Channel,
+        failure: &Failure,
+    ) -> Result<(), Failure> {
+        let without = NoStore {
+            channel: channel.name.clone(),
+            id: self.id,
+            error: failure.cause(),
+            master: lookup::ask(channel, self.id),
+        };
+        let Explanation { reason, text } = without.explain();
+        let json = json!({
+            "channel": channel.name,
+            "id": self.id,
+            "reason": reason,
+            "sentence": text,
+            "facts": without.json(),
+        });
+        context.show(&json, &format!("{text}\n"))?;
+        Err(Failure::silent().with_exit(failure.exit()))
+    }
+
     /// The channel to explain. That of a job may be another one than the usual one.
     fn channel<'a>(&self, context: &'a CommandContext) -> Result<&'a Channel, Failure> {
-        let usual = context.channel()?;
-        let Some(id) = self.id.filter(|_| !context.names_channel()) else { return Ok(usual) };
-        let doing = format!("find out why job {id} waits");
-        let found = context.call_store(usual, doing, async |store| store.get(id).await)?;
-        Ok(if found.is_some() { usual } else { context.channel_with(id, usual) })
+        self.id.map_or_else(|| context.channel(), |id| context.channel_of(id))
     }
 }
 

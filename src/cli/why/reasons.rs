@@ -34,7 +34,7 @@ reasons! {
     NO_PERMISSION "permission" "master{pid} cannot be asked: {error}"
     STOPPING "stopping" "master {pid} is stopping"
     QUIET "quiet" "master {pid} is quiet (queue:resume ends that)"
-    STORE "store" "the store is unavailable to master {pid}: {error}"
+    STORE "store" "the store is unavailable to master {pid}{outage}: {error}"
     SCALED "scaled" "scaled to 0 workers by queue:scale (queue:scale +1 adds one)"
     DEGRADED "degraded" "workers fail to start: {error}{next}"
     WORKER_ERROR "worker_error" "no worker is ready, and the last one failed to start: {error}{next}"
@@ -85,6 +85,11 @@ reasons! {
     CHANNEL_SLOTS_BUSY "no_slot" "Channel \"{channel}\" is waiting for a slot: all {slots} are busy; {backlog}."
     CHANNEL_NEXT "next" "Channel \"{channel}\" is running: {free} of {slots} slots free for waiting jobs; {backlog}."
 
+    // A store that the command cannot use. `{job}` is a sentence about the job of the command.
+    NO_STORE "store" "{job}Channel \"{channel}\" is blocked: this command cannot use the store ({error}), nor can master {pid}{outage} ({master_error}). {runs}{counts}Start or repair the store: the master resumes within two seconds of its return."
+    NO_STORE_HERE "store" "{job}This command cannot use the store of channel \"{channel}\" ({error}), but master {pid} can: check the address, the password and the permissions that this command has."
+    NO_STORE_ALONE "store" "This command cannot use the store of channel \"{channel}\" ({error}), and {master}. Start or repair the store, or correct the driver settings that config:check shows."
+
     // Unique keys.
     KEY_FREE "free" "No job of channel \"{channel}\" holds the key \"{key}\": a push with it adds a job."
     KEY_WITHOUT_JOB "unique_key" "The key \"{key}\" is held for a fixed time by job {id}, which no longer exists: a push with it adds no job until then."
@@ -116,7 +121,7 @@ mod tests {
 
     #[test]
     fn values_are_inserted_once_and_unchanged() {
-        let explained = STORE.explain(&[("pid", &42), ("error", &"{pid} refused")]);
+        let explained = STORE.explain(&[("pid", &42), ("outage", &""), ("error", &"{pid} refused")]);
         assert_eq!(explained.reason, "store");
         assert_eq!(explained.text, "the store is unavailable to master 42: {pid} refused");
     }

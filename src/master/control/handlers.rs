@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
+use aint_queue_core::durations::millis;
 use aint_queue_core::mutex::lock;
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -13,7 +14,9 @@ use tokio::time::timeout;
 
 use super::protocol::{ControlRequest, ControlResponse, KnownOutput, Reply, ResponseLine};
 use super::server::RequestHandler;
-use crate::channel::{ChannelStatus, Command, CrossChannelPush, OutputSource, Stopped};
+use crate::channel::{
+    ChannelDetails, ChannelStatus, Command, CrossChannelPush, LastCounts, OutputSource, Stopped,
+};
 use crate::job::JobId;
 use crate::logging::LogWriter;
 use crate::master::place::ChannelPlace;
@@ -86,6 +89,13 @@ impl ChannelHandlers {
         self.query(Command::Status).await
     }
 
+    /// The counts that the store gave last.
+    fn last_counts(&self) -> Option<LastCounts> {
+        let ([waiting, reserved, delayed, failed], ago) =
+            self.metrics.last_counts(tokio::time::Instant::now())?;
+        Some(LastCounts { waiting, reserved, delayed, failed, ago_ms: millis(ago) })
+    }
+
     /// The actor's answer to a command.
     async fn query<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, String> {
         let ended = || "the channel has ended".to_owned();
@@ -151,7 +161,8 @@ impl ChannelHandlers {
         };
         match self.with_progress(end, reply).await {
             Ok(ReloadChanges { renewed, restart, program_replaced }) => {
-                Ok(ControlResponse::Reloaded { renewed, restart, program_replaced })
+                let log_error = self.shared.log.as_ref().and_then(LogWriter::reopen_error);
+                Ok(ControlResponse::Reloaded { renewed, restart, program_replaced, log_error })
             }
             Err(error @ ReloadError::Stopping) => Err(error.to_string()),
             Err(error) => {
@@ -246,7 +257,10 @@ impl RequestHandler for ChannelHandlers {
             }
             ControlRequest::Look { id } => {
                 let view = self.query(|reply| Command::Details(id, reply)).await;
-                view.map(|view| ControlResponse::Look { pid, view: Box::new(view) })
+                view.map(|view| {
+                    let last_counts = view.report.store_error.as_ref().and_then(|_| self.last_counts());
+                    ControlResponse::Look { pid, view: Box::new(ChannelDetails { last_counts, ..view }) }
+                })
             }
             ControlRequest::Metrics => Ok(ControlResponse::Metrics(self.metrics().await)),
             ControlRequest::History { step, seconds } => {

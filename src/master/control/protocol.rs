@@ -193,6 +193,9 @@ pub enum ControlResponse {
         restart: Vec<String>,
         /// Whether the program file on disk differs from the one the master runs.
         program_replaced: bool,
+        /// Why the log file could not be opened again; absent when it could.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        log_error: Option<String>,
     },
     /// To [`ControlRequest::Reload`] when it failed: the previous configuration and workers stay.
     NotReloaded {

@@ -2,7 +2,7 @@
 //! would end a working service.
 
 use std::io::ErrorKind::AddrInUse;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,14 +105,15 @@ impl Preflight {
     /// addresses of a port conflicts with one on a single address. The re-exec closes it.
     fn can_listen(&self, next: &Config) -> Result<(), String> {
         let own: Vec<_> = http::addresses(&self.config).collect();
-        for new in http::addresses(next).filter(|new| !own.contains(new)) {
-            let is_own = own.iter().any(|old| {
+        let is_served = |new: &SocketAddr| own.iter().any(|(_, old)| old == new);
+        for (key, new) in http::addresses(next).filter(|(_, new)| !is_served(new)) {
+            let is_own = own.iter().any(|(_, old)| {
                 let every = old.ip().is_unspecified() || new.ip().is_unspecified();
                 every && old.port() == new.port()
             });
             match TcpListener::bind(new) {
                 Err(error) if !(is_own && error.kind() == AddrInUse) => {
-                    return Err(format!("could not listen on {new} for HTTP: {error}"));
+                    return Err(format!("could not listen on {new} ({key}): {error}"));
                 }
                 _ => {}
             }

@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::access::Denied;
 use crate::dangling_link::DanglingLink;
 use crate::store::StoreIdentity;
-use crate::trust::Distrust;
+use crate::trust::{Distrust, Permissions};
 
 /// The reason why a run directory is unusable.
 #[derive(Debug, Error)]
@@ -29,13 +29,13 @@ pub enum RunDirError {
         path: PathBuf,
     },
     /// The directory belongs to another user, who could remove the master's files.
-    #[error("\"{}\" belongs to another user (uid {owner}); set pid_path to a directory of this user, or change its \
+    #[error("\"{}\" belongs to another user ({found}); set pid_path to a directory of this user, or change its \
              owner, or accept it with --trust-files", path.display())]
     Foreign {
         /// The directory.
         path: PathBuf,
-        /// The owner of the path.
-        owner: u32,
+        /// Owner and mode of the path.
+        found: Permissions,
     },
     /// Other users may write to the directory, or could have put it in place.
     #[error("{0}")]

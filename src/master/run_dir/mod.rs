@@ -15,10 +15,10 @@ mod names;
 mod presence;
 mod record;
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, eaccess};
@@ -31,7 +31,11 @@ pub use record::ServedStore;
 use crate::access::{self, Access};
 use crate::config;
 use crate::dangling_link::DanglingLink;
+use crate::known_directories::{self, CreateError};
 use crate::trust;
+
+/// End of the name of a lock file.
+const LOCK_SUFFIX: &str = "-master.lock";
 
 /// The files of one channel in a run directory.
 #[derive(Clone, Debug)]
@@ -99,7 +103,7 @@ impl RunDir {
     }
 
     fn lock_path(&self) -> PathBuf {
-        self.directory.join(format!("{}-master.lock", names::stem(&self.channel)))
+        self.directory.join(names::stem(&self.channel) + LOCK_SUFFIX)
     }
 }
 
@@ -107,6 +111,22 @@ impl RunDir {
 #[must_use]
 pub fn presence(channel: &config::Channel) -> Presence {
     presence::presence(&RunDir::at(&channel.pid_path, &channel.name).lock_path())
+}
+
+/// The masters whose files are in a directory, by channel. Reads only.
+#[must_use]
+pub fn presences_in(directory: &Path) -> Vec<(String, Presence)> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut channels: Vec<_> = entries
+        .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(LOCK_SUFFIX)?.to_owned()))
+        .filter(|channel| config::is_channel_name(channel) && names::stem(channel) == *channel)
+        .collect();
+    channels.sort_unstable();
+    let found = channels.into_iter().map(|channel| {
+        let presence = presence::presence(&RunDir::at(directory, &channel).lock_path());
+        (channel, presence)
+    });
+    found.filter(|(_, presence)| presence.running).collect()
 }
 
 /// The control socket of a channel for a command; a master may or may not listen there.
@@ -145,12 +165,18 @@ fn make(path: &Path) -> Result<(), RunDirError> {
     let parent = path.ancestors().skip(1).find(|p| p.exists()).unwrap_or(Path::new("/"));
     // In a directory that every user may write, such as /tmp, the files are private to this user.
     let is_shared = fs::metadata(parent).is_ok_and(|m| m.mode() & 0o002 != 0);
-    let made = DirBuilder::new().recursive(true).mode(if is_shared { 0o700 } else { 0o755 }).create(path);
-    made.map_err(|source| match source.kind() {
-        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
-            RunDirError::NotADirectory { path: parent.to_owned() }
+    let made = known_directories::create(path, if is_shared { 0o700 } else { 0o755 });
+    made.map_err(|error| match error {
+        CreateError::Gone(_) => {
+            let source = io::Error::new(io::ErrorKind::NotFound, error.to_string());
+            refused(source, path, "create the run directory")
         }
-        _ => refused(source, path, "create the run directory"),
+        CreateError::Io(source) => match source.kind() {
+            io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+                RunDirError::NotADirectory { path: parent.to_owned() }
+            }
+            _ => refused(source, path, "create the run directory"),
+        },
     })
 }
 
@@ -174,7 +200,10 @@ fn check(path: &Path) -> Result<(), RunDirError> {
             return Err(RunDirError::NotADirectory { path: path.to_owned() });
         }
         if trust::check_owner(path, &found).is_err() {
-            return Err(RunDirError::Foreign { path: path.to_owned(), owner: found.uid() });
+            return Err(RunDirError::Foreign {
+                path: path.to_owned(),
+                found: trust::Permissions::of(&found),
+            });
         }
     }
     // A user who may replace the files could start a second master of the channel.

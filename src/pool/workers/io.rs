@@ -95,15 +95,16 @@ impl WorkerIo {
         }
         // Bounded, because a process outside the tree may hold the other end and write on.
         for _ in 0..MAX_FINAL_READ / READ_CHUNK {
-            while self.held.is_some() {
-                let memory = room(&mut self.held).await;
-                self.report_held(memory).await;
-                self.report(&mut incoming).await;
-            }
+            self.report_all_held(&mut incoming).await;
             if self.read_frames(&mut incoming).await != ReadResult::Some {
                 break;
             }
         }
+        // The worker writes no more, whoever else has the socket.
+        incoming.is_at_end = true;
+        self.report_all_held(&mut incoming).await;
+        self.report(&mut incoming).await;
+        self.report_all_held(&mut incoming).await;
         self.stdout.drain();
         self.stderr.drain();
         // Some interpreters print their errors to standard output.
@@ -123,6 +124,7 @@ impl WorkerIo {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => ReadResult::Nothing,
             Err(_) => ReadResult::End,
         };
+        incoming.is_at_end = read == ReadResult::End;
         if read == ReadResult::Some {
             // Output printed before these frames has arrived by now, and its job is known until the frames are reported.
             self.stdout.catch_up();
@@ -130,6 +132,15 @@ impl WorkerIo {
         }
         self.report(incoming).await;
         read
+    }
+
+    /// Passes on the pushes that wait for memory, and the frames behind them.
+    async fn report_all_held(&mut self, incoming: &mut FrameReader) {
+        while self.held.is_some() {
+            let memory = room(&mut self.held).await;
+            self.report_held(memory).await;
+            self.report(incoming).await;
+        }
     }
 
     /// Passes on the push that has waited for this memory.
@@ -183,6 +194,8 @@ struct FrameReader {
     lines: LineBuffer,
     /// Whether the rest of a line that is too long is still to come.
     is_in_long_line: bool,
+    /// Whether nothing follows what was read, so that the last line needs no line break.
+    is_at_end: bool,
     /// Frames behind the first one of the last line, whose line break was missing, and the length of that line.
     rest_of_line: VecDeque<Result<ReadFrame, WireError>>,
     line_bytes: usize,
@@ -191,7 +204,7 @@ struct FrameReader {
 impl FrameReader {
     fn new() -> Self {
         let lines = LineBuffer::new(MAX_LINE, READ_CHUNK);
-        Self { lines, is_in_long_line: false, rest_of_line: VecDeque::new(), line_bytes: 0 }
+        Self { lines, is_in_long_line: false, is_at_end: false, rest_of_line: VecDeque::new(), line_bytes: 0 }
     }
 
     /// The next frame of the complete lines, with the length of its line in bytes; an error for a line that is none.
@@ -200,7 +213,13 @@ impl FrameReader {
             if let Some(read) = self.rest_of_line.pop_front() {
                 return Some((self.line_bytes, read));
             }
-            let line = self.lines.next_line()?;
+            let Some(line) = self.lines.next_line() else {
+                if !self.is_at_end {
+                    return None;
+                }
+                self.read_last_line();
+                return self.rest_of_line.pop_front().map(|read| (self.line_bytes, read));
+            };
             let is_rest = std::mem::replace(&mut self.is_in_long_line, matches!(line, Line::Truncated(_)));
             match line {
                 _ if is_rest => {}
@@ -216,6 +235,16 @@ impl FrameReader {
                     }
                 }
             }
+        }
+    }
+
+    /// Reads the line that the end of the stream has cut. A worker that was killed in the middle of a frame broke no rule, so a line
+    /// that cannot be read is no violation.
+    fn read_last_line(&mut self) {
+        let line = self.lines.rest();
+        self.line_bytes = line.len();
+        if !self.is_in_long_line {
+            self.rest_of_line.extend(wire::decode_from_worker(line).filter(Result::is_ok));
         }
     }
 }
@@ -291,5 +320,36 @@ mod tests {
             }
         }
         assert_eq!((runs, violations), (vec![1, 2], 0));
+    }
+
+    fn last_frames(stream: &str) -> Vec<ReadFrame> {
+        let mut reader = FrameReader::new();
+        let filled = reader.lines.fill(|space| {
+            space[..stream.len()].copy_from_slice(stream.as_bytes());
+            Ok(stream.len())
+        });
+        filled.unwrap();
+        assert!(reader.next_frame().is_none(), "{stream}: the rest of the line may follow");
+        reader.is_at_end = true;
+        std::iter::from_fn(|| reader.next_frame()).map(|(_, read)| read.unwrap()).collect()
+    }
+
+    #[test]
+    fn last_line_needs_no_line_break() {
+        let done = |run| ReadFrame::Whole(FromWorker::Ended { run, outcome: Outcome::Done });
+        assert_eq!(last_frames(r#"{"type":"done","run":7}"#), [done(7)]);
+        assert!(matches!(
+            &last_frames(r#"{"type":"done","run":7}{"type":"done","run":8}"#)[..],
+            [ReadFrame::Damaged(..), last] if *last == done(8)
+        ));
+        let cut = last_frames(r#"{"type":"failed","run":7,"error":"mailbox fu"#);
+        let [ReadFrame::Damaged(FromWorker::Ended { run: 7, outcome }, _)] = &cut[..] else {
+            panic!("{cut:?}")
+        };
+        assert!(matches!(outcome, Outcome::Failed { error, .. } if error == "mailbox fu"));
+        // The run may be 71, and nothing says what these lines would have been.
+        for unreadable in [r#"{"type":"done","run":7"#, r#"{"type":"#, "hello", "", " "] {
+            assert_eq!(last_frames(unreadable), [], "{unreadable}");
+        }
     }
 }

@@ -16,6 +16,7 @@ conformance! { @clock
     timed_keys_are_held_by_at_most_the_step_longer,
     rates_wait_for_one_period_at_most_after_a_step,
     status_says_the_step,
+    status_forgets_a_clock_far_ahead,
     no_period_has_more_grants_than_the_rate,
     rate_of_an_old_version_is_read,
 }
@@ -193,6 +194,21 @@ async fn status_says_the_step(fixture: Fixture) {
         assert!(fixture.store.status().await.unwrap().clock_behind.is_some());
         fixture.driver.step_clock(-step).await;
         assert_eq!(fixture.store.status().await.unwrap().clock_behind, None);
+    }
+}
+
+async fn status_forgets_a_clock_far_ahead(fixture: Fixture) {
+    let mut master = fixture.master().await;
+    const DAY: i64 = 24 * HOUR;
+    for ahead in [3 * DAY, 400 * DAY] {
+        fixture.driver.step_clock(ahead).await;
+        fixture.push(1).await;
+        clock(&mut master).await;
+        fixture.driver.step_clock(-ahead).await;
+        assert_eq!(fixture.store.status().await.unwrap().clock_behind, None);
+        let id = fixture.push(1).await[0];
+        let view = fixture.store.get(id).await.unwrap().unwrap();
+        assert!(view.at.since(clock(&mut master).await) < MARGIN, "the time of the push is right");
     }
 }
 

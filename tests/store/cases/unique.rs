@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use aint_queue::config::{self, Config};
 use aint_queue::job::{JobId, NewJob, Start};
-use aint_queue::store::{Clear, Destination, JobState, KeyRelease, Pushed};
+use aint_queue::store::{Clear, Destination, JobState, KeyRelease, PushError, PushLimit, Pushed, StoreError};
 
 use crate::fixture::{
     CHANNEL, Fixture, Master, done, end, failed, job, unique, unique_for, unique_until_start,
@@ -23,6 +24,7 @@ conformance! {
     timed_key_is_not_taken_again,
     taken_failed_job_takes_its_key_again,
     holder_matches_what_push_reports,
+    full_channel_answers_pushes_that_add_nothing,
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -315,4 +317,41 @@ async fn holder_matches_what_push_reports(fixture: Fixture) {
     fixture.store.clear(Clear { waiting: true, ..Clear::default() }).await.unwrap();
     assert_eq!(holder("a}{:\n\u{1f980}").await, None);
     assert_eq!(fixture.driver.open("other").await.holder("hour").await.unwrap(), None);
+}
+
+async fn full_channel_answers_pushes_that_add_nothing(fixture: Fixture) {
+    let limit = PushLimit::of(&config::Channel {
+        max_waiting: Some(3),
+        ..Config::built_in(std::path::Path::new("/srv")).channels["default"].clone()
+    });
+    let store = fixture.store.as_ref();
+    let held = added(&fixture, "k").await;
+    let timed = add(&fixture, unique_for("once", "timed", HOUR)).await;
+    let mut master = fixture.master().await;
+    let leased = master.lease(2).await;
+    master.settle(&[done(leased.iter().find(|record| record.id == timed).unwrap())]).await;
+    fixture.push(2).await;
+
+    // Room for one: held keys, of a running job and of one that is gone, take none, and the same new key counts once.
+    let mixed = [unique("a", "k"), unique("b", "new"), unique("c", "timed"), unique("d", "new")];
+    let pushed = limit.push(store, &mixed).await.unwrap();
+    let new = pushed[1].id();
+    let expected =
+        [Pushed::Existing(held), Pushed::Added(new), Pushed::Existing(timed), Pushed::Existing(new)];
+    assert_eq!(pushed, expected);
+
+    // No room: a push that adds nothing has the same reply as below the limit.
+    for jobs in [&[unique("a", "k")][..], &[unique("a", "timed"), unique("b", "new"), unique("c", "k")], &[]]
+    {
+        let pushed = limit.push(store, jobs).await.unwrap();
+        assert!(pushed.len() == jobs.len() && !pushed.iter().any(|p| matches!(p, Pushed::Added(_))));
+    }
+    for jobs in [&[unique("a", "k"), job("b")][..], &[unique("a", "k"), unique("b", "other")], &[job("a")]] {
+        let refused = limit.push(store, jobs).await;
+        assert!(matches!(refused, Err(PushError::Store(StoreError::Full { .. }))), "{refused:?}");
+    }
+    assert_eq!(fixture.counts().await, [3, 1, 0, 1, 0, 0], "a refused batch adds nothing");
+    // A job that is done frees its key.
+    master.settle(&[done(leased.iter().find(|record| record.id == held).unwrap())]).await;
+    assert!(limit.push(store, &[unique("a", "k")]).await.is_err());
 }

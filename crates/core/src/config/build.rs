@@ -5,11 +5,10 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use super::error::{Diagnostics, Problems};
+use super::error::Diagnostics;
 use super::inherit::URL_STANDS_FOR;
 use super::passed_env::PassedEnv;
 use super::plan::{Plan, Recycling, Scaling};
-use super::schema::Property;
 use super::spanned::{Node, Table, Value};
 use super::typed::{TypedTable, as_seconds, command_line, default_number, from, seconds, shown};
 use super::{
@@ -470,22 +469,4 @@ fn warn_of_short_stop(read: &TypedTable<'_>, channel: &Channel, diagnostics: &mu
     );
     let remedy = "raise stop_wait_seconds or lower worker.max_execute_seconds; an interrupted job runs again from its beginning";
     diagnostics.warnings.of_key(node, message, remedy);
-}
-
-/// Warns of keys in a channel's own table that its mode does not use.
-pub(super) fn warn_of_idle_keys(own: &Table, channel: &Channel, warnings: &mut Problems<'_>) {
-    let read = TypedTable::new(own, keys::KEYS);
-    let is_webhook = matches!(channel.worker.handler, Handler::Webhook(_));
-    for key in keys::KEYS {
-        let Some(node) = read.node(key.path) else { continue };
-        let (message, remedy) = if !key.is_used_in(channel.worker.mode) {
-            let message = format!("has no effect in worker.type = \"{}\"", channel.worker.mode.as_str());
-            (message, "remove it or change the type")
-        } else if key.properties.contains(&Property::WithUrl) && !is_webhook {
-            ("has no effect without url".to_owned(), "remove it or add url = \"https://…\"")
-        } else {
-            continue;
-        };
-        warnings.of_key(node, message, remedy);
-    }
 }

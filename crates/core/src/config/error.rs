@@ -31,6 +31,16 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
+    /// The file, if it is one that this user means to use.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Unreadable { file, .. } => Some(file),
+            Self::Invalid(problems) => problems.first().map(|problem| problem.file.as_path()),
+            Self::Distrusted(_) => None,
+        }
+    }
+
     /// The message with the system error, on one line unless it lists mistakes.
     #[must_use]
     pub fn with_causes(&self) -> String {

@@ -6,10 +6,10 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::build::warn_of_idle_keys;
 use super::canonical;
 use super::channel_name::is_channel_name;
 use super::error::{ConfigError, Diagnostics, Problems, UndeclaredChannel};
+use super::idle_keys::warn_of_idle_keys;
 use super::interpolation::{Env, Interpolation};
 use super::keys::KEYS;
 use super::spanned::{Node, Table, Value};
@@ -21,6 +21,7 @@ use super::{
 };
 use crate::access::{self, Access};
 use crate::dangling_link::DanglingLink;
+use crate::known_directories;
 use crate::trust;
 
 /// The variable that names the configuration file.
@@ -101,6 +102,7 @@ impl Config {
     #[must_use]
     pub fn built_in(directory: &Path) -> Self {
         let file = directory.join("built-in");
+        known_directories::remember_above(&file);
         let built_in = parse("[channels.default]", &file, &|_| None);
         let mut built_in = built_in.expect("the defaults are a valid configuration");
         built_in.file = None;
@@ -135,8 +137,21 @@ impl Config {
 
 fn load(file: &Path, named_by: &'static str) -> Result<Config, ConfigError> {
     let unreadable = |source| unreadable(file, named_by, source);
+    known_directories::remember_above(file);
     let text = read_file(file).map_err(unreadable)?;
-    parse(&text, file, &|name| env::var(name).ok())
+    read(&text, file)
+}
+
+/// Parses the text of a file that was just read, and remembers the directories that it names.
+fn read(text: &str, file: &Path) -> Result<Config, ConfigError> {
+    let config = parse(text, file, &|name| env::var(name).ok())?;
+    for channel in config.channels.values() {
+        known_directories::remember_above(&channel.pid_path);
+        if let Driver::Sqlite { path, .. } = &channel.driver {
+            known_directories::remember_above(path);
+        }
+    }
+    Ok(config)
 }
 
 /// Reads a file that no operator has named: it is found in the directory where the command runs, which may be a stranger's. It
@@ -144,6 +159,7 @@ fn load(file: &Path, named_by: &'static str) -> Result<Config, ConfigError> {
 /// `directories` is the number of directories that lead to it from where it was looked for, that one included.
 fn load_found(file: &Path, directories: usize) -> Result<Config, ConfigError> {
     let unreadable = |source| unreadable(file, "found here", source);
+    known_directories::remember_above(file);
     // Without a file here, the directory does not matter.
     let link = fs::symlink_metadata(file).map_err(unreadable)?;
     // Directories first: their owners can put any file there, also one of this user.
@@ -163,7 +179,7 @@ fn load_found(file: &Path, directories: usize) -> Result<Config, ConfigError> {
     // The metadata of the open file: another user may replace the file at any moment.
     trust::check_private(file, &opened.metadata().map_err(unreadable)?)?;
     let text = read_text(opened).map_err(unreadable)?;
-    let found = parse(&text, file, &|name| env::var(name).ok())?;
+    let found = read(&text, file)?;
     Ok(Config { found_below: Some(directories), ..found })
 }
 
@@ -182,7 +198,7 @@ fn unreadable(file: &Path, named_by: &'static str, source: io::Error) -> ConfigE
     ConfigError::Unreadable { file: file.to_owned(), named_by, source }
 }
 
-fn read_file(file: &Path) -> io::Result<String> {
+pub(super) fn read_file(file: &Path) -> io::Result<String> {
     read_text(fs::File::open(file)?)
 }
 
@@ -233,7 +249,7 @@ pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, Con
             check_destinations(&table, &declared, &mut diagnostics.problems);
             let mut channel = build::channel(name, &table, base, &interpolated, &mut diagnostics);
             channel.source = Some(absolute.clone());
-            warn_of_idle_keys(own, &channel, &mut diagnostics.warnings);
+            warn_of_idle_keys(own, &table, &channel, &mut diagnostics.warnings);
             channels.insert(name.clone(), channel);
         }
     }

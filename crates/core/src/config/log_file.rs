@@ -18,5 +18,10 @@ pub(super) fn log_file(table: &Table, base: &Path, diagnostics: &mut Diagnostics
         }
         return None;
     };
-    Some(LogFile { file, max_bytes: read.integer("max_bytes"), keep: read.integer("keep") })
+    let max_bytes = read.integer("max_bytes");
+    if let Some(node) = read.node("keep").filter(|_| max_bytes == 0) {
+        let message = "has no effect with max_bytes = 0: the file is never renamed";
+        diagnostics.warnings.of_key(node, message, "remove it, or write a size");
+    }
+    Some(LogFile { file, max_bytes, keep: read.integer("keep") })
 }

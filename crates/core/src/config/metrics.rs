@@ -50,5 +50,19 @@ pub(super) fn metrics(table: &Table, http: Option<&Http>, diagnostics: &mut Diag
         let message = "has no effect: there is no listener for metrics";
         diagnostics.warnings.of_key(other, message, "add listen = \"127.0.0.1:9466\"");
     }
+    if let Some(node) = read.node("hosts").filter(|_| http.is_some() || listen.is_some()) {
+        match listen {
+            None => {
+                let message = "has no effect without metrics.listen: the listener of [http] serves /metrics";
+                diagnostics.warnings.of_key(node, message, "write it in [http], or add listen");
+            }
+            Some(listen) if !listen.ip().is_loopback() => {
+                let message =
+                    "has no effect: metrics.listen is not on loopback, and serves requests for any name";
+                diagnostics.warnings.of_key(node, message, "remove it, or listen on 127.0.0.1");
+            }
+            Some(_) => {}
+        }
+    }
     Metrics { listen, hosts: http::hosts(read.node("hosts")), token }
 }

@@ -16,6 +16,7 @@ mod command_line;
 mod effective_value;
 mod error;
 mod http;
+mod idle_keys;
 mod inherit;
 mod interpolation;
 mod keys;
@@ -30,6 +31,8 @@ mod redis_url;
 mod reload_diff;
 #[cfg(feature = "server")]
 mod render;
+#[cfg(feature = "server")]
+mod run_directories;
 mod run_directory;
 mod schema;
 mod spanned;
@@ -58,6 +61,9 @@ pub use load::{DEFAULT_FILE, FILE_VARIABLE, LOCAL_FILE};
 pub use push_destinations::PushDestinations;
 #[cfg(feature = "server")]
 pub use reload_diff::{ReloadDiff, changed_tables, reload_diff};
+#[cfg(feature = "server")]
+#[doc(hidden)]
+pub use run_directories::run_directories;
 #[doc(hidden)]
 pub use run_directory::{canonical, stable_hash};
 #[doc(hidden)]

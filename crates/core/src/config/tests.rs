@@ -690,3 +690,68 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn keys_without_effect_are_warned_of() {
+    let warned = |text: &str| {
+        let config = parse(text).unwrap();
+        config
+            .warnings
+            .iter()
+            .map(|warning| format!("{} {}", warning.key, warning.message))
+            .collect::<Vec<_>>()
+    };
+    for (text, key, when) in [
+        ("[channels.a.backoff]\ndelays = [1]\nkind = \"fixed\"", "channels.a.backoff.kind", "beside delays"),
+        ("[channels.a.backoff]\ndelays = [1]\nbase = 2", "channels.a.backoff.base", "beside delays"),
+        (
+            "[defaults.backoff]\ndelays = [1]\nmax = 9\n[channels.a]\n[channels.b]",
+            "defaults.backoff.max",
+            "beside delays",
+        ),
+        (
+            "[defaults.backoff]\ndelays = [1]\n[channels.a.backoff]\nmax = 9",
+            "channels.a.backoff.max",
+            "beside delays",
+        ),
+        (
+            "[channels.a.worker]\ndemo_jobs = true\ncommand = [\"sh\"]",
+            "channels.a.worker.demo_jobs",
+            "beside command",
+        ),
+        (
+            "[channels.a.worker]\ntype = \"process-pool\"\nprotocol = \"exec\"\ncommand = [\"sh\"]\nmax_handle_number = 9",
+            "channels.a.worker.max_handle_number",
+            "with protocol = \"exec\"",
+        ),
+        (
+            "[channels.a.worker]\ntype = \"process-pool\"\ndynamic_mode = false\ncapacity = 9",
+            "channels.a.worker.capacity",
+            "with dynamic_mode = false",
+        ),
+        (
+            "[channels.a.job_log]\nlevel = \"off\"\nlines_per_second = 9",
+            "channels.a.job_log.lines_per_second",
+            "\"off\"",
+        ),
+        ("[log]\nfile = \"q.log\"\nmax_bytes = 0\nkeep = 3\n[channels.a]", "log.keep", "max_bytes = 0"),
+        (
+            "[metrics]\nhosts = [\"x\"]\n[http]\nlisten = \"127.0.0.1:1\"\n[channels.a]",
+            "metrics.hosts",
+            "without metrics.listen",
+        ),
+        ("[metrics]\ntoken = \"0123456789abcdef\"\n[channels.a]", "metrics.token", "no listener for metrics"),
+    ] {
+        let found = warned(text);
+        let is_found = matches!(found.as_slice(), [one] if one.starts_with(&format!("{key} has no effect")) && one.contains(when));
+        assert!(is_found, "{text}: {found:?}");
+    }
+    for text in [
+        "[defaults.backoff]\nkind = \"fixed\"\n[channels.a.backoff]\ndelays = [1]\n[channels.b]",
+        "[defaults.worker]\ndemo_jobs = true\n[channels.a.worker]\ncommand = [\"sh\"]\n[channels.b]",
+        "[channels.a.backoff]\nkind = \"fixed\"\nbase = 2",
+        "[channels.a.worker]\ndemo_jobs = false\ncommand = [\"sh\"]",
+    ] {
+        assert_eq!(warned(text), [] as [String; 0], "{text}");
+    }
+}

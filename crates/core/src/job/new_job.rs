@@ -35,7 +35,7 @@ pub enum Start {
 }
 
 /// A broken rule of a push.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum NewJobError {
     /// The name has other characters or another length than allowed.
     #[error("the job name \"{}\" is not allowed: use 1 to 128 of the characters A-Z a-z 0-9 _ . : @ / - \\; a part of a path is not empty, . or ..", .0.escape_debug())]
@@ -58,6 +58,11 @@ pub enum NewJobError {
     /// The retry window ends later than [`MAX_DELAY`] after the push.
     #[error("the retry window ends more than ten years from now")]
     RetryWindow,
+    /// The retry window has no room for a second attempt.
+    #[error(
+        "the retry window ends before the job can start: give a later time, or max_attempts = 1 for a job without retries"
+    )]
+    RetryWindowOver,
     /// A header breaks a rule.
     #[error("{0}")]
     Header(String),
@@ -68,6 +73,37 @@ impl NewJob {
     #[must_use]
     pub fn new(job: impl Into<String>, payload: Payload) -> Self {
         Self { meta: JobMeta::named(job), payload, start: Start::Now }
+    }
+
+    /// Checks the times of a push at `now`, by a clock near that of the store: the store decides, this check finds clear
+    /// violations earlier.
+    ///
+    /// # Errors
+    /// The broken rule.
+    pub fn check_times(&self, now: Timestamp) -> Result<(), NewJobError> {
+        let latest = now.after(MAX_DELAY);
+        let is_late = |time: Option<Timestamp>| time.is_some_and(|time| time > latest);
+        match self.start {
+            Start::At(time) if time > latest => Err(NewJobError::Delay),
+            _ if is_late(self.meta.expires_at) => Err(NewJobError::Expiry),
+            _ if is_late(self.meta.retry_until) => Err(NewJobError::RetryWindow),
+            _ => self.check_retry_window(now),
+        }
+    }
+
+    /// Checks that the retry window of a push at `now` ends after the earliest start of the job.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn check_retry_window(&self, now: Timestamp) -> Result<(), NewJobError> {
+        let start = match self.start {
+            Start::Now => now,
+            Start::After(delay) => now.after(delay),
+            Start::At(time) => time.max(now),
+        };
+        let relative = self.meta.retry_for_ms.map(|ms| now.after(Duration::from_millis(ms)));
+        let end = relative.into_iter().chain(self.meta.retry_until).min();
+        if end.is_some_and(|end| end <= start) { Err(NewJobError::RetryWindowOver) } else { Ok(()) }
     }
 
     /// Checks name and options; every way into the store calls this once.
@@ -144,6 +180,32 @@ fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), NewJobError> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn retry_window_ends_after_the_start() {
+        const NOW: Timestamp = Timestamp(1_800_000_000_000_000);
+        let second = Duration::from_secs(1);
+        let job = |edit: &dyn Fn(&mut NewJob)| {
+            let mut job = NewJob::new("x", Payload::parse("{}").unwrap());
+            edit(&mut job);
+            job.check_times(NOW)
+        };
+        let over = Err(NewJobError::RetryWindowOver);
+        assert_eq!(job(&|_| ()), Ok(()));
+        assert_eq!(job(&|j| j.meta.retry_until = Some(NOW.after(second))), Ok(()));
+        assert_eq!(job(&|j| j.meta.retry_until = Some(NOW)), over);
+        assert_eq!(job(&|j| j.meta.retry_until = Some(Timestamp(1))), over);
+        assert_eq!(job(&|j| j.meta.retry_for_ms = Some(0)), over);
+        for start in [Start::After(60 * second), Start::At(NOW.after(60 * second))] {
+            let window =
+                |length: Duration| job(&|j| (j.start, j.meta.retry_until) = (start, Some(NOW.after(length))));
+            assert_eq!((window(60 * second), window(61 * second)), (over.clone(), Ok(())), "{start:?}");
+        }
+        assert_eq!(job(&|j| j.start = Start::At(Timestamp(1))), Ok(()), "a past start means at once");
+        let late = Some(NOW.after(MAX_DELAY + second));
+        assert_eq!(job(&|j| j.meta.retry_until = late), Err(NewJobError::RetryWindow));
+        assert_eq!(job(&|j| j.meta.expires_at = late), Err(NewJobError::Expiry));
+    }
 
     #[test]
     fn options_outside_their_range_are_refused() {

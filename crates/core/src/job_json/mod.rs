@@ -36,8 +36,8 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::job::{
-    MAX_DELAY, MAX_HEADER_BYTES, MAX_HEADERS, NewJob, NewJobError, Payload, PayloadError, Priority,
-    PushOptions, Start, Timestamp, UniqueUntil, mend_surrogates,
+    MAX_HEADER_BYTES, MAX_HEADERS, NewJob, NewJobError, Payload, PayloadError, Priority, PushOptions, Start,
+    Timestamp, UniqueUntil, mend_surrogates,
 };
 use time::Until;
 pub use write::write;
@@ -92,7 +92,7 @@ fn key_of(rule: &NewJobError, job: &NewJob) -> &'static str {
         NewJobError::Attempts => "max_attempts",
         NewJobError::UniqueFor(_) => "unique_for",
         NewJobError::Expiry => "expires",
-        NewJobError::RetryWindow => "retry_until",
+        NewJobError::RetryWindow | NewJobError::RetryWindowOver => "retry_until",
         NewJobError::Header(_) => "headers",
     }
 }
@@ -244,13 +244,8 @@ impl JobObject<&RawValue, &RawValue> {
 
 /// Checks the rules of the store. The store's clock decides on times; this check finds clear violations earlier.
 pub fn check(job: &NewJob) -> Result<(), NewJobError> {
-    let latest = Timestamp::from(SystemTime::now()).after(MAX_DELAY);
-    match job.start {
-        Start::At(time) if time > latest => Err(NewJobError::Delay),
-        _ if job.meta.expires_at.is_some_and(|time| time > latest) => Err(NewJobError::Expiry),
-        _ if job.meta.retry_until.is_some_and(|time| time > latest) => Err(NewJobError::RetryWindow),
-        _ => job.check(),
-    }
+    job.check_times(Timestamp::from(SystemTime::now()))?;
+    job.check()
 }
 
 fn wrong(key: &'static str, why: impl Into<String>) -> JobJsonError {
@@ -321,8 +316,8 @@ mod tests {
 
         let window = |text| parsed(text, Some("other")).unwrap().meta;
         assert_eq!(window(r#"{"retry_until":"2h"}"#).retry_for_ms, Some(7_200_000));
-        let until = window(r#"{"retry_until":"2026-11-30T09:00:00Z"}"#);
-        assert_eq!((until.retry_for_ms, until.retry_until), (None, Some(Timestamp(1_796_029_200_000_000))));
+        let until = window(r#"{"retry_until":"2030-11-30T09:00:00Z"}"#);
+        assert_eq!((until.retry_for_ms, until.retry_until), (None, Some(Timestamp(1_922_259_600_000_000))));
 
         let job = parsed(r#"{"at":"1970-01-01T00:00:01Z"}"#, Some("other")).unwrap();
         assert_eq!((job.meta.job.as_str(), job.payload.as_str()), ("other", "{}"));
@@ -407,6 +402,13 @@ mod tests {
         wrong(r#"{"job":"a","expires":"soon"}"#, Some("expires"), "write seconds");
         wrong(r#"{"job":"a","retry_until":"2999-01-01"}"#, Some("retry_until"), "ten years");
         wrong(r#"{"job":"a","retry_until":"9999d"}"#, Some("retry_until"), "ten years");
+        for over in [r#""2020-01-01""#, "0", r#""10m","delay":"1h""#, r#""2020-01-01","at":"2019-01-01""#] {
+            wrong(
+                &format!(r#"{{"job":"a","retry_until":{over}}}"#),
+                Some("retry_until"),
+                "before the job can start",
+            );
+        }
         wrong(r#"{"job":"a","expires":"9999d"}"#, Some("expires"), "ten years");
         wrong(r#"{"job":"a","expires":"2999-01-01"}"#, Some("expires"), "ten years");
         wrong(r#"{"job":"a","headers":{"a":1}}"#, Some("headers"), "an object of texts");

@@ -52,6 +52,7 @@ mod tests {
     fn written_job_parses_as_the_same_job() {
         let second = Duration::from_secs(1);
         let soon = UNIX_EPOCH + Duration::from_micros(1_790_000_000_000_001);
+        let later = UNIX_EPOCH + Duration::from_micros(1_990_000_000_000_001);
         let all = [
             PushOptions::new(),
             PushOptions::new()
@@ -59,13 +60,13 @@ mod tests {
                 .unique("k")
                 .max_attempts(7)
                 .timeout(second / 2)
-                .retry_for(second)
+                .retry_for(2 * second)
                 .priority(Priority::Low),
             PushOptions::new().at(soon).unique_until_start("k").timeout(Duration::ZERO).expires_in(second),
             PushOptions::new()
                 .unique_for(second, "k")
                 .expires_at(soon)
-                .retry_until(soon)
+                .retry_until(later)
                 .header("a", "b")
                 .trace("00-1", Some("x=y")),
         ];

@@ -193,8 +193,26 @@ impl Policy {
 
     /// Whether another attempt may begin at `start`.
     fn has_attempt_left(&self, meta: &JobMeta, facts: SettlementFacts, start: Timestamp) -> bool {
-        meta.attempts < self.max_attempts(meta, facts.options)
-            && meta.retry_end(facts.id).is_none_or(|end| start <= end)
+        self.has_attempt_after(meta, meta.attempts, (facts.id, facts.options), start)
+    }
+
+    /// Whether an attempt may begin at `start`, after this many.
+    fn has_attempt_after(
+        &self,
+        meta: &JobMeta,
+        attempts: u32,
+        (id, options): (JobId, JobOptions),
+        start: Timestamp,
+    ) -> bool {
+        attempts < self.max_attempts(meta, options) && meta.retry_end(id).is_none_or(|end| start <= end)
+    }
+
+    /// Whether the attempt that begins at `start` is the last one: even the shortest wait after it passes the limits of the job.
+    /// A handler may still choose another wait, and a run without attempt, such as an interrupted one, does not count.
+    #[must_use]
+    pub fn is_last_attempt(&self, meta: &JobMeta, id: JobId, options: JobOptions, start: Timestamp) -> bool {
+        let attempts = meta.attempts.saturating_add(1);
+        !self.has_attempt_after(meta, attempts, (id, options), start.after(self.delay(attempts)))
     }
 
     fn again(
@@ -485,6 +503,20 @@ mod tests {
         assert_eq!(reason(&crash(NOW.after(11 * SECOND))), Some(FailReason::Crashed));
         // A job that a user retries has no window any more.
         assert!(!until.clone().reloaded().has_retry_window());
+    }
+
+    #[test]
+    fn last_attempt_is_known_by_the_wait_after_it() {
+        let policy = policy(BackoffKind::Fixed);
+        let is_last = |meta: &JobMeta, start| {
+            policy.is_last_attempt(meta, facts(JobOptions::default(), start).id, JobOptions::default(), start)
+        };
+        let window = JobMeta { retry_until: Some(NOW.after(10 * SECOND)), ..JobMeta::named("x") };
+        assert!(!is_last(&window, NOW.after(9 * SECOND)));
+        assert!(is_last(&window, NOW.after(9 * SECOND + Duration::from_micros(1))));
+        let counted = JobMeta { max_attempts: Some(3), attempts: 1, ..JobMeta::named("x") };
+        assert!(!is_last(&counted, NOW));
+        assert!(is_last(&JobMeta { attempts: 2, ..counted }, NOW));
     }
 
     proptest! {

@@ -8,6 +8,8 @@ use crate::job::Timestamp;
 
 /// Smallest difference between the two clocks that counts as a step.
 const MIN_STEP: Duration = Duration::from_millis(100);
+/// Longest time for which a step back is reported; a clock that was far ahead by mistake needs years to catch up.
+pub(crate) const STEP_NOTICE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A step of the store's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub struct ClockWatch {
     last: Option<Reading>,
     /// The local time at which the store's clock shows again what it showed before the last step back.
     caught_up_at: Option<Instant>,
+    /// The local time of the last step back.
+    set_back_at: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -44,13 +48,14 @@ impl ClockWatch {
         let latest = before.time.after(now.saturating_duration_since(before.began));
         let (back, forward) = (earliest.since(time), time.since(latest));
         if back >= MIN_STEP {
-            let left = self.behind(began).unwrap_or_default();
+            let left = self.left(began).unwrap_or_default();
             self.caught_up_at = Some(began + left + back);
+            self.set_back_at = Some(now);
             return Some(ClockStep::Back(back));
         }
         if forward >= MIN_STEP {
             self.caught_up_at =
-                self.behind(now).and_then(|left| left.checked_sub(forward)).map(|left| now + left);
+                self.left(now).and_then(|left| left.checked_sub(forward)).map(|left| now + left);
             return Some(ClockStep::Forward(forward));
         }
         None
@@ -62,9 +67,15 @@ impl ClockWatch {
         self.last.map(|last| last.time.after(now.saturating_duration_since(last.read_at)))
     }
 
-    /// How far the store's clock is behind what it showed before a step back; `None` once it has caught up.
+    /// How far the store's clock is behind what it showed before a step back; `None` once it has caught up, and a day after the
+    /// last step.
     #[must_use]
     pub fn behind(&self, now: Instant) -> Option<Duration> {
+        let since = now.saturating_duration_since(self.set_back_at?);
+        self.left(now).filter(|_| since < STEP_NOTICE)
+    }
+
+    fn left(&self, now: Instant) -> Option<Duration> {
         let left = self.caught_up_at?.saturating_duration_since(now);
         (left >= MIN_STEP).then_some(left)
     }
@@ -117,5 +128,22 @@ mod tests {
         assert_eq!(watch.behind(start), Some(6 * SECOND));
         assert_eq!(watch.observe(at(5_000), start, start), Some(ClockStep::Forward(4_906 * SECOND)));
         assert_eq!(watch.behind(start), None);
+    }
+
+    #[test]
+    fn step_from_far_ahead_is_reported_for_a_day() {
+        let (mut watch, start) = (ClockWatch::default(), Instant::now());
+        let (year, hour) = (365 * 24 * 3600, 3600 * SECOND);
+        watch.observe(at(0), start, start);
+        assert_eq!(watch.observe(at(year), start, start), Some(ClockStep::Forward(at(year).since(at(0)))));
+        assert_eq!(watch.behind(start), None);
+        assert_eq!(watch.observe(at(0), start, start), Some(ClockStep::Back(at(year).since(at(0)))));
+        assert_eq!(watch.behind(start + 23 * hour), Some(at(year).since(at(0)) - 23 * hour));
+        assert_eq!(watch.behind(start + 24 * hour), None);
+        // The next step is reported again, with the rest of the first.
+        let later = start + 48 * hour;
+        watch.observe(at(48 * 3600), later, later);
+        assert_eq!(watch.observe(at(47 * 3600), later, later), Some(ClockStep::Back(hour)));
+        assert_eq!(watch.behind(later), Some(at(year).since(at(0)) - 47 * hour));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::clock_watch::STEP_NOTICE;
 use super::{JobState, JobView, Leased, MAX_BATCH, MAX_BATCH_BYTES, PushError};
 use crate::job::{
     JobId, JobMeta, JobRecord, MAX_DELAY, MAX_PAYLOAD_BYTES, NewJob, NewJobError, Payload, Start, Timestamp,
@@ -53,8 +54,10 @@ pub(crate) fn ready_at(id: JobId, meta: &str) -> Timestamp {
 }
 
 /// The store's clock is behind the highest time it has shown: by how much, if worth a word.
+///
+/// A clock that was years ahead once does not catch up in a useful time, and the store does not know when it was set right.
 pub(crate) fn clock_behind(highest: Timestamp, now: Timestamp) -> Option<Duration> {
-    Some(highest.since(now)).filter(|step| *step >= Duration::from_micros(CLOCK_STEP))
+    Some(highest.since(now)).filter(|step| (Duration::from_micros(CLOCK_STEP)..=STEP_NOTICE).contains(step))
 }
 
 /// Parses a stored record for a run.
@@ -207,6 +210,8 @@ mod tests {
         assert_eq!(clock_behind(Timestamp(1), now), None);
         assert_eq!(clock_behind(Timestamp(5_099_999), now), None);
         assert_eq!(clock_behind(Timestamp(6_500_000), now), Some(Duration::from_millis(1_500)));
+        assert_eq!(clock_behind(now.after(STEP_NOTICE), now), Some(STEP_NOTICE));
+        assert_eq!(clock_behind(now.after(STEP_NOTICE + Duration::from_secs(1)), now), None);
     }
 
     #[test]

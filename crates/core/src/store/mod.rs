@@ -39,7 +39,9 @@ pub use identity::StoreIdentity;
 pub use open::open;
 #[doc(hidden)]
 pub use push_limit::{PushLimit, RefusedPushes};
-pub use selection::{JobFilter, count_failed, list, reload_failed, remove_failed};
+pub use selection::{
+    Found, JobFilter, SearchLimits, count_failed, list, reload_failed, remove_failed, search,
+};
 
 pub use crate::job::LimitDecision;
 use crate::job::{JobId, JobMeta, JobOutput, JobRecord, NewJob, Timestamp};
@@ -545,6 +547,17 @@ pub struct JobCounts {
 }
 
 impl JobCounts {
+    /// The number of jobs in a state.
+    #[must_use]
+    pub fn of(&self, state: JobState) -> u64 {
+        match state {
+            JobState::Waiting => self.waiting,
+            JobState::Delayed => self.delayed,
+            JobState::Reserved => self.reserved,
+            JobState::Failed => self.failed,
+        }
+    }
+
     /// The sum of waiting, reserved, delayed, done and failed.
     #[must_use]
     pub fn total(&self) -> u64 {

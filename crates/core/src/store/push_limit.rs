@@ -3,7 +3,7 @@
 //! Check and push are two calls, so that a channel without a limit pays nothing: producers that push at the same time may exceed
 //! the limit by a batch each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -68,13 +68,13 @@ impl PushLimit {
         self.0.as_ref().and_then(|limit| limit.max_waiting)
     }
 
-    /// Pushes jobs into `store` if the channel has room for all of them.
+    /// Pushes jobs into `store` if the channel has room for all that it adds: a job whose unique key is held needs none.
     ///
     /// # Errors
     /// [`StoreError::Full`] above the limit, and the errors of the push.
     pub async fn push(&self, store: &dyn Store, jobs: &[NewJob]) -> Result<Vec<Pushed>, PushError> {
         let Some(limit) = &self.0 else { return store.push(jobs).await };
-        limit.check(store, jobs.len()).await?;
+        limit.check(store, jobs).await?;
         let pushed = store.push(jobs).await;
         if let Err(PushError::Store(StoreError::Full { .. })) = &pushed {
             limit.refused.store_full.fetch_add(1, Ordering::Relaxed);
@@ -84,16 +84,16 @@ impl PushLimit {
 }
 
 impl ChannelLimit {
-    /// Whether `store` has room for `more` jobs.
-    async fn check(&self, store: &dyn Store, more: usize) -> Result<(), StoreError> {
+    /// Whether `store` has room for what these jobs add.
+    async fn check(&self, store: &dyn Store, jobs: &[NewJob]) -> Result<(), StoreError> {
         let Some(max_waiting) = self.max_waiting else { return Ok(()) };
         let counts = store.status().await?;
         let waiting = counts.waiting + counts.delayed;
-        if waiting.saturating_add(more as u64) <= max_waiting {
+        if fits(store, jobs, max_waiting.saturating_sub(waiting)).await? {
             return Ok(());
         }
         self.refused.max_waiting.fetch_add(1, Ordering::Relaxed);
-        let remedy = match more as u64 > max_waiting {
+        let remedy = match jobs.len() as u64 > max_waiting {
             true => format!("push at most {max_waiting} jobs at once, or raise max_waiting"),
             false => "retry later, add workers, or raise max_waiting".to_owned(),
         };
@@ -102,6 +102,21 @@ impl ChannelLimit {
             detail: format!("{waiting} jobs wait, and max_waiting allows {max_waiting}: {remedy}"),
         })
     }
+}
+
+/// Whether a push adds at most `room` jobs. Keys are looked up only where they decide.
+async fn fits(store: &dyn Store, jobs: &[NewJob], room: u64) -> Result<bool, StoreError> {
+    if jobs.len() as u64 <= room {
+        return Ok(true);
+    }
+    let keys: BTreeSet<_> = jobs.iter().filter_map(|job| job.meta.unique.as_deref()).collect();
+    let mut added = jobs.iter().filter(|job| job.meta.unique.is_none()).count() as u64;
+    let mut keys = keys.into_iter();
+    while added <= room {
+        let Some(key) = keys.next() else { return Ok(true) };
+        added += u64::from(store.holder(key).await?.is_none());
+    }
+    Ok(false)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Lists and commands on jobs that a filter selects, made of the store's bounded batches: resumable, with exact counts.
 
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use super::{Cursor, JobState, JobView, MAX_BATCH, Page, Store, StoreError};
 use crate::job::{FailReason, JobId, JobMeta, Timestamp};
@@ -20,16 +20,60 @@ pub struct JobFilter {
     pub before: Option<Timestamp>,
     /// Only jobs with this text in their name, payload or recorded errors; upper and lower case count as equal.
     pub text: Option<String>,
+    /// Only jobs with this text in their id, name, payload or recorded errors; upper and lower case count as equal.
+    pub anywhere: Option<String>,
+}
+
+/// The bounds of one page of a search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SearchLimits {
+    /// Most jobs of the page.
+    pub matches: usize,
+    /// Most jobs of the state that are read, in steps of [`MAX_BATCH`].
+    pub records: u64,
+    /// Time after which no further batch is read.
+    pub time: Duration,
+}
+
+impl SearchLimits {
+    /// The bounds for a viewer who waits for the page and can ask for the next one.
+    pub const PAGE: Self = Self { matches: 50, records: 5_000, time: Duration::from_millis(50) };
+
+    /// A page that ends with its last match.
+    #[must_use]
+    pub fn unbounded(matches: usize) -> Self {
+        Self { matches, records: u64::MAX, time: Duration::MAX }
+    }
+}
+
+/// A page of a search.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Found {
+    /// The jobs, and the position from which the search goes on.
+    pub page: Page,
+    /// Number of jobs that were read, up to that position.
+    pub scanned: u64,
 }
 
 impl JobFilter {
+    /// The filter with texts in lower case, for many calls of [`Self::admits`].
+    fn prepared(&self) -> Self {
+        let lower = |text: &Option<String>| text.as_deref().map(str::to_lowercase);
+        Self { text: lower(&self.text), anywhere: lower(&self.anywhere), ..self.clone() }
+    }
+
+    /// Whether the filter, prepared, selects a job.
     fn admits(&self, job: &JobView) -> bool {
         (self.ids.is_empty() || self.ids.contains(&job.id))
             && self.job.as_deref().is_none_or(|name| name == job.meta.job)
             && self.reason.is_none_or(|reason| job.meta.failed == Some(reason))
             && self.since.is_none_or(|since| job.at >= since)
             && self.before.is_none_or(|before| job.at < before)
-            && self.text.as_deref().is_none_or(|text| contains_text(job, &text.to_lowercase()))
+            && self.text.as_deref().is_none_or(|text| contains_text(job, text))
+            && self
+                .anywhere
+                .as_deref()
+                .is_none_or(|text| job.id.to_string().contains(text) || contains_text(job, text))
     }
 }
 
@@ -52,19 +96,39 @@ pub async fn list(
     if *filter == JobFilter::default() {
         return store.list(state, after, limit).await;
     }
-    let mut found = Page { jobs: Vec::new(), next: after };
-    while found.jobs.len() < limit {
-        let missing = limit - found.jobs.len();
-        let mut page = store.list(state, found.next, MAX_BATCH).await?;
+    let found = search(store, state, filter, after, SearchLimits::unbounded(limit)).await?;
+    Ok(found.page)
+}
+
+/// As [`list`], within bounds: a page may have few matches or none and still a next one.
+///
+/// # Errors
+/// The store's error.
+pub async fn search(
+    store: &dyn Store,
+    state: JobState,
+    filter: &JobFilter,
+    after: Option<Cursor>,
+    limits: SearchLimits,
+) -> Result<Found, StoreError> {
+    let (filter, begun) = (filter.prepared(), Instant::now());
+    let mut found = Found { page: Page { jobs: Vec::new(), next: after }, scanned: 0 };
+    while found.page.jobs.len() < limits.matches
+        && found.scanned < limits.records
+        && begun.elapsed() < limits.time
+    {
+        let missing = limits.matches - found.page.jobs.len();
+        let mut page = store.list(state, found.page.next, MAX_BATCH).await?;
         let mut selected = page.jobs.iter().enumerate().filter(|(_, job)| filter.admits(job));
         // Only the store can name the position behind a job: a page with more jobs than fit is read again, up to the last
         // one that fits.
         if let Some((last, _)) = selected.nth(missing - 1) {
-            page = store.list(state, found.next, last + 1).await?;
+            page = store.list(state, found.page.next, last + 1).await?;
         }
-        found.jobs.extend(page.jobs.into_iter().filter(|job| filter.admits(job)).take(missing));
-        found.next = page.next;
-        if found.next.is_none() {
+        found.scanned += page.jobs.len() as u64;
+        found.page.jobs.extend(page.jobs.into_iter().filter(|job| filter.admits(job)).take(missing));
+        found.page.next = page.next;
+        if page.next.is_none() {
             break;
         }
     }
@@ -123,6 +187,7 @@ async fn for_each_failed(
     filter: &JobFilter,
     mut apply: impl AsyncFnMut(&[JobView]) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
+    let filter = filter.prepared();
     if !filter.ids.is_empty() {
         for ids in filter.ids.chunks(MAX_BATCH) {
             let mut batch = Vec::new();

@@ -73,7 +73,7 @@ impl File {
     fn start(place: StorePath) -> Result<Self, SqliteError> {
         let write = connect::writer(&place.path)?;
         let read = connect::reader(&place.path)?;
-        let watch = Arc::new(FileWatch::of(place.clone())?);
+        let watch = Arc::new(FileWatch::of(place.clone(), &write)?);
         let (writes, write_ops) = unbounded();
         let (reads, read_ops) = unbounded();
         let (wakes, clock) = (Wakeups::default(), WallClock::default());

@@ -1,4 +1,4 @@
-//! The three files of an open store, compared with the present meaning of their names.
+//! The three files of an open store, compared with the present meaning of their names and with what was written to them.
 //!
 //! SQLite opens `-wal` and `-shm` by name. If one of them is removed or replaced while this process has it open, later processes
 //! use another one: both sides acknowledge writes that the other never sees, and the last close deletes the newer log by its
@@ -10,10 +10,14 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use rusqlite::Connection;
+
+use super::cut_files::{self, Log, LogState};
 use super::error::SqliteError;
 use super::path_checks::{StorePath, beside};
+use crate::log_macros::warn;
 
 /// Device and inode.
 type Inode = (u64, u64);
@@ -24,8 +28,13 @@ pub(super) struct FileWatch {
     place: StorePath,
     wal: OpenFile,
     shm: OpenFile,
-    /// The first change of `-wal` or `-shm`. Final: other processes may have written under the name since.
-    displaced: OnceLock<Displaced>,
+    log: Log,
+    /// Length of the main file at the last look.
+    last_main_bytes: AtomicU64,
+    /// The first change of a name. Final: other processes may have written under it since.
+    displaced: OnceLock<Change>,
+    /// The first finding that content is gone. Final.
+    cut: OnceLock<Change>,
     /// All commits that this process can see are in the main file or in the copy.
     rescued: AtomicBool,
     copy: OnceLock<PathBuf>,
@@ -37,42 +46,76 @@ struct OpenFile {
     inode: Inode,
 }
 
-/// A file beside the main one whose name means another file than the one in use.
+/// The work of another program on a file that is in use.
 #[derive(Clone, Debug)]
-struct Displaced {
-    path: PathBuf,
-    is_replaced: bool,
+enum Change {
+    /// The name of a file beside the main one leads nowhere, or to another file.
+    Displaced { path: PathBuf, is_replaced: bool },
+    /// Committed frames are gone.
+    LogCut { path: PathBuf },
+    /// The WAL-index is gone, which SQLite makes again from the log.
+    IndexCut { path: PathBuf },
+    /// Pages of the main file are gone.
+    MainCut { bytes: u64 },
 }
 
-impl fmt::Display for Displaced {
+/// The end of every remedy.
+const STOP_ALL: &str = "stop this process (a master with queue:stop) and every other one that uses the file";
+
+impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let change = if self.is_replaced { "replaced" } else { "moved or removed" };
-        write!(f, "its file \"{}\" was {change} while in use", self.path.display())
+        match self {
+            Self::Displaced { path, is_replaced } => {
+                let change = if *is_replaced { "replaced" } else { "moved or removed" };
+                write!(f, "its file \"{}\" was {change} while in use", path.display())
+            }
+            Self::LogCut { path } => write!(
+                f,
+                "its file \"{}\" was cut short while in use, and the changes since the last checkpoint, new jobs included, are lost \
+                 with it: {STOP_ALL}, then start again with the jobs that are left",
+                path.display()
+            ),
+            Self::IndexCut { path } => write!(
+                f,
+                "its file \"{}\" was cut short while in use: {STOP_ALL}, then start again; no job is lost",
+                path.display()
+            ),
+            Self::MainCut { bytes } => write!(
+                f,
+                "the file was cut to {bytes} bytes while in use, and jobs are lost with the rest: {STOP_ALL}, restore the file from a \
+                 backup (or move it away, with its \"-wal\" and \"-shm\"), then start again"
+            ),
+        }
     }
 }
 
 impl FileWatch {
-    /// The files of a store that this process has just opened and read.
-    pub(super) fn of(place: StorePath) -> Result<Self, SqliteError> {
-        let open = |suffix| {
-            let path = beside(&place.path, suffix);
-            match inode(&path) {
-                Ok(inode) => Ok(OpenFile { path, inode }),
-                Err(error) => Err(SqliteError::Unavailable(format!(
-                    "\"{}\" was removed while the file was opened ({error})",
-                    path.display()
-                ))),
-            }
+    /// The files of a store that this process has just opened and read with `connection`.
+    pub(super) fn of(place: StorePath, connection: &Connection) -> Result<Self, SqliteError> {
+        let (wal, shm) = (beside(&place.path, "-wal"), beside(&place.path, "-shm"));
+        let removed = |path: &Path, error: &io::Error| {
+            SqliteError::Unavailable(format!(
+                "\"{}\" was removed while the file was opened ({error})",
+                path.display()
+            ))
         };
-        let (wal, shm) = (open("-wal")?, open("-shm")?);
-        Ok(Self {
+        let log = Log::open(&wal, connection)?;
+        let wal_inode =
+            log.metadata().map(|found| identity(&found)).map_err(|error| removed(&wal, &error))?;
+        let shm_inode = inode(&shm).map_err(|error| removed(&shm, &error))?;
+        let watch = Self {
             place,
-            wal,
-            shm,
+            wal: OpenFile { path: wal, inode: wal_inode },
+            shm: OpenFile { path: shm, inode: shm_inode },
+            log,
+            last_main_bytes: AtomicU64::default(),
             displaced: OnceLock::new(),
+            cut: OnceLock::new(),
             rescued: AtomicBool::default(),
             copy: OnceLock::new(),
-        })
+        };
+        watch.check_content(connection)?;
+        Ok(watch)
     }
 
     pub(super) fn place(&self) -> &StorePath {
@@ -87,40 +130,143 @@ impl FileWatch {
         }
     }
 
-    /// Fails when a file beside the main one is not the opened one: what is read through it may be wrong.
-    pub(super) fn check_readable(&self) -> Result<(), SqliteError> {
-        self.displaced().map_or(Ok(()), |displaced| Err(SqliteError::Refused(self.refusal(displaced))))
+    /// Fails after a commit that went into files which are not the opened ones any more, or were cut: other processes may not find it there.
+    pub(super) fn check_committed(&self, connection: &Connection) -> Result<(), SqliteError> {
+        let Err(error) = self.check_content(connection).and_then(|()| self.check()) else { return Ok(()) };
+        let SqliteError::Refused(damage) = error else { return Err(error) };
+        // The call was applied, so its outcome is unknown to the caller: no definite refusal.
+        Err(SqliteError::Unavailable(match self.log.present_path() {
+            Some(log) if !self.is_cut() => {
+                let file = log.to_string_lossy();
+                let file = file.strip_suffix("-wal").unwrap_or(&file);
+                format!("the change is in \"{file}\" now, because {damage}")
+            }
+            _ => format!("the change may be lost: {damage}"),
+        }))
     }
 
-    /// The file that is not the opened one, and the remedy.
+    /// Fails when a file is not the opened one or was cut: what is read through it may be wrong.
+    pub(super) fn check_readable(&self) -> Result<(), SqliteError> {
+        self.change().map_or(Ok(()), |change| Err(SqliteError::Refused(self.refusal(change))))
+    }
+
+    /// The change of a file, and the remedy.
     pub(super) fn damage(&self) -> Option<String> {
-        if let Some(displaced) = self.displaced() {
-            return Some(self.refusal(displaced));
+        if let Some(change) = self.change() {
+            return Some(self.refusal(change));
         }
         (!self.place.is_here()).then(|| {
             "the file was moved, removed or replaced while in use: put it back, or start again".to_owned()
         })
     }
 
-    fn displaced(&self) -> Option<&Displaced> {
-        if self.displaced.get().is_none()
+    /// Looks for content that was cut off, with a connection outside a transaction. The finding is final; other checks report it.
+    pub(super) fn check_content(&self, connection: &Connection) -> Result<(), SqliteError> {
+        self.log_state(connection).map(drop)
+    }
+
+    /// Looks for content that was cut off, like [`FileWatch::check_content`], before a write: it needs a log from its beginning.
+    pub(super) fn check_content_for_writing(&self, connection: &Connection) -> Result<(), SqliteError> {
+        if self.log_state(connection)? != LogState::CutBehindCheckpoint {
+            return Ok(());
+        }
+        let path = self.wal.path.display();
+        if !cut_files::empty(connection)? {
+            return Err(SqliteError::Unavailable(format!(
+                "its file \"{path}\" was cut short while in use and cannot begin again before other processes end their reading"
+            )));
+        }
+        warn!(file = %path, "log of the store cut short while in use: all its jobs are in the main file, beginning it again");
+        Ok(())
+    }
+
+    fn log_state(&self, connection: &Connection) -> Result<LogState, SqliteError> {
+        self.check_readable()?;
+        let (committed, state) = self.log.state(connection)?;
+        if self.index_cut(committed) {
+            return Err(self.found_cut(Change::IndexCut { path: self.shm.path.clone() }));
+        }
+        if let LogState::Lost { has_outdated_frames } = state {
+            if has_outdated_frames {
+                // If it fails, the next start reads these frames.
+                let _ = self.log.drop_outdated();
+            }
+            return Err(self.found_cut(Change::LogCut { path: self.wal.path.clone() }));
+        }
+        match self.main_cut(connection)? {
+            None => Ok(state),
+            Some(bytes) => Err(self.found_cut(Change::MainCut { bytes })),
+        }
+    }
+
+    fn found_cut(&self, change: Change) -> SqliteError {
+        SqliteError::Refused(self.refusal(self.cut.get_or_init(|| change)))
+    }
+
+    /// Whether the WAL-index is shorter than this number of frames makes it.
+    fn index_cut(&self, frames: u64) -> bool {
+        fs::metadata(&self.shm.path).is_ok_and(|found| {
+            identity(&found) == self.shm.inode && found.len() < cut_files::index_bytes(frames)
+        })
+    }
+
+    /// The length of a main file from which pages were cut off.
+    fn main_cut(&self, connection: &Connection) -> Result<Option<u64>, SqliteError> {
+        // Without a look at the file there is no finding.
+        let Some(bytes) = self.main_bytes() else { return Ok(None) };
+        let (before, page) = (self.last_main_bytes.swap(bytes, Ordering::AcqRel), self.log.page_bytes());
+        if bytes >= before {
+            // The first page is in the file since it is in WAL mode.
+            return Ok((bytes < page).then_some(bytes));
+        }
+        // A `VACUUM` of another program makes the file shorter, and its number of pages with it.
+        let mut count = connection.prepare_cached("PRAGMA page_count")?;
+        let pages: i64 = count.query_row([], |row| row.get(0))?;
+        // The other thread may have seen the file grow between the two looks of this one.
+        Ok(self.main_bytes().filter(|bytes| *bytes < before && *bytes < page * pages.unsigned_abs()))
+    }
+
+    fn main_bytes(&self) -> Option<u64> {
+        let found = fs::metadata(&self.place.path).ok()?;
+        (identity(&found) == self.place.inode).then_some(found.len())
+    }
+
+    /// Whether a checkpoint finds all frames. Without the names of the files this is all that can be told about their content:
+    /// another process may use another WAL-index.
+    pub(super) fn has_whole_log(&self, connection: &Connection) -> bool {
+        self.log.state(connection).is_ok_and(|(_, state)| !matches!(state, LogState::Lost { .. }))
+    }
+
+    /// Whether content of a file is gone: a checkpoint would read what is not there.
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut.get().is_some()
+    }
+
+    fn change(&self) -> Option<&Change> {
+        // Without its header, the index does not even tell how long it must be.
+        if self.cut.get().is_none() && self.index_cut(0) {
+            self.cut.get_or_init(|| Change::IndexCut { path: self.shm.path.clone() });
+        }
+        if self.cut.get().is_none()
+            && self.displaced.get().is_none()
             && let Some(found) = [&self.wal, &self.shm].into_iter().find_map(OpenFile::displaced)
             // A whole directory that is renamed takes all its files along.
             && self.place.is_here()
         {
-            return Some(self.displaced.get_or_init(|| found));
+            self.displaced.get_or_init(|| found);
         }
-        self.displaced.get()
+        self.cut.get().or_else(|| self.displaced.get())
     }
 
-    fn refusal(&self, displaced: &Displaced) -> String {
+    fn refusal(&self, change: &Change) -> String {
+        let Change::Displaced { .. } = change else { return change.to_string() };
         match self.copy.get() {
             None => format!(
-                "{displaced}: stop this process (a master with queue:stop), which keeps the jobs, and every other one that uses the \
+                "{change}: stop this process (a master with queue:stop), which keeps the jobs, and every other one that uses the \
                  file; then start again"
             ),
             Some(copy) => format!(
-                "{displaced}, and another process has written under its name: the jobs of this process are saved in \"{}\"; stop \
+                "{change}, and another process has written under its name: the jobs of this process are saved in \"{}\"; stop \
                  every process that uses the file, then move that copy into its place (with the old file and its -wal and -shm moved \
                  away), and start again",
                 copy.display()
@@ -157,12 +303,12 @@ impl FileWatch {
 }
 
 impl OpenFile {
-    fn displaced(&self) -> Option<Displaced> {
+    fn displaced(&self) -> Option<Change> {
         match inode(&self.path) {
             Ok(found) if found == self.inode => None,
-            Ok(_) => Some(Displaced { path: self.path.clone(), is_replaced: true }),
+            Ok(_) => Some(Change::Displaced { path: self.path.clone(), is_replaced: true }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Some(Displaced { path: self.path.clone(), is_replaced: false })
+                Some(Change::Displaced { path: self.path.clone(), is_replaced: false })
             }
             // Without a look at the file there is no finding.
             Err(_) => None,

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `path_checks.rs`, `connect.rs` | checks the location of the file; opens it |
 //! | `schema.sql`, `upgrade_2.sql` to `upgrade_4.sql` | the tables; the upgrades of older files |
-//! | `file_watch.rs`, `file_holders.rs`, `rescue.rs` | files that are removed or replaced while they are in use |
+//! | `file_watch.rs`, `file_holders.rs`, `cut_files.rs`, `rescue.rs` | files that are removed, replaced or cut while they are in use |
 //! | `file.rs` | the open file of this process, shared by all handles |
 //! | `writer_thread.rs` | the only writing thread: groups waiting calls into one transaction, replies after the commit |
 //! | `reader_thread.rs` | the only reading thread; also watches for commits of other processes |
@@ -19,6 +19,7 @@ mod bucket;
 mod clock;
 mod commands;
 mod connect;
+mod cut_files;
 mod error;
 mod file;
 mod file_holders;

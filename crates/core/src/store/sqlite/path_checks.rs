@@ -1,8 +1,8 @@
 //! Checks of the file's location before SQLite opens it; every refusal names a remedy.
 
-use std::fs::{self, DirBuilder, Metadata, OpenOptions};
+use std::fs::{self, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::sys::statfs::statfs;
@@ -12,6 +12,7 @@ use super::error::SqliteError;
 use crate::access::{self, Access, Denied};
 use crate::config::canonical;
 use crate::dangling_link::DanglingLink;
+use crate::known_directories::{self, CreateError};
 use crate::trust::{self, Distrust};
 
 /// Free disk space below which pushes are refused.
@@ -35,11 +36,10 @@ impl StorePath {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(parent)
-            .map_err(|error| denied("its directory cannot be created", parent, &error))?;
+        known_directories::create(parent, 0o700).map_err(|error| match error {
+            CreateError::Gone(_) => SqliteError::Refused(format!("its directory {error}")),
+            CreateError::Io(error) => denied("its directory cannot be created", parent, &error),
+        })?;
         let local = |dir: &Path| match statfs(dir) {
             // The magic number is signed or wider on some targets; its low half is the value.
             Ok(found) => refuse_network(found.filesystem_type().0 as u32),

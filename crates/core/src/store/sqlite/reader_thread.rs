@@ -38,6 +38,8 @@ impl Reader {
     /// Runs until all senders are dropped, then closes the connection.
     pub(super) fn run(self) {
         self.serve();
+        // A finding keeps the close from a checkpoint.
+        let _ = self.watch.check_content(&self.connection);
         rescue::close(self.connection, &self.watch);
     }
 
@@ -72,7 +74,7 @@ impl Reader {
     }
 
     fn read(&self, op: &mut dyn Operation) -> Result<(), SqliteError> {
-        self.watch.check_readable()?;
+        self.watch.check_content(&self.connection)?;
         self.connection.prepare_cached("BEGIN")?.execute([])?;
         let tx = Tx::new(&self.connection, &self.clock);
         let outcome = op.run(&tx);
@@ -90,6 +92,7 @@ impl Reader {
         if version == *seen {
             return Ok(());
         }
+        self.watch.check_content(&self.connection)?;
         let mut statement = tx.prepare("SELECT id, wakes FROM channels")?;
         let wakes = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         self.wakes.publish(wakes.collect::<Result<Vec<_>, _>>()?);

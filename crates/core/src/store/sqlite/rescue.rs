@@ -1,4 +1,4 @@
-//! Saves the commits that are only in files which have lost their names.
+//! Saves the commits that are only in files which have lost their names, and closes connections.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -16,7 +16,8 @@ use crate::log_macros::{error, warn};
 /// the log of the other process belongs to the main file as it is. Repeated until it succeeds.
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "only the log names them"))]
 pub(super) fn rescue(connection: &Connection, watch: &FileWatch, now: Timestamp) {
-    if watch.is_rescued() {
+    // What was cut off cannot be written anywhere.
+    if watch.is_rescued() || watch.is_cut() || !watch.has_whole_log(connection) {
         return;
     }
     let saved = if watch.has_rival() { copy(connection, watch, now) } else { checkpoint(connection, watch) };
@@ -56,12 +57,15 @@ fn copy(connection: &Connection, watch: &FileWatch, now: Timestamp) -> Result<()
     Ok(())
 }
 
-/// Closes a connection. Without names of their own the files must not be closed in the usual way: SQLite would delete by name
-/// what other processes use now.
+/// Closes a connection, as `connect.rs` opened it: without the checkpoint and the clean-up by name of SQLite. Both follow only
+/// for files that are the opened ones and whole, or to save what a rescue has not saved. Otherwise a checkpoint would write zeros
+/// into the main file, or the clean-up would delete what other processes use now.
 pub(super) fn close(connection: Connection, watch: &FileWatch) {
-    if watch.is_rescued() && watch.check().is_err() {
-        // If this fails, the usual close follows: the jobs of this process are kept.
-        let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+    let is_in_place = watch.check().is_ok();
+    let is_whole = !watch.is_cut() && watch.has_whole_log(&connection);
+    if is_whole && (is_in_place || !watch.is_rescued()) {
+        // If this fails, the next process that opens the file finds all jobs in the log.
+        let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false);
     }
     drop(connection);
 }

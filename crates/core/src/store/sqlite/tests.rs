@@ -145,6 +145,76 @@ async fn abandoned_queued_call_is_not_made() {
 }
 
 #[tokio::test]
+async fn push_into_a_directory_that_is_renamed_says_where_it_is() {
+    for is_grouped in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let (before, after) = (dir.path().join("before"), dir.path().join("after"));
+        std::fs::create_dir(&before).unwrap();
+        let store = SqliteStore::open(&before.join("store.db"), "test").unwrap();
+        let (channel, items) = (store.channel, [push::PreparedJob::of(store.channel, &job(9))]);
+        let release = hold(&store).await;
+        let rename = (before.clone(), after.clone());
+        let pushed = store.file.write("pushing jobs", 0, move |tx| {
+            let pushed = push::push(tx, channel, &items)?;
+            // The first run of the call moves the directory.
+            let _ = std::fs::rename(&rename.0, &rename.1);
+            Ok(pushed)
+        });
+        let (pushed, joined, _) = if is_grouped {
+            tokio::join!(pushed, store.join(), async { drop(release) })
+        } else {
+            drop(release);
+            (pushed.await, store.join().await, ())
+        };
+        let Err(error @ StoreError::Unavailable { .. }) = pushed else { panic!("{:?}", pushed.is_ok()) };
+        let error = crate::job::error_chain(&error);
+        assert!(error.contains(&format!("in \"{}\" now", after.join("store.db").display())), "{error}");
+        assert!(joined.is_err());
+        let refused = store.push(&[job(9)]).await.unwrap_err().to_string();
+        assert!(refused.contains("moved, removed or replaced"), "{refused}");
+        drop(store);
+        // A process that opens the old path again makes no second store.
+        let refused = SqliteStore::open(&before.join("store.db"), "test").unwrap_err().to_string();
+        assert!(refused.contains("before\" was moved or removed") && !before.exists(), "{refused}");
+        let moved = SqliteStore::open(&after.join("store.db"), "test").unwrap();
+        assert_eq!(moved.status().await.unwrap().waiting, 1);
+    }
+}
+
+#[tokio::test]
+async fn log_cut_during_a_write_is_found_before_the_reply() {
+    for bytes in [0, 31, 5_000, 9_000] {
+        let (dir, store) = open();
+        store.push(&[job(9)]).await.unwrap();
+        let path = dir.path().join("store.db");
+        let hand = || rusqlite::Connection::open(&path).unwrap();
+        hand().query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).unwrap();
+        for _ in 0..5 {
+            store.push(&[job(9)]).await.unwrap();
+        }
+        let (channel, items) = (store.channel, [push::PreparedJob::of(store.channel, &job(9))]);
+        let log = std::fs::OpenOptions::new().write(true).open(dir.path().join("store.db-wal")).unwrap();
+        let pushed = store.file.write("pushing jobs", 0, move |tx| {
+            let pushed = push::push(tx, channel, &items)?;
+            log.set_len(bytes).unwrap();
+            Ok(pushed)
+        });
+        let Err(error @ StoreError::Unavailable { .. }) = pushed.await else { panic!("{bytes}: accepted") };
+        let error = crate::job::error_chain(&error);
+        assert!(error.contains("the change may be lost") && error.contains("was cut short"), "{error}");
+        drop(store);
+        let begin = Instant::now();
+        // The threads close the file after the drop.
+        while SqliteStore::open(&path, "test").is_err() {
+            assert!(begin.elapsed() < Duration::from_secs(9), "{bytes}");
+            yield_now().await;
+        }
+        let found: String = hand().query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(found, "ok", "{bytes}");
+    }
+}
+
+#[tokio::test]
 async fn stuck_write_times_out_and_reads_continue() {
     let (_dir, store) = open();
     let release = hold(&store).await;

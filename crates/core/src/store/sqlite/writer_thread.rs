@@ -94,11 +94,12 @@ impl Writer {
         }
     }
 
-    /// Refuses writes while a file of the store is not the opened one, and saves what was written before.
+    /// Refuses writes while a file of the store is not the opened one or was cut, and saves what was written before.
     fn check_files(&self) -> Result<(), SqliteError> {
+        let content = self.watch.check_content_for_writing(&self.connection);
         if self.watch.check().is_ok() {
             self.watch.forget_rescue();
-            return Ok(());
+            return content;
         }
         rescue::rescue(&self.connection, &self.watch, self.clock.now());
         // The rescue may have changed the remedy.
@@ -139,8 +140,9 @@ impl Writer {
         match self.execute("COMMIT") {
             Ok(()) => {
                 self.wakes.publish(woken);
+                let committed = self.watch.check_committed(&self.connection);
                 for (op, outcome) in ran {
-                    op.answer(outcome);
+                    op.answer(outcome.and_then(|()| committed.clone()));
                 }
             }
             Err(_) => {
@@ -172,7 +174,7 @@ impl Writer {
         let woken = tx.woken();
         self.execute("COMMIT")?;
         self.wakes.publish(woken);
-        Ok(())
+        self.watch.check_committed(&self.connection)
     }
 
     fn within_savepoint(
