@@ -32,17 +32,24 @@ pub(super) fn known(channel: &Channel, id: JobId) -> KnownOutput {
     }
 }
 
-/// The done run of a job that no store has: in the channel that the command names, else in any declared one.
-pub(super) fn done_run<'a>(
+/// A job that is done, as the master of its channel remembers it.
+pub(super) struct DoneJob<'a> {
+    pub(super) channel: &'a Channel,
+    pub(super) run: DoneRun,
+    pub(super) output: Option<JobOutput>,
+}
+
+/// A done job that no store has: in the channel that the command names, else in any declared one.
+pub(super) fn done_job<'a>(
     context: &'a CommandContext,
     usual: &'a Channel,
     id: JobId,
-) -> Result<Option<(&'a Channel, DoneRun, Option<JobOutput>)>, Failure> {
+) -> Result<Option<DoneJob<'a>>, Failure> {
     let others = context.config()?.channels.values().filter(|channel| channel.name != usual.name);
     let others = others.filter(|_| !context.names_channel());
     Ok([usual].into_iter().chain(others).find_map(|channel| {
         let KnownOutput { done, output, .. } = known(channel, id);
-        Some((channel, done?, output))
+        Some(DoneJob { channel, run: done?, output })
     }))
 }
 

@@ -67,7 +67,7 @@ impl Running {
                 }
                 MasterState::NotResponding { error, .. } => failures.push(control::failure(&doing(), error)),
                 MasterState::Hidden(denied) => failures.push(control::hidden(&doing(), denied)),
-                MasterState::Elsewhere(other) => failures.push(other.failure(&doing())),
+                MasterState::Elsewhere(other) => failures.push(other.failure(doing())),
                 MasterState::NotRunning => {}
             }
         }
@@ -109,7 +109,7 @@ fn text(rows: &[Row<'_>], is_terminal: bool) -> String {
             run.limit_ms.map_or_else(|| "-".to_owned(), render::duration),
             run.progress.map_or_else(|| "-".to_owned(), |percent| format!("{percent} %")),
             run.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
-            run.memory.map_or_else(|| "-".to_owned(), |bytes| (bytes >> 20).to_string()),
+            row.running.memory.map_or_else(|| "-".to_owned(), |bytes| (bytes >> 20).to_string()),
         ]
     };
     let table: Vec<_> = std::iter::once(header).chain(rows.iter().map(cells)).collect();
@@ -174,7 +174,7 @@ struct RowJson<'a> {
 }
 
 fn to_json(row: &Row<'_>, with_tree: bool) -> Json {
-    let RunningJob { id, job, run } = &row.running;
+    let RunningJob { id, job, memory, run } = &row.running;
     let mut json = json!(RowJson {
         id: *id,
         job,
@@ -184,7 +184,7 @@ fn to_json(row: &Row<'_>, with_tree: bool) -> Json {
         limit_ms: run.limit_ms,
         progress: run.progress,
         worker_pid: run.pid,
-        rss: run.memory,
+        rss: *memory,
         booting: run.booting,
         ending: run.ending,
         stuck: run.stuck,
@@ -216,8 +216,8 @@ mod tests {
                 ending: Some(CancelReason::TimedOut),
                 stuck: true,
                 attempt: Some(12),
-                memory: Some(1_234 << 20),
             },
+            memory: Some(1_234 << 20),
         };
         let process = ProcessRow {
             pid: 4_194_304,

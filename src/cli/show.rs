@@ -7,9 +7,8 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::job_output::{self, ProcessJson};
+use super::job_output::{self, DoneJob, ProcessJson};
 use super::{CommandContext, Exit, Failure, render, sanitize, time};
-use crate::channel::DoneRun;
 use crate::config::Channel;
 use crate::job::{
     AttemptError, ErrorKind, FailReason, JobId, JobMeta, JobOptions, JobOutput, Priority, Timestamp,
@@ -40,8 +39,8 @@ impl Show {
         let found = context.call_store(channel, &doing, async |store| store.get(self.id).await)?;
         context.note_store(channel);
         let Some(job) = found else {
-            if let Some((channel, run, output)) = job_output::done_run(context, channel, self.id)? {
-                return self.show_done(context, channel, &run, output);
+            if let Some(done) = job_output::done_job(context, channel, self.id)? {
+                return self.show_done(context, &done);
             }
             let hint = context.hint_of_channel(self.id, channel);
             return Err(Failure::new(Exit::Failed, doing)
@@ -111,18 +110,13 @@ impl Show {
         Ok(stored.map(|output| (OutputOf::LastFailure, output)))
     }
 
-    fn show_done(
-        &self,
-        context: &CommandContext,
-        channel: &Channel,
-        run: &DoneRun,
-        output: Option<JobOutput>,
-    ) -> Result<(), Failure> {
+    fn show_done(&self, context: &CommandContext, done: &DoneJob<'_>) -> Result<(), Failure> {
+        let DoneJob { channel, run, output } = done;
         if self.output {
             return job_output::print(context, self.id, output.as_ref());
         }
         let mut json = job_output::done_json(&channel.name, run);
-        json["output"] = serde_json::to_value(&output).expect("an output is plain data");
+        json["output"] = serde_json::to_value(output).expect("an output is plain data");
         context.show(&json, &job_output::done_text(&channel.name, run, output.as_ref()))
     }
 }

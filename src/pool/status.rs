@@ -183,11 +183,8 @@ pub struct RunStatus {
     /// Whether the job ignored a request to end; its worker is killed when the other runs there have ended.
     pub stuck: bool,
     /// Which attempt, from 1; absent in answers of earlier versions.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
-    /// Resident bytes of the worker in the last sample.
-    #[serde(default)]
-    pub memory: Option<u64>,
 }
 
 /// A running job with its run.
@@ -197,6 +194,8 @@ pub struct RunningJob {
     pub id: JobId,
     /// The name of the job.
     pub job: String,
+    /// Resident bytes of the worker in the last sample.
+    pub memory: Option<u64>,
     /// The run.
     #[serde(flatten)]
     pub run: RunStatus,
@@ -363,8 +362,12 @@ impl Pool {
         let mut runs: Vec<_> = self.runs.iter().collect();
         runs.sort_unstable_by_key(|run| (run.began, run.id));
         runs.truncate(MAX_LISTED_RUNS);
-        let job =
-            |run: &ActiveRun| RunningJob { id: run.id, job: run.job.clone(), run: self.status_of(run, now) };
+        let job = |run: &ActiveRun| RunningJob {
+            id: run.id,
+            job: run.job.clone(),
+            memory: self.workers.get(run.child).and_then(|worker| worker.memory),
+            run: self.status_of(run, now),
+        };
         runs.into_iter().map(job).collect()
     }
 
@@ -385,7 +388,6 @@ impl Pool {
             ending: entry.cancel_reason(),
             stuck: entry.is_stuck(),
             attempt: Some(entry.attempt),
-            memory: worker.and_then(|worker| worker.memory),
         }
     }
 }

@@ -52,7 +52,6 @@ fn run() -> RunStatus {
         ending,
         stuck,
         attempt: Some(1),
-        memory: None,
     }
 }
 

@@ -56,16 +56,16 @@ impl Why {
             found => found?,
         };
         let done = match self.id.filter(|_| job.is_none()) {
-            Some(id) => job_output::done_run(context, channel, id)?,
+            Some(id) => job_output::done_job(context, channel, id)?,
             None => None,
         };
-        let channel = done.as_ref().map_or(channel, |(channel, ..)| channel);
+        let channel = done.as_ref().map_or(channel, |done| done.channel);
         let of_job = job.as_ref().map(|job| job::explain(job, &facts));
         let explanation = match (&self.unique, of_job, id) {
             (Some(key), of_job, _) => unique_key::explain(key, &channel.name, id, job.as_ref().zip(of_job)),
             (None, Some(explanation), _) => explanation,
             (None, None, Some(id)) => match &done {
-                Some((_, run, _)) => job::done(run),
+                Some(done) => job::done(&done.run),
                 None => job::unknown(id, &channel.name),
             },
             (None, None, None) => channel::explain(&facts),
@@ -81,8 +81,8 @@ impl Why {
                 "job": job.as_ref().map(|job| facts::job_json(job, &facts)),
             },
         });
-        if let Some((channel, run, _)) = &done {
-            json["facts"]["job"] = job_output::done_json(&channel.name, run);
+        if let Some(done) = &done {
+            json["facts"]["job"] = job_output::done_json(&done.channel.name, &done.run);
         }
         context.show(&json, &format!("{}{attention}\n", explanation.text))?;
         let Some(id) = self.id.filter(|_| job.is_none() && done.is_none()) else { return Ok(()) };

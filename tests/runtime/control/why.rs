@@ -99,11 +99,15 @@ fn why_follows_a_job_through_its_life() {
         assert_reason(fixture, failing, "retry", "attempt 1 of 3 failed with \"failed as asked\"");
         assert_eq!(of_channel(fixture).0, "delayed");
 
-        for gone in [next, 17] {
-            let output = fixture.run(&["queue:why", &gone.to_string()]);
-            assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(1), ""));
-            assert!(text(&output.stdout).contains("is done, was removed, or never existed"));
-        }
+        let done = fixture.json(&["queue:why", &next.to_string()]);
+        assert_eq!(
+            (&done["reason"], &done["facts"]["job"]["state"]),
+            (&"done".into(), &"done".into()),
+            "{done}"
+        );
+        let output = fixture.run(&["queue:why", "17"]);
+        assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(1), ""));
+        assert!(text(&output.stdout).contains("is done, was removed, or never existed"));
         assert!(master.stop().success());
     });
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::clock_watch::STEP_NOTICE;
 use super::{JobState, JobView, Leased, MAX_BATCH, MAX_BATCH_BYTES, PushError};
 use crate::job::{
-    JobId, JobMeta, JobOutput, JobRecord, MAX_DELAY, MAX_PAYLOAD_BYTES, NewJob, NewJobError, Payload, Start,
-    Timestamp, is_job_name, mend_surrogates, truncated,
+    JobId, JobMeta, JobRecord, MAX_DELAY, MAX_PAYLOAD_BYTES, NewJob, NewJobError, Payload, Start, Timestamp,
+    is_job_name, mend_surrogates, truncated,
 };
 
 /// Largest distance of an id from the time of its push, in microseconds, at which the id stands for that time.
@@ -99,12 +99,14 @@ pub(crate) fn listed(id: JobId, state: JobState, rank: u64, meta: &str, payload:
 }
 
 /// The stored text of a job's output.
-pub(crate) fn output_text(output: &JobOutput) -> String {
+#[cfg(any(test, feature = "sqlite", feature = "redis"))]
+pub(crate) fn output_text(output: &crate::job::JobOutput) -> String {
     serde_json::to_string(output).expect("an output is plain data and always has a JSON form")
 }
 
 /// A stored output; `None` for a text that is none: another program may have stored anything.
-pub(crate) fn stored_output(text: &str) -> Option<JobOutput> {
+#[cfg(any(test, feature = "sqlite", feature = "redis"))]
+pub(crate) fn stored_output(text: &str) -> Option<crate::job::JobOutput> {
     serde_json::from_str(text).ok()
 }
 
