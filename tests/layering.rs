@@ -146,6 +146,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "job_json",
             "channel",
             "pool",
+            "http",
             "master",
             "snapshot",
             "metrics",

@@ -35,7 +35,7 @@ pub(crate) struct Jobs {
     /// Only jobs with this text in name, payload or errors; upper and lower case count as equal
     #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     grep: Option<String>,
-    /// Only jobs with this text in id, name, payload or errors: reads at most 5,000 jobs, then prints the position to go on from
+    /// Only jobs with this text in id, name, payload or errors: reads at most 5,000 jobs, then prints the position of the next page
     #[arg(
         long,
         value_name = "TEXT",

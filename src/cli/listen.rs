@@ -8,7 +8,8 @@ use clap::Args;
 use super::log::LogFormat;
 use super::{CommandContext, Exit, Failure};
 use crate::config::Config;
-use crate::master::{self, BindError, Handover, ListenError, LockError, METRICS_LISTEN_KEY, MasterExit};
+use crate::http::{BindError, METRICS_LISTEN_KEY};
+use crate::master::{self, Handover, ListenError, LockError, MasterExit};
 use crate::store::StoreIdentity;
 
 /// Run the jobs of channels until stopped

@@ -49,7 +49,7 @@ impl SearchLimits {
 /// A page of a search.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Found {
-    /// The jobs, and the position from which the search goes on.
+    /// The jobs, and the position at which the search continues.
     pub page: Page,
     /// Number of jobs that were read, up to that position.
     pub scanned: u64,
