@@ -359,6 +359,9 @@ fn done_jobs_are_listed_and_explained() {
     let page = fixture.json(&["queue:jobs", "--state", "done", "--job", "two", "--limit", "1"]);
     assert_eq!(page["jobs"][0]["id"], ids[1], "{page}");
 
+    let refused = fixture.run(&["queue:jobs", "--state", "done", "--search", "two"]);
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
+
     let id = ids[0].to_string();
     let why = fixture.json(&["queue:why", &id]);
     assert_eq!((&why["reason"], &why["facts"]["job"]["state"]), (&"done".into(), &"done".into()), "{why}");
