@@ -34,7 +34,6 @@ mod stop_notice;
 mod view;
 mod watchdog;
 
-pub use crate::http::{BindError, METRICS_LISTEN_KEY};
 pub use control::{
     Answered, ControlError, ControlRequest, ControlResponse, KnownOutput, follow_output, send_request,
 };
