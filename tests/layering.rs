@@ -146,7 +146,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "job_json",
             "channel",
             "pool",
-            "http",
             "master",
             "snapshot",
             "metrics",

@@ -8,7 +8,6 @@ use clap::Args;
 use super::log::LogFormat;
 use super::{CommandContext, Exit, Failure};
 use crate::config::Config;
-use crate::http::{BindError, METRICS_LISTEN_KEY};
 use crate::master::{self, Handover, ListenError, LockError, MasterExit};
 use crate::store::StoreIdentity;
 
@@ -69,9 +68,11 @@ pub(super) fn failure(error: ListenError, config: &Config) -> Failure {
         ListenError::Store { channel, source } => {
             Failure::store(format!("open the store of channel \"{channel}\""), source)
         }
-        ListenError::Http(error) => {
-            let hint = address_hint(&error);
-            Failure::new(Exit::Failed, doing).because(error).hint(hint)
+        ListenError::Address { key, address, source } => {
+            let hint = address_hint(key, &source);
+            Failure::new(Exit::Failed, doing)
+                .because(ListenError::Address { key, address, source })
+                .hint(hint)
         }
         ListenError::Lock { channel, source } if source.is_held() => {
             let doing = format!("run the jobs of channel \"{channel}\"");
@@ -88,15 +89,14 @@ pub(super) fn failure(error: ListenError, config: &Config) -> Failure {
 }
 
 /// The remedy for an address that cannot be listened on.
-fn address_hint(error: &BindError) -> String {
-    let BindError { key, source, .. } = error;
+fn address_hint(key: &str, source: &io::Error) -> String {
     if source.kind() == io::ErrorKind::PermissionDenied {
         return format!(
             "a port below 1024 needs root or the capability CAP_NET_BIND_SERVICE: choose another one for {key}"
         );
     }
-    let change = match *key {
-        METRICS_LISTEN_KEY => {
+    let change = match key {
+        "metrics.listen" => {
             "change metrics.listen, or remove it: the listener of [http], if there is one, has /metrics too"
         }
         _ => "change http.listen",

@@ -1,13 +1,13 @@
 //! Errors of a master's start.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use thiserror::Error;
 
 use super::run_dir::{LockError, RunDirError};
 use crate::guardian::AccountError;
-use crate::http::BindError;
 use crate::store::StoreError;
 
 /// The reason why channels cannot be served.
@@ -67,8 +67,16 @@ pub enum ListenError {
         source: io::Error,
     },
     /// The address of a listener is taken or not one of this machine.
-    #[error(transparent)]
-    Http(BindError),
+    #[error("could not listen on {address} ({key})")]
+    Address {
+        /// The key of the configuration that names the address.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
     /// A channel's actor panicked: a bug of this program.
     #[error("a bug of aint-queue ended a channel; please report it with the log")]
     Panicked,

@@ -29,7 +29,7 @@ use super::view::MasterView;
 use crate::config::passed_env::PassedEnv;
 use crate::config::{self, Config, Driver};
 use crate::guardian::{Guardian, sweep};
-use crate::http;
+use crate::http::{self, BindError};
 use crate::metrics::Metrics;
 use crate::producer_memory::ProducerMemory;
 use crate::queue_set::QueueSet;
@@ -50,7 +50,7 @@ pub(super) async fn start(
         claimed.push(claim(&listen.config, name, locks.remove(name))?);
     }
     let memory = container_memory::memory_limit();
-    let ports = if listen.http { http::bind(&listen.config).map_err(ListenError::Http)? } else { Vec::new() };
+    let ports = if listen.http { http::bind(&listen.config).map_err(unbound)? } else { Vec::new() };
     let mut opened = Vec::new();
     for (config, program, run_dir, lock) in claimed {
         let store = if after_reexec { open_store_lazily(&config) } else { open_store(&config).await? };
@@ -109,6 +109,11 @@ pub(super) async fn start(
     info!(pid = nix::unistd::getpid().as_raw(), channels = %listen.channels.join(", "), %config, "listening");
     log_unserved_channels(&listen);
     Ok(master)
+}
+
+/// The error of an address that cannot be listened on.
+fn unbound(BindError { key, address, source }: BindError) -> ListenError {
+    ListenError::Address { key, address, source }
 }
 
 /// Names the declared channels whose jobs this master does not run: a channel without a master is easily forgotten.
