@@ -49,9 +49,9 @@ mod show;
 mod status;
 mod stop;
 mod table;
-mod text_width;
 mod time;
 mod why;
+mod wrap;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 
-use super::text_width;
 use crate::sanitize::json_text;
 pub(crate) use crate::sanitize::line;
 
@@ -14,7 +13,7 @@ pub(crate) fn lines(text: &str) -> String {
 
 /// A line of at most `max` columns, cut with an ellipsis.
 pub(crate) fn truncated(text: &str, max: usize) -> String {
-    text_width::cut(&line(text.trim()), max)
+    console::truncate_str(&line(text.trim()), max, "…").into_owned()
 }
 
 /// JSON that is safe on a terminal: unsafe characters are written as equivalent `\u` escapes.

@@ -1,6 +1,13 @@
 //! Tables with box-drawing borders that fit the terminal.
 
-use super::text_width::{columns, wrapped_line};
+use comfy_table::{
+    ColumnConstraint, ContentArrangement, ContentLineStyle, LineStyle, Table, TableStyle, Width,
+};
+use console::measure_text_width;
+use textwrap::core::Word;
+use textwrap::wrap_algorithms::wrap_first_fit;
+
+use super::wrap::wrapped;
 
 /// Fewest columns of a text that breaks into lines: those of an id.
 const MIN_TEXT_COLUMNS: usize = 16;
@@ -8,6 +15,18 @@ const MIN_TEXT_COLUMNS: usize = 16;
 const BETWEEN: usize = 3;
 /// Columns of the outer borders with their spaces.
 const OUTER: usize = 4;
+/// Spaces around a remark below its row.
+const REMARK_PADDING: (u16, u16) = (3, 1);
+/// Before the lines of a record but the first, and between its cells.
+const RECORD_INDENT: &str = "  ";
+
+const ROWS: ContentLineStyle = ContentLineStyle::new('│', '│', '│');
+const STYLE: TableStyle = TableStyle::new()
+    .top_border(LineStyle::new('┌', '─', '┬', '┐'))
+    .header_lines(ROWS)
+    .header_separator(LineStyle::new('├', '─', '┼', '┤'))
+    .content_lines(ROWS)
+    .bottom_border(LineStyle::new('└', '─', '┴', '┘'));
 
 /// A column of a table.
 #[derive(Clone, Copy, Debug)]
@@ -41,13 +60,19 @@ impl Column {
     pub(super) const fn remark(name: &'static str, least: usize) -> Self {
         Self { name, kind: ColumnKind::Remark(least) }
     }
+
+    fn is_remark(&self) -> bool {
+        matches!(self.kind, ColumnKind::Remark(_))
+    }
 }
 
 /// The shape of a table for a width.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Layout {
-    /// One grid; each entry is the position of a column and its width. The other columns are below each row.
-    Grid(Vec<(usize, usize)>),
+    /// One grid.
+    Grid,
+    /// A grid with the remarks of each row below the row.
+    RemarksBelow,
     /// No grid: the cells of a row with their names.
     Records,
 }
@@ -60,106 +85,121 @@ pub(super) fn render(
     width: Option<usize>,
 ) -> String {
     let rows: Vec<_> = rows.into_iter().collect();
+    let Some(width) = width else { return format!("{}\n", table(header, &rows)) };
     match layout(header, &rows, width) {
-        Layout::Grid(widths) => grid(header, &rows, &widths),
-        Layout::Records => rows.iter().map(|row| record(header, row, width.unwrap_or(usize::MAX))).collect(),
+        Layout::Grid => format!("{}\n", fitted(header, &rows, width)),
+        Layout::RemarksBelow => with_remarks_below(header, &rows, width),
+        Layout::Records => rows.iter().map(|row| record(header, row, width)).collect(),
     }
 }
 
-fn layout(header: &[Column], rows: &[Vec<String>], width: Option<usize>) -> Layout {
-    let cells =
-        |n: usize| rows.iter().filter_map(move |row| row.get(n)).map(|cell| columns(cell)).max().unwrap_or(0);
-    let whole: Vec<_> =
-        header.iter().enumerate().map(|(n, column)| (n, cells(n).max(columns(column.name)))).collect();
-    let Some(width) = width else { return Layout::Grid(whole) };
-    let least = |n: usize| {
-        let name = header[n].name.split(' ').map(columns).max().unwrap_or(0);
-        match header[n].kind {
-            ColumnKind::Fixed => cells(n).max(name),
-            ColumnKind::Text => whole[n].1.min(MIN_TEXT_COLUMNS).max(name),
-            ColumnKind::Remark(least) => whole[n].1.min(least).max(name),
-        }
+/// The first shape of a table whose columns have room.
+fn layout(header: &[Column], rows: &[Vec<String>], width: usize) -> Layout {
+    let least = |(n, column)| least_columns(column, n, rows);
+    let fits = |columns: &[usize]| {
+        OUTER + BETWEEN * columns.len().saturating_sub(1) + columns.iter().sum::<usize>() <= width
     };
-    let beside = |n: &usize| !matches!(header[*n].kind, ColumnKind::Remark(_));
-    let attempts = [(0..header.len()).collect::<Vec<_>>(), (0..header.len()).filter(beside).collect()];
-    for shown in attempts {
-        let room = width.saturating_sub(OUTER + BETWEEN * (shown.len().saturating_sub(1)));
-        let mut widths: Vec<_> = shown.iter().map(|n| (*n, least(*n))).collect();
-        let Some(mut spare) = room.checked_sub(widths.iter().map(|(_, width)| width).sum()) else { continue };
-        // The narrowest column that breaks grows first.
-        while spare > 0 {
-            let growing = widths.iter_mut().filter(|(n, width)| *width < whole[*n].1);
-            let Some((_, narrowest)) = growing.min_by_key(|(_, width)| *width) else { break };
-            *narrowest += 1;
-            spare -= 1;
-        }
-        return Layout::Grid(widths);
+    let all: Vec<_> = header.iter().enumerate().map(least).collect();
+    let beside: Vec<_> =
+        header.iter().enumerate().filter(|(_, column)| !column.is_remark()).map(least).collect();
+    if fits(&all) {
+        Layout::Grid
+    } else if fits(&beside) {
+        Layout::RemarksBelow
+    } else {
+        Layout::Records
     }
-    Layout::Records
 }
 
-fn grid(header: &[Column], rows: &[Vec<String>], widths: &[(usize, usize)]) -> String {
-    let border = |left: char, between: char, right: char| {
-        let lines: Vec<_> = widths.iter().map(|(_, width)| "─".repeat(width + 2)).collect();
-        format!("{left}{}{right}\n", lines.join(&between.to_string()))
+/// Fewest columns that the cells of the column at `n` need in a grid.
+fn least_columns(column: &Column, n: usize, rows: &[Vec<String>]) -> usize {
+    let longest = rows.iter().filter_map(|row| row.get(n)).map(|cell| measure_text_width(cell)).max();
+    let longest = longest.unwrap_or(0);
+    let least = match column.kind {
+        ColumnKind::Fixed => longest,
+        ColumnKind::Text => longest.min(MIN_TEXT_COLUMNS),
+        ColumnKind::Remark(least) => longest.min(least),
     };
-    let names: Vec<_> = header.iter().map(|column| column.name.to_owned()).collect();
-    let mut shown = border('┌', '┬', '┐') + &cell_lines(&names, widths) + &border('├', '┼', '┤');
-    let inner = widths.iter().map(|(_, width)| width + BETWEEN).sum::<usize>().saturating_sub(BETWEEN);
-    for row in rows {
-        shown.push_str(&cell_lines(row, widths));
-        let below = header.iter().zip(row).enumerate();
-        for (_, (column, text)) in below.filter(|(n, _)| !widths.iter().any(|(beside, _)| beside == n)) {
-            if !text.is_empty() {
-                let remark = format!("  {}: {text}", column.name);
-                for line in wrapped_line(&remark, inner) {
-                    shown.push_str(&format!("│ {} │\n", padded(&line, inner)));
-                }
-            }
+    column.name.split(' ').map(measure_text_width).fold(least, usize::max)
+}
+
+/// A table whose cells never break.
+fn table(header: &[Column], rows: &[Vec<String>]) -> Table {
+    let mut table = Table::new();
+    table.load_style(STYLE).set_header(header.iter().map(|column| column.name)).add_rows(rows);
+    table
+}
+
+/// A table of at most `width` columns.
+fn fitted(header: &[Column], rows: &[Vec<String>], width: usize) -> Table {
+    let mut table = table(header, rows);
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(terminal_columns(width));
+    for (n, column) in header.iter().enumerate().filter(|(_, column)| column.kind == ColumnKind::Fixed) {
+        let shown = table.column_mut(n).expect("each name has a column");
+        let least = terminal_columns(least_columns(column, n, rows)).saturating_add(shown.padding_width());
+        shown.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least)));
+    }
+    table
+}
+
+/// A table of at most `width` columns that shows remarks below their row, in lines without inner borders.
+fn with_remarks_below(header: &[Column], rows: &[Vec<String>], width: usize) -> String {
+    /// Begins the line between two rows, which the remarks replace.
+    const ROW_END: char = '\0';
+    /// Begins the line below the last row.
+    const TABLE_END: char = '└';
+    let mut table = fitted(header, rows, width);
+    table.load_style(STYLE.row_separator(LineStyle::none().left(ROW_END)));
+    for (column, shown) in header.iter().zip(table.column_iter_mut()) {
+        if column.is_remark() {
+            shown.set_constraint(ColumnConstraint::Hidden);
         }
     }
-    shown + &border('└', '┴', '┘')
+    let (mut rows, mut shown) = (rows.iter(), String::new());
+    for line in table.lines() {
+        if line.starts_with([ROW_END, TABLE_END]) {
+            let row = rows.next().map_or(&[][..], Vec::as_slice);
+            shown.push_str(&remarks(header, row, measure_text_width(&line)));
+        }
+        if !line.starts_with(ROW_END) {
+            shown.push_str(&format!("{line}\n"));
+        }
+    }
+    shown
 }
 
-/// The lines of a row.
-fn cell_lines(row: &[String], widths: &[(usize, usize)]) -> String {
-    let cells: Vec<_> = widths
-        .iter()
-        .map(|(n, width)| wrapped_line(row.get(*n).map_or("", String::as_str), *width))
-        .collect();
-    let height = cells.iter().map(Vec::len).max().unwrap_or(0);
-    let line = |n: usize| {
-        let cells: Vec<_> = cells
-            .iter()
-            .zip(widths)
-            .map(|(lines, (_, width))| padded(lines.get(n).map_or("", String::as_str), *width))
-            .collect();
-        format!("│ {} │\n", cells.join(" │ "))
-    };
-    (0..height).map(line).collect()
-}
-
-fn padded(text: &str, width: usize) -> String {
-    format!("{text}{}", " ".repeat(width.saturating_sub(columns(text))))
+/// The remarks of a row, in lines of `width` columns.
+fn remarks(header: &[Column], row: &[String], width: usize) -> String {
+    let remarks = header.iter().zip(row).filter(|(column, text)| column.is_remark() && !text.is_empty());
+    let mut table = Table::new();
+    table.load_style(TableStyle::new().content_lines(ROWS));
+    table.add_rows(remarks.map(|(column, text)| [format!("{}: {text}", column.name)]));
+    let Some(column) = table.column_mut(0) else { return String::new() };
+    let between_borders = terminal_columns(width).saturating_sub(2);
+    column
+        .set_padding(REMARK_PADDING)
+        .set_constraint(ColumnConstraint::Absolute(Width::Fixed(between_borders)));
+    format!("{table}\n")
 }
 
 /// A row without a grid: its cells with their names, as many in a line as fit.
 fn record(header: &[Column], row: &[String], width: usize) -> String {
-    const INDENT: &str = "  ";
-    let (mut shown, mut open) = (String::new(), String::new());
-    for (column, cell) in header.iter().zip(row).filter(|(_, cell)| !cell.is_empty()) {
-        let cell = format!("{}: {cell}", column.name);
-        if !open.is_empty() && columns(&open) + INDENT.len() + columns(&cell) > width {
-            shown.push_str(&format!("{open}\n"));
-            open.clear();
-        }
-        let is_first = shown.is_empty() && open.is_empty();
-        let lines = wrapped_line(&format!("{}{cell}", if is_first { "" } else { INDENT }), width);
-        let (last, before) = lines.split_last().expect("a cell has a line");
-        before.iter().for_each(|line| shown.push_str(&format!("{line}\n")));
-        open.push_str(last);
-    }
-    shown + &open + "\n"
+    let cells = header.iter().zip(row).filter(|(_, cell)| !cell.is_empty());
+    let cells: Vec<_> =
+        cells.map(|(column, cell)| format!("{}: {cell}{RECORD_INDENT}", column.name)).collect();
+    let cells: Vec<_> = cells.iter().map(|cell| Word::from(cell)).collect();
+    let widths = [width, width.saturating_sub(RECORD_INDENT.len())].map(|width| width as f64);
+    let lines = wrap_first_fit(&cells, &widths).into_iter().enumerate().map(|(n, cells)| {
+        let line: String = cells.iter().flat_map(|cell| [cell.word, cell.whitespace]).collect();
+        let indent = if n == 0 { "" } else { RECORD_INDENT };
+        format!("{}\n", wrapped(&format!("{indent}{}", line.trim_end()), width))
+    });
+    lines.collect()
+}
+
+/// Columns as comfy-table counts them.
+fn terminal_columns(columns: usize) -> u16 {
+    u16::try_from(columns).unwrap_or(u16::MAX)
 }
 
 #[cfg(test)]
@@ -193,13 +233,13 @@ mod tests {
     #[test]
     fn text_wraps_between_words() {
         insta::assert_snapshot!(render(&HEADER, rows(), Some(65)), @r"
-        ┌──────┬───────────────────────┬─────────┬──────────────────────┐
-        │ pid  │ job                   │ state   │ why                  │
-        ├──────┼───────────────────────┼─────────┼──────────────────────┤
-        │ 4711 │ 1795282229498945      │ busy    │ replaces 4710: first │
-        │      │ send_email            │         │ of generation 229    │
-        │ 12   │                       │ booting │                      │
-        └──────┴───────────────────────┴─────────┴──────────────────────┘
+        ┌──────┬──────────────────┬─────────┬───────────────────────────┐
+        │ pid  │ job              │ state   │ why                       │
+        ├──────┼──────────────────┼─────────┼───────────────────────────┤
+        │ 4711 │ 1795282229498945 │ busy    │ replaces 4710: first of   │
+        │      │ send_email       │         │ generation 229            │
+        │ 12   │                  │ booting │                           │
+        └──────┴──────────────────┴─────────┴───────────────────────────┘
         ");
     }
 
@@ -239,14 +279,51 @@ mod tests {
                 "draining".to_owned(),
                 name.clone(),
             ],
-            vec!["1".to_owned(), "x".repeat(100), "busy".to_owned(), "word ".repeat(100).trim().to_owned()],
+            vec![
+                "1".to_owned(),
+                "x".repeat(100),
+                "busy".to_owned(),
+                "⚠️ word ".repeat(100).trim().to_owned(),
+            ],
         ];
         for width in 24..200 {
             let shown = render(&HEADER, nasty.clone(), Some(width));
             for line in shown.lines() {
-                assert!(columns(line) <= width, "{width}: {line}");
+                assert!(measure_text_width(line) <= width, "{width}: {line}");
             }
-            assert!(shown.contains("1795282229498945"), "{shown}");
+            for unbroken in ["1795282229498945", "1234567", "draining"] {
+                assert!(shown.contains(unbroken), "{shown}");
+            }
         }
+    }
+
+    #[test]
+    fn names_break_before_cells_do() {
+        let header = [Column::fixed("id"), Column::remark("job", 12), Column::fixed("pushed, due or failed")];
+        let row = ["1795282229498945", "send_the_newsletter_to_everyone", "2026-11-30 09:31"];
+        let rows = [row.map(str::to_owned).to_vec()];
+        for width in 40..100 {
+            let shown = render(&header, rows.clone(), Some(width));
+            assert!(shown.lines().all(|line| measure_text_width(line) <= width), "{width}: {shown}");
+            assert!(shown.contains(row[0]) && shown.contains(row[2]), "{width}: {shown}");
+        }
+        insta::assert_snapshot!(render(&header, rows.clone(), Some(70)), @r"
+        ┌──────────────────┬─────────────────────────┬───────────────────────┐
+        │ id               │ job                     │ pushed, due or failed │
+        ├──────────────────┼─────────────────────────┼───────────────────────┤
+        │ 1795282229498945 │ send_the_newsletter_to_ │ 2026-11-30 09:31      │
+        │                  │ everyone                │                       │
+        └──────────────────┴─────────────────────────┴───────────────────────┘
+        ");
+        insta::assert_snapshot!(render(&header, rows, Some(40)), @r"
+        ┌──────────────────┬──────────────────┐
+        │ id               │ pushed, due or   │
+        │                  │ failed           │
+        ├──────────────────┼──────────────────┤
+        │ 1795282229498945 │ 2026-11-30 09:31 │
+        │   job:                              │
+        │   send_the_newsletter_to_everyone   │
+        └──────────────────┴──────────────────┘
+        ");
     }
 }

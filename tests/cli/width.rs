@@ -5,8 +5,8 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Stdio};
 
+use console::measure_text_width;
 use nix::pty::{Winsize, openpty};
-use unicode_width::UnicodeWidthStr;
 
 use crate::fixture::Fixture;
 use crate::support::until;
@@ -50,7 +50,8 @@ fn check(fixture: &Fixture, args: &[&str], width: usize) -> String {
 fn check_lines(args: &[&str], shown: &str, width: usize) {
     assert!(!shown.is_empty(), "{args:?} printed nothing");
     for line in shown.lines() {
-        assert!(line.width() <= width, "{args:?} at {width}: {} columns: {line}", line.width());
+        let columns = measure_text_width(line);
+        assert!(columns <= width, "{args:?} at {width}: {columns} columns: {line}");
     }
 }
 

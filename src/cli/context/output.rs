@@ -4,7 +4,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 
 use super::CommandContext;
 use crate::cli::failure::{Exit, Failure};
-use crate::cli::{sanitize, text_width};
+use crate::cli::{sanitize, wrap};
 
 /// Fewest columns that text is wrapped to: an id and a label have room.
 const MIN_COLUMNS: usize = 40;
@@ -37,7 +37,7 @@ impl CommandContext {
 
     /// Text for people, in lines that fit the terminal.
     pub(crate) fn wrapped(&self, text: &str) -> String {
-        self.columns().map_or_else(|| text.to_owned(), |columns| text_width::wrapped(text, columns))
+        self.columns().map_or_else(|| text.to_owned(), |columns| wrap::wrapped(text, columns))
     }
 
     /// Rows of the terminal that standard output is.
