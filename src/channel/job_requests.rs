@@ -17,7 +17,9 @@ use crate::job_json::{self, PushDefaults};
 use crate::limits::{Breakers, ClaimRoute, HeldLimits, claim_response};
 use crate::metrics::ChannelMetrics;
 use crate::pool::{ReplyTo, RequestKind, RunRequest};
-use crate::store::{self, ClaimKind, CrossChannelPush, KeyRelease, MAX_BATCH, Owner, PushLimit, Pushed, Store};
+use crate::store::{
+    self, ClaimKind, CrossChannelPush, KeyRelease, MAX_BATCH, Owner, PushLimit, Pushed, Store,
+};
 use crate::wire::RunId;
 
 /// Number of locks and breakers that one run may hold; each is kept in memory until the run ends.
