@@ -104,7 +104,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("snapshot", &["job", "config", "store", "guardian", "pool", "metrics", "mutex", "channel"]),
     ("worker", &["job", "job_json", "wire", "fd", "executor"]),
     ("webhook", &["job", "config::webhook", "protected_memory", "worker"]),
-    ("http", &["job", "config", "store", "queue", "queue_set", "job_json", "mutex", "producer_memory"]),
+    (
+        "http",
+        &["job", "config", "store", "queue", "queue_set", "job_json", "metrics", "mutex", "producer_memory"],
+    ),
     (
         "master",
         &[

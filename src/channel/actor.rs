@@ -96,8 +96,12 @@ impl Channel {
     #[must_use]
     pub fn new(setup: Setup) -> Self {
         let now = Instant::now();
-        let requests =
-            JobRequests::new(Arc::clone(&setup.name), Arc::clone(&setup.store), setup.cross_channel);
+        let requests = JobRequests::new(
+            Arc::clone(&setup.name),
+            Arc::clone(&setup.store),
+            setup.cross_channel,
+            setup.metrics.clone(),
+        );
         let mut store_calls = StoreCalls::new(setup.store.clone(), setup.on_join, now);
         // A queue:run may follow a newer configuration than the master that serves the channel.
         if matches!(setup.scope, Scope::All) {

@@ -15,8 +15,11 @@ use super::settings::ChannelSettings;
 use crate::job::{JobId, NewJob, Outcome, PushOptions, Response, error_chain};
 use crate::job_json::{self, PushDefaults};
 use crate::limits::{Breakers, ClaimRoute, HeldLimits, claim_response};
+use crate::metrics::ChannelMetrics;
 use crate::pool::{ReplyTo, RequestKind, RunRequest};
-use crate::store::{self, ClaimKind, CrossChannelPush, KeyRelease, MAX_BATCH, Owner, PushLimit, Store};
+use crate::store::{
+    self, ClaimKind, CrossChannelPush, KeyRelease, MAX_BATCH, Owner, PushLimit, Pushed, Store,
+};
 use crate::wire::RunId;
 
 /// Number of locks and breakers that one run may hold; each is kept in memory until the run ends.
@@ -33,6 +36,7 @@ pub(super) struct JobRequests {
     store: Arc<dyn Store>,
     /// Access to other channels; `None` when there are none.
     cross_channel: Option<Arc<dyn CrossChannelPush>>,
+    metrics: ChannelMetrics,
     /// Requests that wait for a store.
     tasks: JoinSet<Vec<CompletedRequest>>,
     held: HashMap<RunId, HeldLimits>,
@@ -56,11 +60,13 @@ impl JobRequests {
         channel: Arc<str>,
         store: Arc<dyn Store>,
         cross_channel: Option<Arc<dyn CrossChannelPush>>,
+        metrics: ChannelMetrics,
     ) -> Self {
         Self {
             channel,
             store,
             cross_channel,
+            metrics,
             tasks: JoinSet::new(),
             held: HashMap::new(),
             breakers: Breakers::default(),
@@ -88,9 +94,17 @@ impl JobRequests {
                     }
                     let channel = channel.filter(|channel| **channel != *self.channel);
                     let route = (Arc::clone(&self.store), settings.push_limit.clone());
-                    let pushed = push(route, self.cross_channel.clone(), channel, jobs);
+                    let pushed = push(route, self.cross_channel.clone(), channel.clone(), jobs);
+                    let metrics = self.metrics.clone();
                     self.tasks.spawn(async move {
-                        let response = pushed.await.map_or_else(Response::Error, Response::Pushed);
+                        let response = match pushed.await {
+                            Ok(pushed) => {
+                                let added = pushed.iter().filter(|pushed| matches!(pushed, Pushed::Added(_)));
+                                metrics.pushed(channel.as_deref(), added.count());
+                                Response::Pushed(pushed.into_iter().map(|pushed| pushed.id().0).collect())
+                            }
+                            Err(why) => Response::Error(why),
+                        };
                         drop(memory);
                         vec![CompletedRequest { run, reply, response, lock: None }]
                     });
@@ -214,22 +228,19 @@ fn parse(jobs: &[String]) -> Result<Vec<NewJob>, String> {
     jobs.iter().enumerate().map(parse).collect()
 }
 
-/// Pushes jobs, into the own store or that of `channel`; returns their ids.
+/// Pushes jobs, into the own store or that of `channel`.
 async fn push(
     (store, limit): (Arc<dyn Store>, PushLimit),
     cross_channel: Option<Arc<dyn CrossChannelPush>>,
     channel: Option<String>,
     jobs: Vec<String>,
-) -> Result<Vec<u64>, String> {
+) -> Result<Vec<Pushed>, String> {
     let jobs = parse(&jobs)?;
-    let pushed = match (channel, cross_channel) {
-        (None, _) => limit.push(&*store, &jobs).await.map_err(|error| error_chain(&error))?,
-        (Some(channel), Some(cross_channel)) => cross_channel.push(&channel, &jobs).await?,
-        (Some(channel), None) => {
-            return Err(format!("channel \"{channel}\" cannot be reached from this channel"));
-        }
-    };
-    Ok(pushed.into_iter().map(|pushed| pushed.id().0).collect())
+    match (channel, cross_channel) {
+        (None, _) => limit.push(&*store, &jobs).await.map_err(|error| error_chain(&error)),
+        (Some(channel), Some(cross_channel)) => cross_channel.push(&channel, &jobs).await,
+        (Some(channel), None) => Err(format!("channel \"{channel}\" cannot be reached from this channel")),
+    }
 }
 
 /// Makes claims; `claimants` are the runs that wait for them.

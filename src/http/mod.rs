@@ -34,16 +34,19 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use axum::routing::{get, post};
 use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info};
 
 use crate::config::{Config, Http, Secret};
+use crate::metrics::{OTHER_ROUTE, RequestMetrics};
 use crate::producer_memory::ProducerMemory;
 use crate::queue_set::QueueSet;
 use auth::{Auth, Readers};
@@ -61,6 +64,7 @@ struct ListenerState {
     settings: Http,
     queues: QueueSet,
     memory: ProducerMemory,
+    metrics: RequestMetrics,
 }
 
 /// Most connections of a listener for metrics.
@@ -159,9 +163,10 @@ impl Listener {
         config: &Arc<Config>,
         memory: ProducerMemory,
         observed: Arc<dyn Observed>,
+        metrics: RequestMetrics,
     ) -> io::Result<RunningListener> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let routes = self.routes(config, memory, observed);
+        let routes = self.routes(config, memory, observed, metrics);
         let Self { socket, settings, address, for_producers, .. } = self;
         let socket = {
             let _inside = runtime.enter();
@@ -180,7 +185,13 @@ impl Listener {
         Ok(RunningListener { address, stop, ended })
     }
 
-    fn routes(&self, config: &Arc<Config>, memory: ProducerMemory, observed: Arc<dyn Observed>) -> Router {
+    fn routes(
+        &self,
+        config: &Arc<Config>,
+        memory: ProducerMemory,
+        observed: Arc<dyn Observed>,
+        metrics: RequestMetrics,
+    ) -> Router {
         let readers = Readers { token: self.scrape_token.clone(), is_own_listener: !self.for_producers };
         let auth = Arc::new(Auth::new(&self.settings, self.address, readers));
         let view = Router::new()
@@ -191,15 +202,26 @@ impl Listener {
             .with_state(Arc::new(View::new(observed)));
         let routes = if self.for_producers {
             let queues = QueueSet::of(Arc::clone(config));
-            let state = ListenerState { settings: self.settings.clone(), queues, memory };
+            let metrics = metrics.clone();
+            let state = ListenerState { settings: self.settings.clone(), queues, memory, metrics };
             view.route("/channels/{channel}/jobs", post(push::push).with_state(Arc::new(state)))
                 .fallback(async || ErrorResponse::not_found())
                 .method_not_allowed_fallback(async || ErrorResponse::method_not_allowed())
         } else {
             view.fallback(async || ErrorResponse::only_metrics())
         };
-        routes.layer(from_fn_with_state(auth, auth::authorize))
+        routes.layer(from_fn_with_state(auth, auth::authorize)).layer(from_fn_with_state(metrics, measured))
     }
+}
+
+/// Counts a request, refused ones too.
+async fn measured(State(metrics): State<RequestMetrics>, request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let response = next.run(request).await;
+    let route = route.as_ref().map_or(OTHER_ROUTE, MatchedPath::as_str);
+    metrics.answered(route, response.status().as_u16(), begun.elapsed());
+    response
 }
 
 impl RunningListener {

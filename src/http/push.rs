@@ -11,8 +11,9 @@ use super::ListenerState;
 use super::body::{self, ReceivedBody};
 use super::parse::{self, ParseError, ParsedBody};
 use super::response::{self, ErrorResponse, PushedJob, error_chain};
+use crate::metrics::PushedVia;
 use crate::producer_memory::{BATCH_BYTES, Reservation};
-use crate::queue::PushManyError;
+use crate::queue::{PushManyError, Queue};
 use crate::queue_set::LazyQueue;
 use crate::store::{MAX_BATCH, PushError, Pushed};
 
@@ -32,7 +33,7 @@ pub(super) async fn push(
     let (head, body) = request.into_parts();
     let received = body::read(&state, &head.headers, body).await?;
     // A separate task: a client that disconnects cancels this handler, but the whole array is still pushed.
-    let pushing = tokio::spawn(push_body(state, lazy_queue, received));
+    let pushing = tokio::spawn(push_body(state, name, lazy_queue, received));
     pushing.await.map_err(|_| {
         ErrorResponse::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -44,6 +45,7 @@ pub(super) async fn push(
 /// Checks every job of a body, then pushes them. Only a batch of them is in memory at once.
 async fn push_body(
     state: Arc<ListenerState>,
+    channel: String,
     lazy_queue: Arc<LazyQueue>,
     received: ReceivedBody,
 ) -> Result<Response, ErrorResponse> {
@@ -57,6 +59,17 @@ async fn push_body(
         check(&body).await.map_err(parse_error)?;
     }
     let queue = lazy_queue.queue().await.map_err(|error| ErrorResponse::store(&error))?;
+    let result = push_jobs(&queue, &body).await;
+    let added = match &result {
+        Ok(pushed) => pushed.iter().filter(|pushed| matches!(pushed, Pushed::Added(_))).count(),
+        Err(error) => error.added(),
+    };
+    state.metrics.pushed(&channel, PushedVia::Http, added as u64);
+    Ok(response_to(body.is_array, result?))
+}
+
+/// Pushes the jobs of a body in batches. An error has the jobs that are in the store.
+async fn push_jobs(queue: &Queue, body: &ParsedBody<'_>) -> Result<Vec<Pushed>, ErrorResponse> {
     let (mut batch, mut pushed) = (queue.batch(), Vec::new());
     for index in 0..body.len() {
         let job = match body.job(index) {
@@ -70,7 +83,7 @@ async fn push_body(
         batch.add(job);
     }
     queue.flush(&mut batch, &mut pushed).await.map_err(push_error)?;
-    Ok(added(body.is_array, pushed))
+    Ok(pushed)
 }
 
 /// Waits for the memory of a batch of parsed jobs.
@@ -93,7 +106,7 @@ async fn check(body: &ParsedBody<'_>) -> Result<(), ParseError> {
 }
 
 /// The response when all jobs are in the store: 201, or 200 when none was added.
-fn added(is_array: bool, pushed: Vec<Pushed>) -> Response {
+fn response_to(is_array: bool, pushed: Vec<Pushed>) -> Response {
     let pushed: Vec<_> = pushed.into_iter().map(PushedJob::from).collect();
     let status = if pushed.iter().any(|one| one.added) { StatusCode::CREATED } else { StatusCode::OK };
     match pushed.as_slice() {

@@ -135,6 +135,11 @@ impl ErrorResponse {
         self
     }
 
+    /// Number of jobs that were added before the error.
+    pub(super) fn added(&self) -> usize {
+        self.body.pushed.iter().filter(|job| job.added).count()
+    }
+
     /// Closes the connection after this response, because the rest of the body stays unread.
     pub(super) fn closing(self) -> Self {
         self.with(CONNECTION, HeaderValue::from_static("close"))

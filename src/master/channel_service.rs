@@ -161,6 +161,11 @@ impl ChannelService {
         }
     }
 
+    /// Counts an ended reload in the metrics.
+    pub(super) fn count_reload(&self, done: bool) {
+        self.handlers.metrics.reloaded(done);
+    }
+
     /// Replaces the snapshot task by one with the current settings.
     fn restart_snapshots(&mut self) {
         let config = &self.config.snapshot;

@@ -258,6 +258,11 @@ impl Master {
         changes: &Result<ReloadChanges, ReloadError>,
         watchdog: &Watchdog,
     ) {
+        if let Some(service) = self.services.get(&name)
+            && !matches!(changes, Err(ReloadError::Stopping))
+        {
+            service.count_reload(changes.is_ok());
+        }
         match changes {
             Ok(ReloadChanges { renewed, restart, program_replaced }) => {
                 let generation = renewed.generation;

@@ -102,7 +102,8 @@ pub(super) async fn start(
     let places = master.services.values().map(|service| Arc::downgrade(service.place())).collect();
     tokio::spawn(place::watch(places));
     for port in ports {
-        let serve = || port.serve(&listen.config, producer_memory.clone(), view.clone());
+        let serve =
+            || port.serve(&listen.config, producer_memory.clone(), view.clone(), shared.metrics.requests());
         master.http.push(with_signals_blocked(serve).and_then(|http| http).map_err(ListenError::System)?);
     }
     let config = listen.config.file.as_ref().map_or("built-in".to_owned(), |file| file.display().to_string());

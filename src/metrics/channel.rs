@@ -8,10 +8,11 @@ use prometheus::{GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge, IntGa
 use tokio::time::Instant;
 
 use super::job_names::JobNameMetrics;
+use super::requests::{PushedVia, RequestMetrics};
 use super::timings::Timings;
 use super::words::{
     DROP_REASONS, EXCEPTION_REASONS, EXIT_WAYS, JOB_STATES, OUTCOMES, RECYCLE_LIMITS, REFUSAL_REASONS,
-    SCALE_DIRECTIONS, STORE_CALLS, STORE_ERRORS, index_of,
+    RELOAD_RESULTS, SCALE_DIRECTIONS, STORE_CALLS, STORE_ERRORS, index_of,
 };
 use super::{Families, raise_to};
 use crate::pool::{END_CAUSES, PoolStatus, WorkerCounts};
@@ -32,6 +33,8 @@ pub struct ChannelMetrics {
     store_errors: [IntCounter; STORE_ERRORS.len()],
     store_seconds: [Histogram; STORE_CALLS.len()],
     timings: Arc<Mutex<Timings>>,
+    reloads: [IntCounter; RELOAD_RESULTS.len()],
+    requests: RequestMetrics,
     gauges: Gauges,
     /// When the counts of the store were read last.
     counted_at: Arc<Mutex<Option<Instant>>>,
@@ -95,7 +98,7 @@ impl Default for Sample<'_> {
 }
 
 impl ChannelMetrics {
-    pub(super) fn new(families: &Families, name: &str) -> Self {
+    pub(super) fn new(families: &Families, name: &str, requests: RequestMetrics) -> Self {
         let gauge = |metric: &IntGaugeVec| metric.with_label_values(&[name]);
         let labelled = |metric: &IntGaugeVec, label: &str| metric.with_label_values(&[name, label]);
         let counter = |metric: &IntCounterVec, label: &str| metric.with_label_values(&[name, label]);
@@ -117,6 +120,8 @@ impl ChannelMetrics {
             store_errors: STORE_ERRORS.map(|kind| counter(&families.store_errors, kind)),
             store_seconds: STORE_CALLS.map(|call| families.store_seconds.with_label_values(&[name, call])),
             timings: Arc::default(),
+            reloads: RELOAD_RESULTS.map(|result| counter(&families.reloads, result)),
+            requests,
             gauges: Gauges {
                 store_up: gauge(&families.store_up),
                 jobs: JOB_STATES.map(|state| labelled(&families.jobs, state)),
@@ -164,6 +169,16 @@ impl ChannelMetrics {
     pub fn dispatched(&self, waited: Duration) {
         self.wait_seconds.observe(waited.as_secs_f64());
         lock(&self.timings).dispatched(waited);
+    }
+
+    /// Counts an ended reload.
+    pub fn reloaded(&self, done: bool) {
+        self.reloads[usize::from(!done)].inc();
+    }
+
+    /// Counts jobs that a running job has pushed, to this channel unless another one is named.
+    pub fn pushed(&self, channel: Option<&str>, jobs: usize) {
+        self.requests.pushed(channel.unwrap_or(&self.name), PushedVia::Job, jobs as u64);
     }
 
     /// Counts leased jobs.

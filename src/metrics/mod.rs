@@ -6,6 +6,7 @@
 
 mod channel;
 mod job_names;
+mod requests;
 mod timings;
 mod words;
 
@@ -20,6 +21,7 @@ use prometheus::{
 use tokio::time::Instant;
 
 pub use channel::{ChannelMetrics, Sample};
+pub use requests::{OTHER_ROUTE, PushedVia, RequestMetrics};
 pub use timings::{CallTimes, Percentiles, Timings};
 pub use words::{OUTCOMES, STORE_CALLS};
 
@@ -41,6 +43,7 @@ pub struct Metrics {
     families: Families,
     dropped_lines: IntCounter,
     loop_lag: Gauge,
+    requests: RequestMetrics,
     channels: Arc<Mutex<Vec<ChannelMetrics>>>,
 }
 
@@ -85,6 +88,7 @@ struct Families {
     signals: IntCounterVec,
     dropped_output: IntCounterVec,
     scaled: IntCounterVec,
+    reloads: IntCounterVec,
 }
 
 /// Adds metrics to a registry.
@@ -102,7 +106,12 @@ impl Declaration<'_> {
     }
 
     fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-        self.add(IntCounterVec::new(Opts::new(name, help), &with_channel(labels)))
+        self.counters_of(name, help, &with_channel(labels))
+    }
+
+    /// Counters that are not per channel.
+    fn counters_of(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.add(IntCounterVec::new(Opts::new(name, help), labels))
     }
 
     fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
@@ -114,8 +123,13 @@ impl Declaration<'_> {
     }
 
     fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> HistogramVec {
+        self.histograms_of(name, help, &with_channel(labels), buckets)
+    }
+
+    /// Histograms that are not per channel.
+    fn histograms_of(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> HistogramVec {
         let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-        self.add(HistogramVec::new(options, &with_channel(labels)))
+        self.add(HistogramVec::new(options, labels))
     }
 }
 
@@ -262,6 +276,11 @@ impl Families {
                 "Lines printed by workers that are not in the log, by reason.",
                 &["reason"],
             ),
+            reloads: declare.counters(
+                "aint_queue_reloads_total",
+                "Ended reloads, by result: done, or failed with the previous configuration and workers kept.",
+                &["result"],
+            ),
             scaled: declare.counters(
                 "aint_queue_scale_decisions_total",
                 "Changes of the target number of workers, by direction.",
@@ -285,7 +304,8 @@ impl Default for Metrics {
             "aint_queue_loop_lag_seconds",
             "Delay of the last sample behind its time: how late the master gets to its work.",
         ));
-        Self { families, dropped_lines, loop_lag, channels: Arc::default(), names, registry }
+        let requests = RequestMetrics::new(&declare);
+        Self { families, dropped_lines, loop_lag, requests, channels: Arc::default(), names, registry }
     }
 }
 
@@ -316,9 +336,15 @@ impl Metrics {
     /// The metrics of one channel. Callers look them up once, because runs and leases update them on the hot path.
     #[must_use]
     pub fn channel(&self, name: &str) -> ChannelMetrics {
-        let metrics = ChannelMetrics::new(&self.families, name);
+        let metrics = ChannelMetrics::new(&self.families, name, self.requests.clone());
         lock(&self.channels).push(metrics.clone());
         metrics
+    }
+
+    /// The metrics of requests and pushes.
+    #[must_use]
+    pub fn requests(&self) -> RequestMetrics {
+        self.requests.clone()
     }
 
     /// Updates the number of the master's own lines that are not in the log.

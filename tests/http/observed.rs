@@ -43,10 +43,23 @@ fn scrape_agrees_with_the_store_at_rest() {
         ("aint_queue_job_runs_total{channel=\"default\",job=\"noop\",outcome=\"done\"} ", 3.0),
         ("aint_queue_wait_seconds_count{channel=\"default\"} ", 4.0),
         ("aint_queue_store_up{channel=\"default\"} ", 1.0),
+        ("aint_queue_jobs_pushed_total{channel=\"default\",via=\"http\"} ", 5.0),
+        ("aint_queue_http_requests_total{code=\"2xx\",route=\"/channels/{channel}/jobs\"} ", 5.0),
         ("aint_queue_running_jobs{channel=\"default\"} ", 0.0),
         ("aint_queue_paused{channel=\"default\"} ", 0.0),
     ] {
         assert_eq!(value(served.address, sample), expected, "{sample}");
+    }
+    // Refused requests count too; clients choose other paths, so these are no labels.
+    assert_eq!(get(served.address, "/secret/1795").status, 404);
+    assert_eq!(served.push("default", "no job").status, 400);
+    served.ok(&["queue:reload"]);
+    for (sample, expected) in [
+        ("aint_queue_http_requests_total{code=\"4xx\",route=\"other\"} ", 1.0),
+        ("aint_queue_http_requests_total{code=\"4xx\",route=\"/channels/{channel}/jobs\"} ", 1.0),
+        ("aint_queue_reloads_total{channel=\"default\",result=\"done\"} ", 1.0),
+    ] {
+        until(sample, || (value(served.address, sample) == expected).then_some(()));
     }
     let due = value(served.address, "aint_queue_next_due_seconds{channel=\"default\"} ");
     assert!((3_500.0..=3_600.0).contains(&due), "{due}");

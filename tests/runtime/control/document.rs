@@ -14,7 +14,9 @@ use crate::fixture::{Fixture, until};
 /// The text of a note that selects the channel of the following lines.
 const TO: &str = "# To the socket of channel ";
 /// Values that change from run to run, by their keys. A placeholder is no JSON, so larger values are replaced first.
-const VOLATILE: [(&str, &str); 14] = [
+const VOLATILE: [(&str, &str); 16] = [
+    ("points", "[<point>, …]"),
+    ("recent", "<recent>"),
     ("store", "<store>"),
     ("progress", "<report>"),
     ("pid", "<pid>"),
