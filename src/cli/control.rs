@@ -200,7 +200,8 @@ pub(super) fn hidden(doing: &str, denied: Denied) -> Failure {
     Failure::new(Exit::Failed, doing).because(denied)
 }
 
-fn not_running(doing: &str) -> Failure {
+/// The failure of a command that needs a master of its channel.
+pub(super) fn not_running(doing: &str) -> Failure {
     Failure::new(Exit::Running, doing)
         .because("its master is not running on this machine")
         .hint("queue:listen starts a master; queue:status shows whether one is running")

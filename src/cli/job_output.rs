@@ -61,28 +61,32 @@ pub(super) fn follow(
     doing: &str,
     id: JobId,
 ) -> Result<Option<KnownOutput>, Failure> {
-    let mut printed = Ok(());
+    let (mut printed, mut missed) = (Ok(()), 0);
     let print = |page: &OutputPage| {
+        missed += page.missed;
         if printed.is_ok() {
             printed = print_page(context, page);
         }
     };
     let known = control::follow(channel, doing, id, print)?;
     printed?;
+    if missed > 0 {
+        context.note(&format!("{missed} lines came faster than they could be followed"));
+    }
     match known.outcome.as_deref() {
         None => Ok(Some(known)),
         Some("done") => Ok(None),
         Some(outcome) => {
-            context.note(&format!("the run of job {id} ended: {}", outcome.replace('_', " ")));
+            context.note(&format!(
+                "the run of job {id} ended: {}; queue:show tells whether another attempt follows",
+                outcome.replace('_', " ")
+            ));
             Err(Failure::silent())
         }
     }
 }
 
 fn print_page(context: &CommandContext, page: &OutputPage) -> Result<(), Failure> {
-    if page.missed > 0 {
-        context.note(&format!("{} lines came faster than they could be followed", page.missed));
-    }
     if context.json() {
         return page.lines.iter().try_for_each(|line| context.print_json(line));
     }
@@ -234,8 +238,11 @@ pub(super) fn done_text(channel: &str, run: &DoneRun, output: Option<&JobOutput>
 /// The failure of a command that cannot follow a job, because the job does not run here.
 pub(super) fn not_running(doing: &str, state: &str) -> Failure {
     Failure::new(Exit::Failed, doing)
-        .because(format!("the job is {state}: its master on this machine does not run it"))
-        .hint("queue:why tells what it waits for")
+        .because(match state {
+            "waiting" | "delayed" => format!("the job is {state}: its next run has not begun"),
+            _ => format!("the job is {state}: its master on this machine does not run it"),
+        })
+        .hint("queue:why tells what it waits for; follow it once it runs")
 }
 
 #[cfg(test)]

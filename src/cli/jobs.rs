@@ -126,10 +126,12 @@ impl Jobs {
             ..JobFilter::default()
         };
         if self.states == [Listed::Done] {
-            if self.grep.is_some() || self.search.is_some() {
+            if self.grep.is_some() {
                 return Err(Failure::new(Exit::Usage, "list the done jobs")
                     .because("a master keeps no payload and no errors of a done job to search in")
-                    .hint("select them by name, with --job"));
+                    .hint(
+                        "select them by name, with --job, or by a part of the name or the id, with --search",
+                    ));
             }
             let wanted = done_jobs::Wanted { job: self.job.as_deref(), text: self.search.as_deref() };
             return done_jobs::run(context, self.all, wanted, self.limit, self.page_after.as_deref());

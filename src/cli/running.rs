@@ -72,7 +72,9 @@ impl Running {
             }
         }
         if masters == 0 && failures.is_empty() {
-            return Err(control::no_master("list the running jobs"));
+            let doing = "list the running jobs";
+            let named = context.names_channel();
+            return Err(if named { control::not_running(doing) } else { control::no_master(doing) });
         }
         rows.sort_by_key(|row| std::cmp::Reverse(row.running.run.ms));
         if self.tree {

@@ -117,7 +117,10 @@ fn stopped(response: ControlResponse) -> Option<StoppedJobs> {
 fn unsettled(channel: &Channel) -> Failure {
     Failure::new(Exit::Failed, format!("settle the last jobs of channel \"{}\"", channel.name))
         .because("the store did not answer in time")
-        .hint("no job is lost: these jobs run again with the next master or when the lease expires, even if they were done")
+        .hint(
+            "these jobs run again with the next master or when the lease expires, even if they were done; if queue:status reports \
+             damage of the store, see its remedy first",
+        )
 }
 
 fn render(channel: &str, interrupted: usize) -> String {

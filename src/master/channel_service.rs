@@ -201,6 +201,7 @@ impl ChannelService {
     /// Releases everything after the end of the actor and answers pending stop requests.
     pub(super) async fn close(self, stopped: Stopped) {
         self.snapshots.abort();
+        self.handlers.metrics.stopped();
         if stopped.settled {
             self.lock.clear_incarnation();
         }

@@ -294,6 +294,22 @@ impl ChannelMetrics {
         gauges.scaled.iter().zip([pool.scaled_up, pool.scaled_down]).for_each(raise);
     }
 
+    /// Sets the values of a channel that has stopped: this master has no worker and no job of it any more.
+    pub fn stopped(&self) {
+        let gauges = &self.gauges;
+        let workers = gauges.workers.iter().chain([
+            &gauges.running,
+            &gauges.ready,
+            &gauges.wanted,
+            &gauges.workers_memory,
+            &gauges.worker_memory_max,
+            &gauges.stuck,
+            &gauges.degraded,
+            &gauges.quiet,
+        ]);
+        workers.for_each(|gauge| gauge.set(0));
+    }
+
     /// Sets the age of the values of the store.
     pub(super) fn set_sample_age(&self, now: Instant) {
         let age = lock(&self.counted_at).map(|at| now.duration_since(at));

@@ -180,3 +180,19 @@ fn readiness_of_one_channel_and_quiet_ones() {
     assert_eq!(status("/readyz"), 200);
     assert!(served.master.stop().success());
 }
+
+#[test]
+fn stopped_channel_has_no_workers_in_the_metrics_of_its_master() {
+    let config = "[channels.mail.worker]\ntype = \"coroutine\"\n[channels.other.worker]\ntype = \"coroutine\"\n\
+                  [metrics]\nlisten = \"127.0.0.1:0\"\n";
+    let fixture = Fixture::new(SQLITE, config);
+    let master = fixture.listen(&["--all"]);
+    let address = address_in(&master, "metrics listening");
+    fixture.push("sleep", r#"{"ms":60000}"#, &["-t", "mail"]);
+    let running = "aint_queue_running_jobs{channel=\"mail\"} ";
+    until("the job to run", || (value(address, running) == 1.0).then_some(()));
+    fixture.ok(&["queue:stop", "-t", "mail", "--force"]);
+    until("the metrics without it", || (value(address, running) == 0.0).then_some(()));
+    assert_eq!(value(address, "aint_queue_workers{channel=\"mail\",state=\"busy\"} "), 0.0);
+    assert!(master.stop().success());
+}

@@ -79,7 +79,18 @@ impl JobFilter {
 
 fn contains_text(job: &JobView, lower_case: &str) -> bool {
     let has = |text: &str| text.to_lowercase().contains(lower_case);
-    has(&job.meta.job) || has(&job.payload) || job.meta.errors.iter().any(|error| has(&error.message))
+    has(&job.meta.job)
+        || has(&job.payload)
+        || unescaped(&job.payload).is_some_and(|payload| has(&payload))
+        || job.meta.errors.iter().any(|error| has(&error.message))
+}
+
+/// A payload in which characters are themselves: many producers escape all but ASCII. `None` without an escape.
+fn unescaped(payload: &str) -> Option<String> {
+    if !payload.contains("\\u") {
+        return None;
+    }
+    serde_json::from_str::<serde_json::Value>(payload).ok().map(|payload| payload.to_string())
 }
 
 /// A page of a state that holds only jobs of the filter: at most `limit`, behind `after`, in the order of [`Store::list`].
@@ -215,4 +226,28 @@ async fn for_each_failed(
 /// The meta of a job that becomes ready now, by the clock of this machine.
 fn ready_now(meta: JobMeta) -> JobMeta {
     JobMeta { ready_at: Some(SystemTime::now().into()), delay_ms: None, ..meta }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_found_whether_or_not_a_producer_escapes_it() {
+        let job = |payload: &str| JobView {
+            id: JobId(1_795_000_000_000_017),
+            state: JobState::Failed,
+            at: Timestamp(1),
+            meta: JobMeta::named("send"),
+            payload: payload.to_owned(),
+        };
+        let admits = |filter: JobFilter, payload: &str| filter.prepared().admits(&job(payload));
+        for payload in [r#"{"to":"\u00dcber"}"#, r#"{"to":"Über"}"#] {
+            let text = |text: &str| JobFilter { text: Some(text.to_owned()), ..JobFilter::default() };
+            assert!(admits(text("über"), payload) && !admits(text("unter"), payload), "{payload}");
+        }
+        let anywhere = |text: &str| JobFilter { anywhere: Some(text.to_owned()), ..JobFilter::default() };
+        assert!(admits(anywhere("0000017"), "{}") && admits(anywhere("SEND"), "{}"));
+        assert!(!admits(anywhere("18"), "{}"));
+    }
 }
