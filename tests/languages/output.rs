@@ -359,7 +359,9 @@ fn done_jobs_are_listed_and_explained() {
     let page = fixture.json(&["queue:jobs", "--state", "done", "--job", "two", "--limit", "1"]);
     assert_eq!(page["jobs"][0]["id"], ids[1], "{page}");
 
-    let refused = fixture.run(&["queue:jobs", "--state", "done", "--search", "two"]);
+    let found = fixture.json(&["queue:jobs", "--state", "done", "--search", "TW"]);
+    assert_eq!((&found["jobs"][0]["id"], &found["jobs"][1]), (&ids[1].into(), &Value::Null), "{found}");
+    let refused = fixture.run(&["queue:jobs", "--state", "done", "--grep", "two"]);
     assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
 
     let id = ids[0].to_string();
