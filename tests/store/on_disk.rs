@@ -3,12 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use aint_queue::job::{JobId, MAX_PAYLOAD_BYTES, NewJob, Payload};
 use aint_queue::store::sqlite::{Options, SqliteStore};
 use aint_queue::store::{
-    Claim, ClaimKind, Destination, JobState, Leased, PushError, Reap, Store, StoreError,
+    Claim, ClaimKind, Clear, Destination, JobState, Leased, PushError, Reap, Store, StoreError,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -274,6 +275,39 @@ async fn log_emptied_by_a_checkpoint_is_right() {
     disk.hand().execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
     store.push(&[job("a")]).await.unwrap();
     assert_eq!((store.status().await.unwrap().waiting, store.damage()), (20, None));
+}
+
+#[tokio::test]
+async fn vacuum_of_another_program_under_pushes_is_no_cut() {
+    let disk = Disk::new();
+    let store = disk.open();
+    let begin = Instant::now();
+    let mut rounds = 0;
+    while rounds < 3 || begin.elapsed() < Duration::from_secs(3) {
+        for _ in 0..4 {
+            store.push(&vec![job("a"); 500]).await.unwrap();
+        }
+        let emptying = "PRAGMA wal_checkpoint(TRUNCATE)";
+        disk.hand().query_row(emptying, [], |_| Ok(())).unwrap();
+        store.clear(Clear { waiting: true, ..Clear::default() }).await.unwrap();
+        let hand = disk.hand();
+        hand.query_row(emptying, [], |_| Ok(())).unwrap();
+        let before = fs::metadata(disk.path()).unwrap().len();
+        let vacuum =
+            thread::spawn(move || hand.execute_batch(&format!("VACUUM; {emptying}; ANALYZE; {emptying}")));
+        let mut pushed = 0;
+        while !vacuum.is_finished() || pushed < 200 {
+            store.push(&vec![job("b"); 1 + pushed % 3]).await.unwrap();
+            pushed += 1;
+            if pushed % 10 == 0 {
+                store.status().await.unwrap();
+            }
+        }
+        vacuum.join().unwrap().unwrap();
+        assert_eq!(store.damage(), None);
+        assert!(rounds > 0 || fs::metadata(disk.path()).unwrap().len() < before, "the file became shorter");
+        rounds += 1;
+    }
 }
 
 #[tokio::test]

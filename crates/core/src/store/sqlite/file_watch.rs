@@ -5,16 +5,17 @@
 //! name. An open store never loses these files by itself, because SQLite removes them with the last connection only.
 
 use std::fmt;
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use nix::libc::{O_NOFOLLOW, O_PATH};
 use rusqlite::Connection;
 
-use super::cut_files::{self, Log, LogState};
+use super::cut_files::{self, Log, LogState, MainState};
 use super::error::SqliteError;
 use super::path_checks::{StorePath, beside};
 use crate::log_macros::warn;
@@ -29,8 +30,9 @@ pub(super) struct FileWatch {
     wal: OpenFile,
     shm: OpenFile,
     log: Log,
-    /// Length of the main file at the last look.
-    last_main_bytes: AtomicU64,
+    main: MainFile,
+    /// Length of the main file at the last look that found it whole.
+    whole_main_bytes: AtomicU64,
     /// The first change of a name. Final: other processes may have written under it since.
     displaced: OnceLock<Change>,
     /// The first finding that content is gone. Final.
@@ -39,6 +41,12 @@ pub(super) struct FileWatch {
     rescued: AtomicBool,
     copy: OnceLock<PathBuf>,
 }
+
+/// The opened main file, for looks at it after it has lost its name too.
+///
+/// Opened without access (`O_PATH`): the end of such a descriptor does not release the locks of SQLite in this process.
+#[derive(Debug)]
+struct MainFile(File);
 
 #[derive(Debug)]
 struct OpenFile {
@@ -103,12 +111,15 @@ impl FileWatch {
         let wal_inode =
             log.metadata().map(|found| identity(&found)).map_err(|error| removed(&wal, &error))?;
         let shm_inode = inode(&shm).map_err(|error| removed(&shm, &error))?;
+        let main = MainFile::open(&place).map_err(|error| removed(&place.path, &error))?;
         let watch = Self {
             place,
             wal: OpenFile { path: wal, inode: wal_inode },
             shm: OpenFile { path: shm, inode: shm_inode },
             log,
-            last_main_bytes: AtomicU64::default(),
+            main,
+            // The first look compares.
+            whole_main_bytes: AtomicU64::new(u64::MAX),
             displaced: OnceLock::new(),
             cut: OnceLock::new(),
             rescued: AtomicBool::default(),
@@ -210,25 +221,23 @@ impl FileWatch {
         })
     }
 
-    /// The length of a main file from which pages were cut off.
+    /// The length of a main file from which pages were cut off. Only a file that became shorter is compared with its database.
     fn main_cut(&self, connection: &Connection) -> Result<Option<u64>, SqliteError> {
         // Without a look at the file there is no finding.
-        let Some(bytes) = self.main_bytes() else { return Ok(None) };
-        let (before, page) = (self.last_main_bytes.swap(bytes, Ordering::AcqRel), self.log.page_bytes());
-        if bytes >= before {
-            // The first page is in the file since it is in WAL mode.
-            return Ok((bytes < page).then_some(bytes));
-        }
-        // A `VACUUM` of another program makes the file shorter, and its number of pages with it.
-        let mut count = connection.prepare_cached("PRAGMA page_count")?;
-        let pages: i64 = count.query_row([], |row| row.get(0))?;
-        // The other thread may have seen the file grow between the two looks of this one.
-        Ok(self.main_bytes().filter(|bytes| *bytes < before && *bytes < page * pages.unsigned_abs()))
-    }
-
-    fn main_bytes(&self) -> Option<u64> {
-        let found = fs::metadata(&self.place.path).ok()?;
-        (identity(&found) == self.place.inode).then_some(found.len())
+        let Ok(bytes) = self.main.bytes() else { return Ok(None) };
+        let known = self.whole_main_bytes.load(Ordering::Acquire);
+        let bytes = if bytes >= known {
+            bytes
+        } else {
+            match self.log.main_state(connection, || self.main.bytes())? {
+                MainState::Whole { bytes } => bytes,
+                MainState::Changing => return Ok(None),
+                MainState::Cut { bytes } => return Ok(Some(bytes)),
+            }
+        };
+        // The other thread may have seen the file grow meanwhile; its look counts then.
+        let _ = self.whole_main_bytes.compare_exchange(known, bytes, Ordering::AcqRel, Ordering::Acquire);
+        Ok(None)
     }
 
     /// Whether a checkpoint finds all frames. Without the names of the files this is all that can be told about their content:
@@ -299,6 +308,20 @@ impl FileWatch {
 
     pub(super) fn is_rescued(&self) -> bool {
         self.rescued.load(Ordering::Acquire)
+    }
+}
+
+impl MainFile {
+    fn open(place: &StorePath) -> io::Result<Self> {
+        let file = OpenOptions::new().read(true).custom_flags(O_PATH | O_NOFOLLOW).open(&place.path)?;
+        if identity(&file.metadata()?) != place.inode {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(Self(file))
+    }
+
+    fn bytes(&self) -> io::Result<u64> {
+        self.0.metadata().map(|found| found.len())
     }
 }
 
