@@ -381,7 +381,7 @@ async fn cut_store_file_ends_all_work() {
     }
 }
 
-/// The files whose names go on like this after that of the store file.
+/// The files whose names begin with `store` and this.
 fn beside(disk: &Disk, start: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(disk.path().parent().unwrap()).unwrap().map(|entry| entry.unwrap().path());
     entries.filter(|path| path.to_string_lossy().contains(&format!("/store{start}"))).collect()

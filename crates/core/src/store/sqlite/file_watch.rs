@@ -286,7 +286,7 @@ impl FileWatch {
                     warn!(file = %from, aside = %to, "store file lost while in use: file beside it moved aside, which would damage a restored one")
                 }
                 Err(error) => {
-                    error!(file = %from, %error, "store file lost while in use: move the file beside it away before you restore one")
+                    error!(file = %from, %error, "store file lost while in use: rename of the file beside it failed: remove it before you restore one")
                 }
             }
         }
