@@ -99,3 +99,21 @@ fn cut_of_the_index_loses_no_accepted_push() {
     }
     goes_on_with(&fixture, PUSHED);
 }
+
+#[test]
+fn removed_store_of_a_master_is_saved_in_a_copy() {
+    let (fixture, master, _) = pushed();
+    for suffix in ["", "-wal", "-shm"] {
+        fs::remove_file(fixture.file(&format!("queue.db{suffix}"))).unwrap();
+    }
+    // Without a call the master notices too.
+    until("the log", || master.log().contains("its jobs are saved in a copy").then_some(()));
+    assert!(!master.log().contains("saved in the main file"), "{}", master.log());
+    fixture.ok(&["queue:stop"]);
+    assert!(master.wait().success());
+    let directory = fixture.file("queue.db").parent().unwrap().to_owned();
+    let mut names = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let copy = names.find(|path| path.to_string_lossy().contains("queue.db-rescued-")).unwrap();
+    fs::rename(copy, fixture.file("queue.db")).unwrap();
+    goes_on_with(&fixture, PUSHED);
+}

@@ -3,12 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use aint_queue::job::{JobId, MAX_PAYLOAD_BYTES, NewJob, Payload};
 use aint_queue::store::sqlite::{Options, SqliteStore};
 use aint_queue::store::{
-    Claim, ClaimKind, Destination, JobState, Leased, PushError, Reap, Store, StoreError,
+    Claim, ClaimKind, Clear, Destination, JobState, Leased, PushError, Reap, Store, StoreError,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -277,6 +278,42 @@ async fn log_emptied_by_a_checkpoint_is_right() {
 }
 
 #[tokio::test]
+async fn vacuum_of_another_program_under_pushes_is_no_cut() {
+    const EMPTYING: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
+    let begin = Instant::now();
+    let mut round = 0;
+    while round < 4 || begin.elapsed() < Duration::from_secs(3) {
+        let disk = Disk::new();
+        let store = disk.open();
+        for _ in 0..4 {
+            store.push(&vec![job("a"); 500]).await.unwrap();
+        }
+        disk.hand().query_row(EMPTYING, [], |_| Ok(())).unwrap();
+        store.clear(Clear { waiting: true, ..Clear::default() }).await.unwrap();
+        let hand = disk.hand();
+        hand.query_row(EMPTYING, [], |_| Ok(())).unwrap();
+        store.push(&[job("b")]).await.unwrap();
+        let before = fs::metadata(disk.path()).unwrap().len();
+        // The last statement makes pages that are in the log only.
+        let vacuum =
+            thread::spawn(move || hand.execute_batch(&format!("VACUUM; {EMPTYING}; ANALYZE")).map(|()| hand));
+        let mut pushed = 0;
+        while round % 2 == 1 && !vacuum.is_finished() {
+            store.push(&vec![job("b"); 60]).await.unwrap();
+            pushed += 1;
+        }
+        let _hand = vacuum.join().unwrap().unwrap();
+        for _ in 0..10 {
+            store.push(&[job("b")]).await.unwrap();
+        }
+        assert_eq!(store.status().await.unwrap().waiting, 11 + 60 * pushed);
+        assert_eq!(store.damage(), None);
+        assert!(pushed > 0 || fs::metadata(disk.path()).unwrap().len() < before, "the file became shorter");
+        round += 1;
+    }
+}
+
+#[tokio::test]
 async fn log_cut_behind_a_checkpoint_begins_again() {
     let disk = Disk::new();
     let store = disk.open();
@@ -317,6 +354,8 @@ async fn cut_store_file_ends_all_work() {
         let store = disk.open();
         store.push(&vec![job("a"); 500]).await.unwrap();
         disk.hand().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        let backup = disk.path().with_extension("backup");
+        disk.hand().execute("VACUUM INTO ?1", [backup.to_string_lossy()]).unwrap();
         store.push(&[job("b")]).await.unwrap();
         cut(&disk, "", bytes);
         let refused = store.push(&[job("c")]).await.unwrap_err().to_string();
@@ -324,8 +363,91 @@ async fn cut_store_file_ends_all_work() {
             refused.contains(&format!("cut to {bytes} bytes")) && refused.contains("from a backup"),
             "{refused}"
         );
-        close(&disk, store).await;
+        assert!(refused.contains("move its \"-wal\" and \"-shm\" away"), "{refused}");
+        drop(store);
+        // The end of the store keeps the files beside it. (The cut has released the lock that `close` looks at.)
+        until_async("the files aside", async || {
+            let marks = [".db-wal-cut-", ".db-shm-cut-"];
+            marks.iter().all(|mark| beside(&disk, mark).len() == 1).then_some(())
+        })
+        .await;
         assert_eq!(fs::metadata(disk.path()).unwrap().len(), bytes, "nothing was written into it");
+        let error = SqliteStore::open(&disk.path(), "test").unwrap_err().to_string();
+        assert!(bytes > 0 || error.contains("it was cut while in use"), "{error}");
+        // A restored backup does not get the log of the lost file.
+        fs::copy(&backup, disk.path()).unwrap();
+        assert_eq!(disk.open().status().await.unwrap().waiting, 500);
+        assert_sound(&disk);
+    }
+}
+
+/// The files whose names begin with `store` and this.
+fn beside(disk: &Disk, start: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(disk.path().parent().unwrap()).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.to_string_lossy().contains(&format!("/store{start}"))).collect()
+}
+
+#[tokio::test]
+async fn empty_file_beside_a_log_is_not_made_a_store() {
+    for is_missing in [false, true] {
+        let disk = Disk::new();
+        fs::write(disk.path().with_extension("db-wal"), "log").unwrap();
+        if !is_missing {
+            fs::write(disk.path(), "").unwrap();
+        }
+        let error = SqliteStore::open(&disk.path(), "test").unwrap_err().to_string();
+        assert!(error.contains("store.db-wal\" is not") && error.contains("move the log"), "{error}");
+        assert_eq!(disk.path().exists(), !is_missing);
+    }
+}
+
+#[tokio::test]
+async fn removed_store_is_saved_in_a_copy() {
+    enum Removed {
+        MainFile,
+        AllFiles,
+        Directory { is_made_again: bool },
+    }
+    use Removed::{AllFiles, Directory, MainFile};
+    for removed in [MainFile, AllFiles, Directory { is_made_again: true }, Directory { is_made_again: false }]
+    {
+        let outer = Disk::new();
+        let directory = outer.0.path().join("jobs");
+        fs::create_dir(&directory).unwrap();
+        let path = directory.join("store.db");
+        let store = SqliteStore::open(&path, "test").unwrap();
+        for _ in 0..5 {
+            store.push(&[job("a")]).await.unwrap();
+        }
+        match removed {
+            MainFile => fs::remove_file(&path).unwrap(),
+            AllFiles => {
+                for suffix in ["", "-wal", "-shm"] {
+                    fs::remove_file(path.with_extension(format!("db{suffix}"))).unwrap();
+                }
+            }
+            Directory { is_made_again } => {
+                fs::remove_dir_all(&directory).unwrap();
+                if is_made_again {
+                    fs::create_dir(&directory).unwrap();
+                }
+            }
+        }
+        let error = store.push(&[job("b")]).await.unwrap_err().to_string();
+        assert!(error.contains("was removed or replaced") && error.contains("-rescued-"), "{error}");
+        assert!(matches!(store.status().await, Err(StoreError::Refused { .. })));
+        drop(store);
+        let copy = until_async("the copy and the end of the store", async || {
+            let entries = fs::read_dir(&directory).ok()?.map(|entry| entry.unwrap().path());
+            let names: Vec<_> = entries.collect();
+            let has_log = names.iter().any(|name| name.ends_with("store.db-wal"));
+            let copy = names.into_iter().find(|name| name.to_string_lossy().contains("store.db-rescued-"))?;
+            let sound = Connection::open(&copy).ok()?.query_row("PRAGMA page_count", [], |row| row.get(0));
+            (!has_log && sound.is_ok_and(|pages: i64| pages > 1)).then_some(copy)
+        });
+        fs::rename(copy.await, &path).unwrap();
+        let store = SqliteStore::open(&path, "test").unwrap();
+        assert_eq!(store.status().await.unwrap().waiting, 5);
     }
 }
 

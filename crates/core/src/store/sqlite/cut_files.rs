@@ -4,6 +4,7 @@
 //! start reads zeros in front of it. A shorter `-wal` is right only after a checkpoint that has emptied it, and then the
 //! WAL-index has no frames.
 
+use std::collections::HashSet;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::libc::O_NOFOLLOW;
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 use super::error::SqliteError;
 
@@ -26,8 +27,12 @@ const LOG_MAGIC: u32 = 0x377f_0682;
 const INDEX_REGION_BYTES: u64 = 32 * 1024;
 /// Frames in the first part of `-shm`, and in each further one.
 const INDEX_REGION_FRAMES: (u64, u64) = (4_062, 4_096);
-/// Looks that must agree before a log counts as cut: other processes empty it and write to it in between.
+/// Looks that must agree before a file counts as cut: other processes empty the log, and write to both files, in between.
 const LOOKS: usize = 3;
+/// Looks at the main file without three that agree, after which there is no finding: others write to it all the time.
+const MAX_LOOKS: usize = 30;
+/// The place of SQLite's locks in the main file. The page around it is never written.
+const LOCK_BYTES_AT: u64 = 1 << 30;
 
 /// The log of an open store, by its descriptor.
 #[derive(Debug)]
@@ -50,6 +55,17 @@ pub(super) enum LogState {
     CutBehindCheckpoint,
     /// Committed frames are gone that were nowhere else.
     Lost { has_outdated_frames: bool },
+}
+
+/// The finding of a look at the main file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MainState {
+    /// All pages that need to be in it are there.
+    Whole { bytes: u64 },
+    /// Other processes write to it all the time: no finding.
+    Changing,
+    /// Pages are gone that were nowhere else.
+    Cut { bytes: u64 },
 }
 
 /// The counts in the WAL-index.
@@ -88,7 +104,7 @@ impl Log {
         is_here.then_some(path)
     }
 
-    pub(super) fn page_bytes(&self) -> u64 {
+    fn page_bytes(&self) -> u64 {
         self.frame_bytes - FRAME_HEADER_BYTES
     }
 
@@ -146,8 +162,7 @@ impl Log {
     /// Whether a frame, counted from 1, belongs to the log with this salt.
     fn has_frame(&self, frame: u64, salt: Salt) -> io::Result<bool> {
         let mut header = [0; 16];
-        let at = LOG_HEADER_BYTES + (frame - 1) * self.frame_bytes;
-        Ok(self.read(&mut header, at)? && header[8..] == salt)
+        Ok(self.read(&mut header, self.frame_at(frame))? && header[8..] == salt)
     }
 
     /// Reads from a place of the log; false at its end.
@@ -157,6 +172,75 @@ impl Log {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Compares the length of the main file with its database, outside a transaction. `length` looks at it.
+    ///
+    /// Its number of pages is not its length: the newest pages may be in the log only, and after a `VACUUM` of another program the
+    /// file is shorter than before. So the file must reach to the last page that is not in the log.
+    pub(super) fn main_state(
+        &self,
+        connection: &Connection,
+        length: impl Fn() -> io::Result<u64>,
+    ) -> Result<MainState, SqliteError> {
+        let mut before = None;
+        let mut agreeing = 0;
+        for _ in 0..MAX_LOOKS {
+            let frames_before = frames(connection)?;
+            let bytes = length().map_err(unreadable)?;
+            // The first page is in the file since it is in WAL mode.
+            if bytes < self.page_bytes() {
+                return Ok(MainState::Cut { bytes });
+            }
+            let needed = self.needed_main_bytes(connection, frames_before)?;
+            if needed.is_some_and(|needed| bytes >= needed) {
+                return Ok(MainState::Whole { bytes });
+            }
+            if frames(connection)? != frames_before {
+                continue;
+            }
+            let look = Some((frames_before, bytes, needed));
+            agreeing = if before == look { agreeing + 1 } else { 1 };
+            if agreeing == LOOKS {
+                return Ok(MainState::Cut { bytes });
+            }
+            before = look;
+        }
+        Ok(MainState::Changing)
+    }
+
+    /// The length of the main file at these counts; `None` when it is shorter than its own header says, without a log.
+    fn needed_main_bytes(&self, connection: &Connection, frames: Frames) -> Result<Option<u64>, SqliteError> {
+        let mut count = connection.prepare_cached("PRAGMA page_count")?;
+        let pages: i64 = match count.query_row([], |row| row.get(0)) {
+            Ok(pages) => pages,
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let in_log = self.pages_behind(frames).map_err(unreadable)?;
+        let page_bytes = self.page_bytes();
+        let lock_page = LOCK_BYTES_AT / page_bytes + 1;
+        let last = (1..=pages.unsigned_abs()).rev().find(|page| !in_log.contains(page) && *page != lock_page);
+        Ok(Some(last.unwrap_or(1) * page_bytes))
+    }
+
+    /// The pages in the frames that need not be in the main file yet.
+    fn pages_behind(&self, frames: Frames) -> io::Result<HashSet<u64>> {
+        let mut pages = HashSet::new();
+        for frame in frames.in_main_file + 1..=frames.committed {
+            let mut number = [0; 4];
+            // A log that was emptied since is found by the next look.
+            if !self.read(&mut number, self.frame_at(frame))? {
+                break;
+            }
+            pages.insert(u64::from(u32::from_be_bytes(number)));
+        }
+        Ok(pages)
+    }
+
+    /// The place of a frame, counted from 1.
+    fn frame_at(&self, frame: u64) -> u64 {
+        LOG_HEADER_BYTES + (frame - 1) * self.frame_bytes
     }
 
     /// Drops the rest of a cut log. Its frames are older than the main file, so a recovery would mix old and new pages.
@@ -200,7 +284,7 @@ fn frames(connection: &Connection) -> Result<Frames, SqliteError> {
 }
 
 fn unreadable(error: io::Error) -> SqliteError {
-    SqliteError::Unavailable(format!("its \"-wal\" file cannot be examined ({error})"))
+    SqliteError::Unavailable(format!("the file or its \"-wal\" file cannot be examined ({error})"))
 }
 
 #[cfg(test)]

@@ -67,7 +67,8 @@ fn sql(error: Arc<rusqlite::Error>, place: String, doing: &'static str) -> Store
             return StoreError::Refused { place, detail };
         }
         Some(ffi::SQLITE_READONLY_DBMOVED) => {
-            let detail = "the file was moved, removed or replaced while in use: put it back, or start again";
+            let detail = "the file was moved, removed or replaced while in use: put it back; if it is gone, stop this process (a master with \
+                 queue:stop), which saves its jobs in a copy";
             return StoreError::Refused { place, detail: detail.to_owned() };
         }
         _ => {}

@@ -5,19 +5,21 @@
 //! name. An open store never loses these files by itself, because SQLite removes them with the last connection only.
 
 use std::fmt;
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use nix::libc::{O_NOFOLLOW, O_PATH};
 use rusqlite::Connection;
 
-use super::cut_files::{self, Log, LogState};
+use super::cut_files::{self, Log, LogState, MainState};
 use super::error::SqliteError;
-use super::path_checks::{StorePath, beside};
-use crate::log_macros::warn;
+use super::path_checks::{CUT_MARK, StorePath, beside};
+use crate::job::Timestamp;
+use crate::log_macros::{error, warn};
 
 /// Device and inode.
 type Inode = (u64, u64);
@@ -29,8 +31,9 @@ pub(super) struct FileWatch {
     wal: OpenFile,
     shm: OpenFile,
     log: Log,
-    /// Length of the main file at the last look.
-    last_main_bytes: AtomicU64,
+    main: MainFile,
+    /// Length of the main file at the last look that found it whole.
+    whole_main_bytes: AtomicU64,
     /// The first change of a name. Final: other processes may have written under it since.
     displaced: OnceLock<Change>,
     /// The first finding that content is gone. Final.
@@ -39,6 +42,12 @@ pub(super) struct FileWatch {
     rescued: AtomicBool,
     copy: OnceLock<PathBuf>,
 }
+
+/// The opened main file, for looks at it after it has lost its name too.
+///
+/// Opened without access (`O_PATH`): the end of such a descriptor does not release the locks of SQLite in this process.
+#[derive(Debug)]
+struct MainFile(File);
 
 #[derive(Debug)]
 struct OpenFile {
@@ -51,6 +60,8 @@ struct OpenFile {
 enum Change {
     /// The name of a file beside the main one leads nowhere, or to another file.
     Displaced { path: PathBuf, is_replaced: bool },
+    /// The main file has no name any more: nothing written into it can be found again.
+    MainRemoved,
     /// Committed frames are gone.
     LogCut { path: PathBuf },
     /// The WAL-index is gone, which SQLite makes again from the log.
@@ -69,6 +80,7 @@ impl fmt::Display for Change {
                 let change = if *is_replaced { "replaced" } else { "moved or removed" };
                 write!(f, "its file \"{}\" was {change} while in use", path.display())
             }
+            Self::MainRemoved => write!(f, "the file was removed or replaced while in use"),
             Self::LogCut { path } => write!(
                 f,
                 "its file \"{}\" was cut short while in use, and the changes since the last checkpoint, new jobs included, are lost \
@@ -82,8 +94,9 @@ impl fmt::Display for Change {
             ),
             Self::MainCut { bytes } => write!(
                 f,
-                "the file was cut to {bytes} bytes while in use, and jobs are lost with the rest: {STOP_ALL}, restore the file from a \
-                 backup (or move it away, with its \"-wal\" and \"-shm\"), then start again"
+                "the file was cut to {bytes} bytes, and jobs are lost with the rest: {STOP_ALL}; move its \"-wal\" and \"-shm\" away if \
+                 they are still there (they would damage a restored file), restore the file from a backup or move it away too, then start \
+                 again"
             ),
         }
     }
@@ -103,12 +116,15 @@ impl FileWatch {
         let wal_inode =
             log.metadata().map(|found| identity(&found)).map_err(|error| removed(&wal, &error))?;
         let shm_inode = inode(&shm).map_err(|error| removed(&shm, &error))?;
+        let main = MainFile::open(&place).map_err(|error| removed(&place.path, &error))?;
         let watch = Self {
             place,
             wal: OpenFile { path: wal, inode: wal_inode },
             shm: OpenFile { path: shm, inode: shm_inode },
             log,
-            last_main_bytes: AtomicU64::default(),
+            main,
+            // The first look compares.
+            whole_main_bytes: AtomicU64::new(u64::MAX),
             displaced: OnceLock::new(),
             cut: OnceLock::new(),
             rescued: AtomicBool::default(),
@@ -136,7 +152,7 @@ impl FileWatch {
         let SqliteError::Refused(damage) = error else { return Err(error) };
         // The call was applied, so its outcome is unknown to the caller: no definite refusal.
         Err(SqliteError::Unavailable(match self.log.present_path() {
-            Some(log) if !self.is_cut() => {
+            Some(log) if !self.is_cut() && !self.is_main_removed() => {
                 let file = log.to_string_lossy();
                 let file = file.strip_suffix("-wal").unwrap_or(&file);
                 format!("the change is in \"{file}\" now, because {damage}")
@@ -210,31 +226,70 @@ impl FileWatch {
         })
     }
 
-    /// The length of a main file from which pages were cut off.
+    /// The length of a main file from which pages were cut off. Only a file that became shorter is compared with its database.
     fn main_cut(&self, connection: &Connection) -> Result<Option<u64>, SqliteError> {
         // Without a look at the file there is no finding.
-        let Some(bytes) = self.main_bytes() else { return Ok(None) };
-        let (before, page) = (self.last_main_bytes.swap(bytes, Ordering::AcqRel), self.log.page_bytes());
-        if bytes >= before {
-            // The first page is in the file since it is in WAL mode.
-            return Ok((bytes < page).then_some(bytes));
+        let Ok(bytes) = self.main.bytes() else { return Ok(None) };
+        let known = self.whole_main_bytes.load(Ordering::Acquire);
+        let bytes = if bytes >= known {
+            bytes
+        } else {
+            match self.log.main_state(connection, || self.main.bytes())? {
+                MainState::Whole { bytes } => bytes,
+                MainState::Changing => return Ok(None),
+                MainState::Cut { bytes } => return Ok(Some(bytes)),
+            }
+        };
+        // The other thread may have seen the file grow meanwhile; its look counts then.
+        let _ = self.whole_main_bytes.compare_exchange(known, bytes, Ordering::AcqRel, Ordering::Acquire);
+        Ok(None)
+    }
+
+    /// Whether a checkpoint finds all frames, and all pages. Without the names of the files this is all that can be told about their
+    /// content: another process may use another WAL-index.
+    pub(super) fn has_whole_content(&self, connection: &Connection) -> bool {
+        let log = self.log.state(connection);
+        if !log.is_ok_and(|(_, state)| !matches!(state, LogState::Lost { .. })) {
+            return false;
         }
-        // A `VACUUM` of another program makes the file shorter, and its number of pages with it.
-        let mut count = connection.prepare_cached("PRAGMA page_count")?;
-        let pages: i64 = count.query_row([], |row| row.get(0))?;
-        // The other thread may have seen the file grow between the two looks of this one.
-        Ok(self.main_bytes().filter(|bytes| *bytes < before && *bytes < page * pages.unsigned_abs()))
+        match self.main_cut(connection) {
+            Ok(Some(bytes)) => {
+                self.cut.get_or_init(|| Change::MainCut { bytes });
+                false
+            }
+            Ok(None) => true,
+            Err(_) => false,
+        }
     }
 
-    fn main_bytes(&self) -> Option<u64> {
-        let found = fs::metadata(&self.place.path).ok()?;
-        (identity(&found) == self.place.inode).then_some(found.len())
+    /// Whether the main file has lost its last name. Final.
+    pub(super) fn is_main_removed(&self) -> bool {
+        matches!(self.displaced.get(), Some(Change::MainRemoved))
     }
 
-    /// Whether a checkpoint finds all frames. Without the names of the files this is all that can be told about their content:
-    /// another process may use another WAL-index.
-    pub(super) fn has_whole_log(&self, connection: &Connection) -> bool {
-        self.log.state(connection).is_ok_and(|(_, state)| !matches!(state, LogState::Lost { .. }))
+    /// Moves `-wal` and `-shm` aside at the end, when the main file is cut or removed: SQLite would lay them over the backup or the
+    /// copy that takes its place.
+    pub(super) fn set_log_aside(&self, now: Timestamp) {
+        let mark = match (self.cut.get(), self.displaced.get()) {
+            (Some(Change::MainCut { .. }), _) => CUT_MARK,
+            (None, Some(Change::MainRemoved)) => "-removed-",
+            _ => return,
+        };
+        for file in [&self.wal, &self.shm] {
+            if inode(&file.path).ok() != Some(file.inode) {
+                continue;
+            }
+            let aside = beside(&file.path, &format!("{mark}{}", now.0 / 1_000_000));
+            let (from, to) = (file.path.display(), aside.display());
+            match fs::rename(&file.path, &aside) {
+                Ok(()) => {
+                    warn!(file = %from, aside = %to, "store file lost while in use: file beside it moved aside, which would damage a restored one")
+                }
+                Err(error) => {
+                    error!(file = %from, %error, "store file lost while in use: rename of the file beside it failed: remove it before you restore one")
+                }
+            }
+        }
     }
 
     /// Whether content of a file is gone: a checkpoint would read what is not there.
@@ -246,6 +301,9 @@ impl FileWatch {
         // Without its header, the index does not even tell how long it must be.
         if self.cut.get().is_none() && self.index_cut(0) {
             self.cut.get_or_init(|| Change::IndexCut { path: self.shm.path.clone() });
+        }
+        if self.cut.get().is_none() && self.displaced.get().is_none() && self.main.is_removed() {
+            self.displaced.get_or_init(|| Change::MainRemoved);
         }
         if self.cut.get().is_none()
             && self.displaced.get().is_none()
@@ -259,17 +317,27 @@ impl FileWatch {
     }
 
     fn refusal(&self, change: &Change) -> String {
-        let Change::Displaced { .. } = change else { return change.to_string() };
-        match self.copy.get() {
-            None => format!(
+        let why = match change {
+            Change::Displaced { .. } => "another process has written under its name",
+            Change::MainRemoved => "nothing else leads to it",
+            Change::LogCut { .. } | Change::IndexCut { .. } | Change::MainCut { .. } => {
+                return change.to_string();
+            }
+        };
+        match (self.copy.get(), change) {
+            (Some(copy), _) => format!(
+                "{change}, and {why}: the jobs of this process are saved in \"{}\"; stop every process that uses the file (a master with \
+                 queue:stop), then move that copy into its place (with any file there and its -wal and -shm moved away), and start again",
+                copy.display()
+            ),
+            (None, Change::MainRemoved) => format!(
+                "{change}, and {why}: {STOP_ALL}; this process saves its jobs in a copy, \"{}-rescued-…\", at its end at the latest; move that \
+                 copy into its place, then start again",
+                self.place.path.display()
+            ),
+            (None, _) => format!(
                 "{change}: stop this process (a master with queue:stop), which keeps the jobs, and every other one that uses the \
                  file; then start again"
-            ),
-            Some(copy) => format!(
-                "{change}, and another process has written under its name: the jobs of this process are saved in \"{}\"; stop \
-                 every process that uses the file, then move that copy into its place (with the old file and its -wal and -shm moved \
-                 away), and start again",
-                copy.display()
             ),
         }
     }
@@ -299,6 +367,25 @@ impl FileWatch {
 
     pub(super) fn is_rescued(&self) -> bool {
         self.rescued.load(Ordering::Acquire)
+    }
+}
+
+impl MainFile {
+    fn open(place: &StorePath) -> io::Result<Self> {
+        let file = OpenOptions::new().read(true).custom_flags(O_PATH | O_NOFOLLOW).open(&place.path)?;
+        if identity(&file.metadata()?) != place.inode {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(Self(file))
+    }
+
+    /// Whether no name leads to the file any more.
+    fn is_removed(&self) -> bool {
+        self.0.metadata().is_ok_and(|found| found.nlink() == 0)
+    }
+
+    fn bytes(&self) -> io::Result<u64> {
+        self.0.metadata().map(|found| found.len())
     }
 }
 

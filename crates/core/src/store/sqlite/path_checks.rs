@@ -17,6 +17,8 @@ use crate::trust::{self, Distrust};
 
 /// Free disk space below which pushes are refused.
 const MIN_FREE_BYTES: u64 = 16 << 20;
+/// The mark in the names of `-wal` and `-shm` that are moved aside because the main file was cut.
+pub(super) const CUT_MARK: &str = "-cut-";
 
 /// A checked location: the canonical path and the identity of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +48,7 @@ impl StorePath {
             Err(errno) => Err(denied("its directory cannot be examined", dir, &errno.into())),
         };
         local(parent)?;
+        refuse_lost_content(&canonical(&parent.join(name)))?;
         // An existing file is never opened here: closing it would drop the POSIX locks that SQLite holds on it in this
         // process.
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
@@ -112,6 +115,43 @@ impl StorePath {
     pub(super) fn is_here(&self) -> bool {
         inode(&self.path).is_ok_and(|inode| inode == self.inode)
     }
+}
+
+/// Refuses to make an empty store in the place of one that was removed or cut to nothing, while its log tells of it.
+fn refuse_lost_content(path: &Path) -> Result<(), SqliteError> {
+    let log = beside(path, "-wal");
+    // The log first: a process that makes the store writes to the file before its log.
+    let has_log = fs::metadata(&log).is_ok_and(|found| found.len() > 0);
+    let state = match fs::metadata(path) {
+        Ok(found) if found.len() == 0 => "empty",
+        Err(error) if error.kind() == io::ErrorKind::NotFound => "missing",
+        _ => return Ok(()),
+    };
+    if has_log {
+        return Err(SqliteError::Refused(format!(
+            "the file is {state}, and its log \"{}\" is not: the file was removed or cut while in use, and its jobs are lost with it; stop every \
+             process that uses it (a master with queue:stop), move the log and its \"-shm\" away, and put a copy of the file in its place \
+             (\"{}-rescued-…\" or a backup), or none for an empty store",
+            log.display(),
+            path.display()
+        )));
+    }
+    match log_set_aside(path) {
+        Some(aside) if state == "empty" => Err(SqliteError::Refused(format!(
+            "the file is empty, because it was cut while in use (its log is \"{}\" now): restore it from a backup, or move the empty file away \
+             to begin with an empty store",
+            aside.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The log that the last process has moved aside because the main file was cut.
+fn log_set_aside(path: &Path) -> Option<PathBuf> {
+    let start = beside(path, &format!("-wal{CUT_MARK}"));
+    let mut entries = fs::read_dir(path.parent()?).ok()?.filter_map(Result::ok).map(|entry| entry.path());
+    entries
+        .find(|entry| entry.as_os_str().as_encoded_bytes().starts_with(start.as_os_str().as_encoded_bytes()))
 }
 
 /// Refuses what is no file and no place for one, by its kind.

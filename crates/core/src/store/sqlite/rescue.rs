@@ -1,7 +1,8 @@
 //! Saves the commits that are only in files which have lost their names, and closes connections.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{DirBuilder, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
 
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
@@ -13,19 +14,50 @@ use crate::job::Timestamp;
 use crate::log_macros::{error, warn};
 
 /// Writes all commits into the main file, or, if another process has used files of these names meanwhile, into a copy beside it:
-/// the log of the other process belongs to the main file as it is. Repeated until it succeeds.
+/// the log of the other process belongs to the main file as it is. A main file without a name is copied too. Repeated until it
+/// succeeds.
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "only the log names them"))]
 pub(super) fn rescue(connection: &Connection, watch: &FileWatch, now: Timestamp) {
     // What was cut off cannot be written anywhere.
-    if watch.is_rescued() || watch.is_cut() || !watch.has_whole_log(connection) {
+    if watch.is_rescued() || watch.is_cut() || !watch.has_whole_content(connection) {
         return;
     }
-    let saved = if watch.has_rival() { copy(connection, watch, now) } else { checkpoint(connection, watch) };
+    let saved = if watch.is_main_removed() {
+        // The end of the process makes a directory that is gone again.
+        if !directory(watch).is_some_and(Path::is_dir) {
+            return;
+        }
+        copy(connection, watch, now)
+    } else if watch.has_rival() {
+        copy(connection, watch, now)
+    } else {
+        checkpoint(connection, watch)
+    };
     // The next attempt follows soon, and the end of the process is another one.
     if let Err(error) = saved {
         let file = watch.place().path.display();
         error!(%file, error = %error.at("this path", "saving its jobs"), "files of the store changed while in use: saving its jobs failed: retrying");
     }
+}
+
+/// The last chance to save what is only in files without a name.
+pub(super) fn rescue_at_end(connection: &Connection, watch: &FileWatch, now: Timestamp) {
+    if watch.is_main_removed() && !watch.is_rescued() && !watch.is_cut() {
+        if let Some(directory) = directory(watch) {
+            // The copy fails without it, and says so.
+            let _ = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        }
+        rescue(connection, watch, now);
+        if !watch.is_rescued() {
+            let file = watch.place().path.display();
+            error!(%file, "store file removed while in use, and no copy could be written: the jobs in it are lost");
+        }
+    }
+    watch.set_log_aside(now);
+}
+
+fn directory(watch: &FileWatch) -> Option<&Path> {
+    watch.place().path.parent()
 }
 
 /// Whether every commit is in the main file now. A reader of another process may hold some back for a moment.
@@ -52,7 +84,7 @@ fn copy(connection: &Connection, watch: &FileWatch, now: Timestamp) -> Result<()
         let _ = std::fs::remove_file(&path);
         return Err(error.into());
     }
-    warn!(copy = %path.display(), "files of the store changed while in use, and another process has written under their names: the jobs are saved in a copy");
+    warn!(copy = %path.display(), "files of the store changed while in use: its jobs are saved in a copy: stop every process that uses the store, then move the copy into its place, without the old -wal and -shm");
     watch.record_rescue(Some(path));
     Ok(())
 }
@@ -62,7 +94,7 @@ fn copy(connection: &Connection, watch: &FileWatch, now: Timestamp) -> Result<()
 /// into the main file, or the clean-up would delete what other processes use now.
 pub(super) fn close(connection: Connection, watch: &FileWatch) {
     let is_in_place = watch.check().is_ok();
-    let is_whole = !watch.is_cut() && watch.has_whole_log(&connection);
+    let is_whole = !watch.is_cut() && !watch.is_main_removed() && watch.has_whole_content(&connection);
     if is_whole && (is_in_place || !watch.is_rescued()) {
         // If this fails, the next process that opens the file finds all jobs in the log.
         let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false);

@@ -43,8 +43,8 @@ impl Writer {
     /// Runs until all senders are dropped, then closes the connection.
     pub(super) fn run(self) {
         self.serve();
-        // The last chance to save what is only in files without a name.
         let _ = self.check_files();
+        rescue::rescue_at_end(&self.connection, &self.watch, self.clock.now());
         rescue::close(self.connection, &self.watch);
     }
 
