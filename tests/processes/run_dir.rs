@@ -172,7 +172,7 @@ fn other_user_gets_reason_and_remedy() {
     assert_eq!(
         other.next_report(),
         format!(
-            "\"{}\" belongs to another user (owner uid 1, gid 0, mode 0755); set pid_path to a directory of this user, or change its owner, \
+            "\"{}\" belongs to another user (owner uid 1, gid 1, mode 0755); set pid_path to a directory of this user, or change its owner, \
              or accept it with --trust-files",
             at("foreign")
         )
