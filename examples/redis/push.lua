@@ -69,9 +69,10 @@ end
 --   13 waiting:high  list  like waiting, leased before it
 --   14 waiting:low   list  like waiting, leased after it
 --   15 locks     zset    score 0: members made by lib/lock_members.lua from lock, owner and job
--- KEYS 16 and on  see the head of each script; among them, one for each timed hold and each rate:
+-- KEYS 16 and on  see the head of each script; among them, one for each timed hold and each rate, and the outputs:
 --    unique:<unique key>  string  id, until the end of the hold
 --    rate:<key>           string  the time at which the rate is unused again, until then
+--    outputs              hash    id -> JSON: the last lines that the last failed run of the job printed
 -- Times are µs since 1970 by this server's clock.
 -- reply on refusal: error AINTKEY (a key of a foreign type) or AINTSCHEMA (another layout version)
 local SCHEMA, RECORDS, WAITING, DELAYED, FAILED, OWNERS, DEAD, SEQS, STATS, UNIQUE, NOTIFY, CLEARING =
