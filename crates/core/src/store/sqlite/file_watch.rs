@@ -280,15 +280,18 @@ impl FileWatch {
                 continue;
             }
             let aside = beside(&file.path, &format!("{mark}{}", now.0 / 1_000_000));
-            let (from, to) = (file.path.display(), aside.display());
-            match fs::rename(&file.path, &aside) {
-                Ok(()) => {
-                    warn!(file = %from, aside = %to, "store file lost while in use: file beside it moved aside, which would damage a restored one")
-                }
-                Err(error) => {
-                    error!(file = %from, %error, "store file lost while in use: rename of the file beside it failed: remove it before you restore one")
-                }
+            let renamed = fs::rename(&file.path, &aside);
+            if renamed.is_err() {
+                error!(
+                    file = %file.path.display(), error = renamed.err().map(tracing::field::display),
+                    "store file lost while in use: rename of the file beside it failed: remove it before you restore one"
+                );
+                continue;
             }
+            warn!(
+                file = %file.path.display(), aside = %aside.display(),
+                "store file lost while in use: file beside it moved aside, which would damage a restored one"
+            );
         }
     }
 

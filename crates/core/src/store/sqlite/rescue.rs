@@ -49,8 +49,7 @@ pub(super) fn rescue_at_end(connection: &Connection, watch: &FileWatch, now: Tim
         }
         rescue(connection, watch, now);
         if !watch.is_rescued() {
-            let file = watch.place().path.display();
-            error!(%file, "store file removed while in use, and no copy could be written: the jobs in it are lost");
+            error!(file = %watch.place().path.display(), "store file removed while in use, and no copy could be written: the jobs in it are lost");
         }
     }
     watch.set_log_aside(now);
