@@ -61,7 +61,7 @@ pub enum OutputSource {
     Running(RunStatus, RunOutput),
     /// The job is done.
     Done(DoneRun, Option<JobOutput>),
-    /// This master has no run of the job.
+    /// The master has no run of the job.
     Unknown,
 }
 

@@ -121,7 +121,7 @@ fn described(command: Command, examples: &[&str], program: &Program, styles: &St
     if !aliases.is_empty() {
         write!(text, "\n\n{} {}", heading(styles, "Also"), aliases.join(", ")).expect("as above");
     }
-    // One compact layout for -h and --help: a second paragraph of the description belongs to both.
+    // `-h` and `--help` have the same compact layout: the second paragraph of a description is in both.
     let about = command.get_long_about().or_else(|| command.get_about()).cloned().unwrap_or_default();
     let help = Arg::new("help").short('h').long("help").action(ArgAction::HelpShort).help("Print help");
     let command = command.about(about).disable_help_flag(true).arg(help).after_help(text);

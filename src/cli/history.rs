@@ -24,7 +24,7 @@ const MAX_LISTED_CHANGES: usize = 5;
 
 /// Draw backlog, rates, waits and workers over time
 ///
-/// The master of this machine samples every second while somebody looks, every five seconds while Prometheus scrapes it, and else
+/// The master of this machine samples every second while a command looks, every five seconds while Prometheus scrapes it, and else
 /// at job_snapshot.interval. Time without a sample is a gap.
 #[derive(Debug, Args)]
 pub(crate) struct History {
@@ -215,7 +215,7 @@ fn render(channel: &str, points: &[Point], scaled: &[ScaledAt], chart: &Chart) -
     for (title, value, text) in ROWS {
         let columns = chart.columns(points, value);
         let most = columns.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
-        // What was always zero takes no line; an empty backlog is the answer to a question.
+        // A value that was always zero takes no line, except the backlog: users look for its zero.
         if !(most > 0.0 || (most == 0.0 && title == "waiting")) {
             continue;
         }

@@ -69,7 +69,7 @@ impl Column {
 /// The shape of a table for a width.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Layout {
-    /// One grid.
+    /// A grid with all columns.
     Grid,
     /// A grid with the remarks of each row below the row.
     RemarksBelow,

@@ -252,13 +252,6 @@ impl ChannelMetrics {
         *lock(&self.counted_at) = Some(now);
     }
 
-    /// The numbers of jobs by [`JOB_STATES`] that the store gave last, and the time since then; `None` before the first ones.
-    pub fn last_counts(&self, now: Instant) -> Option<([u64; JOB_STATES.len()], Duration)> {
-        let at = (*lock(&self.counted_at))?;
-        let jobs = self.gauges.jobs.each_ref().map(|gauge| u64::try_from(gauge.get()).unwrap_or(0));
-        Some((jobs, now.duration_since(at)))
-    }
-
     /// Sets the values of the channel's own state.
     pub fn sample(&self, sample: &Sample<'_>) {
         let (gauges, workers, pool) = (&self.gauges, sample.workers, sample.pool);

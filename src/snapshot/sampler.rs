@@ -73,6 +73,13 @@ impl Sampler {
         }
     }
 
+    /// The counts that the store gave last, and the time since then.
+    #[must_use]
+    pub fn last_counts(&self) -> Option<(JobCounts, Duration)> {
+        let (at, counts) = lock(&self.series).last_counts()?;
+        Some((counts, at.elapsed()))
+    }
+
     /// The values of the last minute.
     #[must_use]
     pub fn recent(&self) -> Recent {

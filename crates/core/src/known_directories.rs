@@ -1,6 +1,6 @@
 //! The directories that were there when this process looked for the first time.
 //!
-//! A command resolves its paths once. If somebody renames the directory of a store before the command opens the file, the path
+//! A command resolves its paths once. If another program renames the directory of a store before the command opens the file, the path
 //! leads nowhere: a command that made the directory again would put its jobs where no master looks for them.
 
 use std::collections::BTreeSet;
@@ -19,7 +19,7 @@ static KNOWN: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 /// The reason why a directory was not created.
 #[derive(Debug)]
 pub enum CreateError {
-    /// This directory was there before.
+    /// The directory was there before.
     Gone(PathBuf),
     /// The system refused.
     Io(io::Error),

@@ -25,7 +25,7 @@ use crate::metrics::{ChannelMetrics, Metrics};
 use crate::pool::RunOutput;
 use crate::producer_memory::ProducerMemory;
 use crate::snapshot::{Attention, Recent, Sampler};
-use crate::store::StoreIdentity;
+use crate::store::{JobCounts, StoreIdentity};
 
 /// Time between two progress lines of a slow request.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
@@ -91,8 +91,7 @@ impl ChannelHandlers {
 
     /// The counts that the store gave last.
     fn last_counts(&self) -> Option<LastCounts> {
-        let ([waiting, reserved, delayed, failed], ago) =
-            self.metrics.last_counts(tokio::time::Instant::now())?;
+        let (JobCounts { waiting, reserved, delayed, failed, .. }, ago) = self.sampler.last_counts()?;
         Some(LastCounts { waiting, reserved, delayed, failed, ago_ms: millis(ago) })
     }
 

@@ -100,7 +100,7 @@ impl WorkerIo {
                 break;
             }
         }
-        // The worker writes no more, whoever else has the socket.
+        // The worker writes no more, even if another process has the socket.
         incoming.is_at_end = true;
         self.report_all_held(&mut incoming).await;
         self.report(&mut incoming).await;

@@ -31,11 +31,11 @@ const MAX_DECISIONS: usize = 500;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
-    /// One second, for 15 minutes.
+    /// A second, for 15 minutes.
     Second,
     /// Ten seconds, for 6 hours.
     TenSeconds,
-    /// One minute, for 24 hours.
+    /// A minute, for 24 hours.
     Minute,
 }
 
@@ -108,7 +108,7 @@ pub struct Recent {
 /// The state of a channel at a time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sighting<'a> {
-    /// This machine's clock.
+    /// The time by this machine's clock.
     pub(super) at: Timestamp,
     /// The same time, for durations.
     pub(super) now: Instant,
@@ -179,6 +179,11 @@ impl Series {
     /// Changes of the number of workers at or after `since`, the oldest first.
     pub(super) fn decisions(&self, since: Timestamp) -> impl Iterator<Item = &ScaledAt> {
         self.decisions.iter().filter(move |decision| decision.at >= since)
+    }
+
+    /// The counts that the store gave last, and when.
+    pub(super) fn last_counts(&self) -> Option<(Instant, JobCounts)> {
+        self.last_counts
     }
 
     /// The values of the last minute before `at`.

@@ -1,4 +1,4 @@
-//! One point of a history.
+//! Points of a history.
 
 use std::time::Duration;
 

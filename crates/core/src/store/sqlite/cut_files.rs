@@ -1,6 +1,6 @@
 //! Files of the store that another program cuts short in place: their names still lead to them, their content is gone.
 //!
-//! SQLite notices nothing. It writes its next frame where the log ended before, acknowledges it, and a checkpoint or the next
+//! SQLite notices nothing. SQLite writes its next frame where the log ended before, acknowledges it, and a checkpoint or the next
 //! start reads zeros in front of it. A shorter `-wal` is right only after a checkpoint that has emptied it, and then the
 //! WAL-index has no frames.
 
@@ -176,7 +176,7 @@ impl Log {
 
     /// Compares the length of the main file with its database, outside a transaction. `length` looks at it.
     ///
-    /// Its number of pages is not its length: the newest pages may be in the log only, and after a `VACUUM` of another program the
+    /// The number of its pages is not its length: the newest pages may be in the log only, and after a `VACUUM` of another program the
     /// file is shorter than before. So the file must reach to the last page that is not in the log.
     pub(super) fn main_state(
         &self,
@@ -243,7 +243,7 @@ impl Log {
         LOG_HEADER_BYTES + (frame - 1) * self.frame_bytes
     }
 
-    /// Drops the rest of a cut log. Its frames are older than the main file, so a recovery would mix old and new pages.
+    /// Drops the rest of a cut log. The frames in that rest are older than the main file, so a recovery would mix old and new pages.
     pub(super) fn drop_outdated(&self) -> io::Result<()> {
         self.file.set_len(0)
     }

@@ -245,7 +245,7 @@ impl FileWatch {
         Ok(None)
     }
 
-    /// Whether a checkpoint finds all frames, and all pages. Without the names of the files this is all that can be told about their
+    /// Whether a checkpoint finds all frames, and all pages. Without the names of the files nothing more can be known about their
     /// content: another process may use another WAL-index.
     pub(super) fn has_whole_content(&self, connection: &Connection) -> bool {
         let log = self.log.state(connection);

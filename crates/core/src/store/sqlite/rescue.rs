@@ -18,7 +18,7 @@ use crate::log_macros::{error, warn};
 /// succeeds.
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "only the log names them"))]
 pub(super) fn rescue(connection: &Connection, watch: &FileWatch, now: Timestamp) {
-    // What was cut off cannot be written anywhere.
+    // The part that was cut off cannot be written anywhere.
     if watch.is_rescued() || watch.is_cut() || !watch.has_whole_content(connection) {
         return;
     }
@@ -88,7 +88,7 @@ fn copy(connection: &Connection, watch: &FileWatch, now: Timestamp) -> Result<()
     Ok(())
 }
 
-/// Closes a connection, as `connect.rs` opened it: without the checkpoint and the clean-up by name of SQLite. Both follow only
+/// Closes a connection, as `connect.rs` opened it: without the checkpoint and the clean-up by name of SQLite. The checkpoint and the clean-up follow only
 /// for files that are the opened ones and whole, or to save what a rescue has not saved. Otherwise a checkpoint would write zeros
 /// into the main file, or the clean-up would delete what other processes use now.
 pub(super) fn close(connection: Connection, watch: &FileWatch) {
