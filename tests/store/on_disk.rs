@@ -406,11 +406,10 @@ async fn removed_store_is_saved_in_a_copy() {
     enum Removed {
         MainFile,
         AllFiles,
-        Directory { is_made_again: bool },
+        DirectoryMadeAgain,
     }
-    use Removed::{AllFiles, Directory, MainFile};
-    for removed in [MainFile, AllFiles, Directory { is_made_again: true }, Directory { is_made_again: false }]
-    {
+    use Removed::{AllFiles, DirectoryMadeAgain, MainFile};
+    for removed in [MainFile, AllFiles, DirectoryMadeAgain] {
         let outer = Disk::new();
         let directory = outer.0.path().join("jobs");
         fs::create_dir(&directory).unwrap();
@@ -426,11 +425,9 @@ async fn removed_store_is_saved_in_a_copy() {
                     fs::remove_file(path.with_extension(format!("db{suffix}"))).unwrap();
                 }
             }
-            Directory { is_made_again } => {
+            DirectoryMadeAgain => {
                 fs::remove_dir_all(&directory).unwrap();
-                if is_made_again {
-                    fs::create_dir(&directory).unwrap();
-                }
+                fs::create_dir(&directory).unwrap();
             }
         }
         let error = store.push(&[job("b")]).await.unwrap_err().to_string();

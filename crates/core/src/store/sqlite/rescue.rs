@@ -1,7 +1,7 @@
 //! Saves the commits that are only in files which have lost their names, and closes connections.
 
-use std::fs::{DirBuilder, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rusqlite::Connection;
@@ -40,13 +40,10 @@ pub(super) fn rescue(connection: &Connection, watch: &FileWatch, now: Timestamp)
     }
 }
 
-/// The last chance to save what is only in files without a name.
+/// The last chance to save jobs that are only in files without a name. A directory that was removed stays removed.
 pub(super) fn rescue_at_end(connection: &Connection, watch: &FileWatch, now: Timestamp) {
-    if watch.is_main_removed() && !watch.is_rescued() && !watch.is_cut() {
-        if let Some(directory) = directory(watch) {
-            // The copy fails without it, and says so.
-            let _ = DirBuilder::new().recursive(true).mode(0o700).create(directory);
-        }
+    let has_place = directory(watch).is_some_and(Path::exists);
+    if has_place && watch.is_main_removed() && !watch.is_rescued() && !watch.is_cut() {
         rescue(connection, watch, now);
         if !watch.is_rescued() {
             error!(file = %watch.place().path.display(), "store file removed while in use, and no copy could be written: the jobs in it are lost");
