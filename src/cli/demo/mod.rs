@@ -133,8 +133,16 @@ impl DemoDirectory {
 
 impl Drop for DemoDirectory {
     fn drop(&mut self) {
-        // Files that cannot be removed stay in the system's temporary directory.
-        let _ = fs::remove_dir_all(&self.0);
+        // A store that closes on its own thread may write a copy of its removed file meanwhile. Files that cannot be removed stay in
+        // the system's temporary directory.
+        let removed = |_: &u32| fs::remove_dir_all(&self.0).is_ok() || !self.0.exists();
+        let pause = std::time::Duration::from_millis(20);
+        (0..50_u32).find(|n| {
+            removed(n) || {
+                std::thread::sleep(pause);
+                false
+            }
+        });
     }
 }
 
