@@ -32,8 +32,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("dangling_link", &[]),
     ("known_directories", &["mutex"]),
     ("access", &["trust"]),
+    ("suggest", &[]),
+    ("condition", &["suggest"]),
     ("job", &["durations"]),
-    ("config", &["job", "trust", "access", "dangling_link", "known_directories"]),
+    ("config", &["job", "trust", "access", "dangling_link", "known_directories", "suggest"]),
     ("middleware", &["job"]),
     (
         "store",
@@ -55,7 +57,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("limits", &["job", "store", "durations"]),
     ("retry", &["job", "config", "store"]),
     ("executor", &["job"]),
-    ("job_json", &["job", "config", "durations"]),
+    ("job_json", &["job", "config", "durations", "suggest"]),
     (
         "in_process",
         &[
@@ -101,7 +103,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "channel",
         &["job", "job_json", "durations", "wire", "config", "store", "limits", "retry", "pool", "metrics"],
     ),
-    ("snapshot", &["job", "config", "store", "guardian", "pool", "metrics", "mutex", "channel"]),
+    ("snapshot", &["job", "condition", "config", "store", "guardian", "pool", "metrics", "mutex", "channel"]),
     ("worker", &["job", "job_json", "wire", "fd", "executor"]),
     ("webhook", &["job", "config::webhook", "protected_memory", "worker"]),
     (
@@ -142,6 +144,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "cli",
         &[
             "job",
+            "suggest",
+            "condition",
             "config",
             "store",
             "queue",

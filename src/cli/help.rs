@@ -9,8 +9,8 @@ use clap::{Arg, ArgAction, Command, CommandFactory};
 
 use super::program::Program;
 use super::{Cli, completion};
-use crate::config::nearest;
 use crate::job::Registry;
+use aint_queue_core::suggest::nearest;
 
 /// A group of commands in the help.
 struct Group {
@@ -69,6 +69,13 @@ const GROUPS: [Group; 4] = [
         commands: &[
             ("queue:status", &["queue:status --all", "queue:status --workers", "queue:status --json"]),
             ("queue:history", &["queue:history", "queue:history --last 6h --channel mail"]),
+            (
+                "queue:alerts",
+                &[
+                    "queue:alerts --try 'oldest_waiting>60s'",
+                    "queue:alerts --try 'waiting>1000' --for 5m --last 6h",
+                ],
+            ),
             ("queue:stop", &["queue:stop", "queue:stop --all"]),
             ("queue:reload", &["queue:reload", "queue:reload --all"]),
             ("queue:quiet", &["queue:quiet --channel mail"]),

@@ -34,7 +34,7 @@ pub(crate) struct History {
 }
 
 /// Parses the time to look back.
-fn period(text: &str) -> Result<Duration, String> {
+pub(super) fn period(text: &str) -> Result<Duration, String> {
     let (shortest, longest) = (Duration::from_secs(10), Duration::from_secs(24 * 3600));
     match parse_duration(text)? {
         short if short < shortest => Err("at least 10s are needed".to_owned()),
@@ -95,7 +95,7 @@ impl History {
 }
 
 /// The shortest step that reaches back so far.
-fn step_for(period: Duration) -> Step {
+pub(super) fn step_for(period: Duration) -> Step {
     let reaches = |step: &Step| step.seconds() * step.points() as u64 >= period.as_secs();
     Step::ALL.into_iter().find(reaches).unwrap_or(Step::Minute)
 }

@@ -3,6 +3,7 @@
 //! To add a command, write a struct with `clap::Args` and `fn run(self, &CommandContext) -> Result<(), Failure>`, and add a
 //! variant to [`Command`]. `list` and the help pick it up from there.
 
+mod alerts;
 mod cancel;
 mod clear;
 mod completion;
@@ -111,6 +112,8 @@ pub(crate) enum Command {
     Status(status::Status),
     #[command(name = "queue:history")]
     History(history::History),
+    #[command(name = "queue:alerts")]
+    Alerts(alerts::Alerts),
     #[command(name = "queue:jobs")]
     Jobs(jobs::Jobs),
     #[command(name = "queue:running")]
@@ -149,6 +152,7 @@ impl Command {
             Self::Pause(_)
                 | Self::Status(_)
                 | Self::History(_)
+                | Self::Alerts(_)
                 | Self::Jobs(_)
                 | Self::Failed(_)
                 | Self::Show(_)
@@ -187,6 +191,7 @@ impl Command {
             Self::Push(command) => command.run(context),
             Self::Status(command) => command.run(context),
             Self::History(command) => command.run(context),
+            Self::Alerts(command) => command.run(context),
             Self::Jobs(command) => command.run(context),
             Self::Running(command) => command.run(context),
             Self::Failed(command) => command.run(context),

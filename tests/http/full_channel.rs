@@ -68,7 +68,7 @@ fn channel_with_too_many_bytes_refuses_pushes_with_reason() {
     let refused = fixture.run(&["queue:push", "noop", "--data", &format!("\"{}\"", "x".repeat(500))]);
     let why = text(&refused.stderr);
     assert!(
-        refused.status.code() == Some(5) && why.contains("push smaller jobs, or raise max_bytes"),
+        refused.status.code() == Some(5) && why.contains("push a smaller job, or raise max_bytes"),
         "{why}"
     );
     let shown = status(&[]);

@@ -13,6 +13,7 @@ mod redis;
 mod adversarial_workers;
 mod broken_config;
 mod clock;
+mod conditions;
 mod control;
 mod drain;
 mod kills;

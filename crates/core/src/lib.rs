@@ -5,6 +5,8 @@
 
 #[doc(hidden)]
 pub mod access;
+#[doc(hidden)]
+pub mod condition;
 pub mod config;
 #[doc(hidden)]
 pub mod dangling_link;
@@ -32,6 +34,8 @@ pub mod queue_set;
 #[doc(hidden)]
 pub mod retry;
 pub mod store;
+#[doc(hidden)]
+pub mod suggest;
 #[doc(hidden)]
 pub mod trust;
 

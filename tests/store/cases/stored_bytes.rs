@@ -122,7 +122,7 @@ async fn full_channel_refuses_bytes(fixture: Fixture) {
     assert_eq!(limit.push(store, &[again]).await.unwrap(), [Pushed::Existing(held)]);
     // A job that never fits says so.
     let text = refused(limit.push(store, &[large(), large(), large()]).await);
-    assert!(text.ends_with("push smaller jobs, or raise max_bytes"), "{text}");
+    assert!(text.ends_with("push fewer or smaller jobs at once, or raise max_bytes"), "{text}");
     // Reserved and failed jobs count until they are gone.
     let mut master = fixture.master().await;
     let leased = master.lease(3).await;

@@ -13,7 +13,6 @@ use super::idle_keys::warn_of_idle_keys;
 use super::interpolation::{Env, Interpolation};
 use super::keys::KEYS;
 use super::spanned::{Node, Table, Value};
-use super::suggest::nearest;
 use super::typed::TypedTable;
 use super::{
     Channel, Config, Driver, Metrics, build, http, inherit, log_file, metrics, run_directory, spanned,
@@ -22,6 +21,7 @@ use super::{
 use crate::access::{self, Access};
 use crate::dangling_link::DanglingLink;
 use crate::known_directories;
+use crate::suggest::nearest;
 use crate::trust;
 
 /// The variable that names the configuration file.

@@ -36,7 +36,6 @@ mod run_directories;
 mod run_directory;
 mod schema;
 mod spanned;
-mod suggest;
 #[cfg(test)]
 mod tests;
 mod typed;
@@ -66,8 +65,6 @@ pub use reload_diff::{ReloadDiff, changed_tables, reload_diff};
 pub use run_directories::run_directories;
 #[doc(hidden)]
 pub use run_directory::{canonical, stable_hash};
-#[doc(hidden)]
-pub use suggest::nearest;
 
 use passed_env::PassedEnv;
 use plan::{Plan, Recycling, Scaling};

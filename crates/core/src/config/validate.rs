@@ -6,10 +6,10 @@ use super::error::Problems;
 use super::keys::{self, Found};
 use super::schema::{Key, Kind, names_below};
 use super::spanned::{Node, Table, Value, join};
-use super::suggest::nearest;
 use super::typed::as_number;
 #[cfg(feature = "server")]
 use crate::config::webhook::header_rejection;
+use crate::suggest::nearest;
 
 /// Checks the table of a channel or of `[defaults]`; `root` is its full key.
 pub(super) fn channel(table: &mut Table, root: &str, problems: &mut Problems<'_>) {

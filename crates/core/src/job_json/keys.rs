@@ -7,7 +7,7 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::JobJsonError;
-use crate::config::nearest;
+use crate::suggest::nearest;
 
 /// Every key, in the order of the documentation.
 const KEYS: [&str; 13] = [

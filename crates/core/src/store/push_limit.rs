@@ -117,9 +117,12 @@ impl Limited {
                 (&self.refused.max_waiting, detail)
             }
             Excess::Bytes { stored, added, most } => {
-                let remedy = match added > most {
-                    true => "push smaller jobs, or raise max_bytes",
-                    false => "retry later, add workers, remove failed jobs (queue:flush), or raise max_bytes",
+                let remedy = match (added > most, jobs.len()) {
+                    (true, 1) => "push a smaller job, or raise max_bytes",
+                    (true, _) => "push fewer or smaller jobs at once, or raise max_bytes",
+                    (false, _) => {
+                        "retry later, add workers, remove failed jobs (queue:flush), or raise max_bytes"
+                    }
                 };
                 let detail = format!(
                     "its jobs take {stored} bytes, this push {added} more, and max_bytes allows {most}: {remedy}"
