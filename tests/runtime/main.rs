@@ -15,6 +15,7 @@ mod broken_config;
 mod clock;
 mod control;
 mod drain;
+mod idle;
 mod kills;
 mod log_file;
 mod monitoring;
