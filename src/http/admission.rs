@@ -1,15 +1,14 @@
 //! Places of connections: a new connection above a limit takes the place of the one that is idle for longest.
 //!
-//! A connection is busy from the authorization of a request to its response, and idle otherwise: between two requests, while
-//! the head of a request arrives, and during requests that need no token. So clients without a token never keep
-//! others out. Only busy connections keep a place; while all places are busy, new connections wait in the accept queue
-//! of the system.
+//! A connection is busy from the permit of a request to its response, and idle otherwise: between two requests, while
+//! the head of a request arrives, and during requests that need no permit. So clients without a token never keep
+//! others out. Only busy connections keep a place. There are more places than permits, so that one is always idle or free: a
+//! health check is answered while all permits are taken.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use aint_queue_core::mutex::lock;
-use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tracing::warn;
@@ -17,6 +16,9 @@ use tracing::warn;
 use super::event_log::EventCount;
 use super::peer::Peer;
 use crate::config::Http;
+
+/// Places beside those of connections with a permit: for health checks, scrapes and refusals.
+const FURTHER_PLACES: usize = 64;
 
 /// The places of a listener.
 #[derive(Clone)]
@@ -26,8 +28,6 @@ struct Shared {
     max: usize,
     max_per_peer: usize,
     places: Mutex<Places>,
-    /// A place may have become free.
-    changed: Notify,
 }
 
 #[derive(Default)]
@@ -42,12 +42,11 @@ struct Places {
 struct Events {
     closed_idle: EventCount,
     refused: EventCount,
-    all_busy: EventCount,
 }
 
 struct Connection {
     peer: Peer,
-    /// `None` while an authorized request is served.
+    /// `None` while a request with a permit is served.
     idle_since: Option<Instant>,
     task: Option<AbortHandle>,
 }
@@ -62,32 +61,10 @@ pub(super) struct Place {
 impl Admission {
     pub(super) fn new(settings: &Http) -> Self {
         Self(Arc::new(Shared {
-            max: settings.max_connections,
+            max: settings.max_connections + FURTHER_PLACES,
             max_per_peer: settings.max_connections_per_peer,
             places: Mutex::default(),
-            changed: Notify::new(),
         }))
-    }
-
-    /// Waits until one more connection can be served.
-    pub(super) async fn has_room(&self) {
-        loop {
-            let changed = self.0.changed.notified();
-            if self.check_room(Instant::now()) {
-                return;
-            }
-            changed.await;
-        }
-    }
-
-    fn check_room(&self, now: Instant) -> bool {
-        let mut places = self.places();
-        let has_room = places.by_number.len() < self.0.max || places.longest_idle(|_| true).is_some();
-        if !has_room {
-            places.events.all_busy.add();
-            places.log(self.0.max, now);
-        }
-        has_room
     }
 
     /// Takes a place for a connection of `peer`. At a limit, ends the connection that is idle for longest, of this peer or of
@@ -98,13 +75,13 @@ impl Admission {
         let is_full = !peer.is_local() && places.of(peer) >= self.0.max_per_peer;
         if is_full && !places.close_idle(|connection| connection.peer == peer) {
             places.events.refused.add();
-            places.log(self.0.max, now);
+            places.log(now);
             return None;
         }
         if places.by_number.len() >= self.0.max {
             places.close_idle(|_| true);
         }
-        places.log(self.0.max, now);
+        places.log(now);
         let number = places.next;
         places.next += 1;
         places.by_number.insert(number, Connection { peer, idle_since: Some(now), task: None });
@@ -144,14 +121,14 @@ impl Places {
         true
     }
 
-    /// Logs events that are due. `max` is the number of places.
-    fn log(&mut self, max: usize, now: Instant) {
-        let most = self.peer_with_most();
-        let Events { closed_idle, refused, all_busy } = &mut self.events;
+    /// Logs events that are due.
+    fn log(&mut self, now: Instant) {
+        let (most, open) = (self.peer_with_most(), self.by_number.len());
+        let Events { closed_idle, refused } = &mut self.events;
         if let Some(closed) = closed_idle.take_due(now) {
             warn!(
                 closed,
-                max_connections = max,
+                open,
                 most,
                 "HTTP connections at their limit: closed those that were idle for longest; raise max_connections in [http], or \
                  close idle connections earlier in the clients"
@@ -163,13 +140,6 @@ impl Places {
                 most,
                 "HTTP connections of one address at their limit: refused more; raise max_connections_per_peer in [http] if the \
                  address is a proxy"
-            );
-        }
-        if all_busy.take_due(now).is_some() {
-            warn!(
-                max_connections = max,
-                most,
-                "every HTTP connection is busy: further clients wait; raise max_connections in [http] if this repeats"
             );
         }
     }
@@ -194,7 +164,7 @@ impl Place {
         self.peer
     }
 
-    /// An authorized request has begun.
+    /// A request with a permit has begun.
     pub(super) fn mark_busy(&self) {
         self.set(None);
     }
@@ -202,7 +172,6 @@ impl Place {
     /// The request has its response.
     pub(super) fn mark_idle(&self, now: Instant) {
         self.set(Some(now));
-        self.admission.0.changed.notify_one();
     }
 
     fn set(&self, idle_since: Option<Instant>) {
@@ -215,7 +184,6 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.admission.places().by_number.remove(&self.number);
-        self.admission.0.changed.notify_one();
     }
 }
 
@@ -226,8 +194,7 @@ mod tests {
     use super::*;
 
     fn admission(max: usize, max_per_peer: usize) -> Admission {
-        let (places, changed) = (Mutex::default(), Notify::new());
-        Admission(Arc::new(Shared { max, max_per_peer, places, changed }))
+        Admission(Arc::new(Shared { max, max_per_peer, places: Mutex::default() }))
     }
 
     fn peer(last: u8) -> Peer {
@@ -253,14 +220,6 @@ mod tests {
         let (_, ended) = held.remove(2);
         assert!(ended.await.unwrap_err().is_cancelled(), "idle since its start");
         assert!(held.iter().all(|(_, task)| !task.is_finished()));
-
-        held.iter().for_each(|(place, _)| place.mark_busy());
-        assert!(!admission.check_room(Instant::now()));
-        held[1].0.mark_idle(Instant::now());
-        admission.has_room().await;
-        held[1].0.mark_busy();
-        drop(held.pop());
-        admission.has_room().await;
     }
 
     #[tokio::test]

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use super::admission::Place;
 use super::peer::Peer;
+use super::permits::Permits;
 use super::response::ErrorResponse;
 use super::token_guesses::TokenGuesses;
 use crate::config::{Http, Secret};
@@ -31,6 +32,7 @@ pub(super) struct Auth {
     hosts: Vec<String>,
     address: SocketAddr,
     guesses: TokenGuesses,
+    pushes: Permits,
 }
 
 /// The rule for readers of metrics.
@@ -83,9 +85,10 @@ pub(super) async fn authorize(State(auth): State<Arc<Auth>>, mut request: Reques
         },
         Asked::Push => auth.check_token(auth.token.as_ref(), request.headers(), peer).await,
     };
-    if let Err(refusal) = allowed {
-        return refusal.into_response();
-    }
+    let _permit = match allowed.and_then(|()| auth.pushes.take(Instant::now())) {
+        Ok(permit) => permit,
+        Err(refusal) => return refusal.into_response(),
+    };
     if let Some(place) = &place {
         place.mark_busy();
     }
@@ -104,6 +107,7 @@ impl Auth {
             hosts: settings.hosts.clone(),
             address,
             guesses: TokenGuesses::default(),
+            pushes: Permits::new(settings.max_connections, "max_connections in [http]"),
         }
     }
 

@@ -9,7 +9,7 @@
 //!
 //! `[metrics] listen` is a listener of its own for all but the pushes.
 //!
-//! Duties: give places to connections (`admission`), authorize requests (`auth`, `token_guesses`), read bodies within limits of size and time (`body`), parse them into jobs (`parse`), push
+//! Duties: give places to connections (`admission`), authorize requests (`auth`, `token_guesses`) and give them permits (`permits`), read bodies within limits of size and time (`body`), parse them into jobs (`parse`), push
 //! these into queues that open on first use (`push`), show the master (`observed`), and answer every error with its place and remedy (`response`).
 //!
 //! The listener runs on its own thread and runtime and shares only the stores with the channels: a slow, hung or flooded
@@ -24,6 +24,7 @@ mod event_log;
 mod observed;
 mod parse;
 mod peer;
+mod permits;
 mod push;
 mod response;
 mod server;

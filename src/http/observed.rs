@@ -1,16 +1,19 @@
 //! Metrics and health of the master, as a listener shows them.
 
+use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aint_queue_core::mutex::lock;
 use async_trait::async_trait;
 use axum::Extension;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, VARY};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
@@ -20,6 +23,9 @@ use super::response::{self, ErrorResponse};
 
 /// Time for which an answer is used again: any number of scrapes and probes costs as much as one a second.
 const REUSE: Duration = Duration::from_secs(1);
+
+/// Metrics up to this size are not compressed: that would save nothing worth its time.
+const MIN_COMPRESSED_BYTES: usize = 8 << 10;
 
 /// The source of metrics and health.
 #[async_trait]
@@ -77,8 +83,29 @@ impl ChannelHealth {
 /// The last answers of an [`Observed`].
 pub(super) struct View {
     observed: Arc<dyn Observed>,
-    metrics: Mutex<Option<(Instant, Arc<str>)>>,
+    metrics: Mutex<Option<RenderedMetrics>>,
     health: tokio::sync::Mutex<Option<(Instant, Arc<[ChannelHealth]>)>>,
+}
+
+/// The metrics at a time.
+struct RenderedMetrics {
+    at: Instant,
+    text: Bytes,
+    /// Made when a client asks for it.
+    gzip: Option<Bytes>,
+}
+
+impl RenderedMetrics {
+    fn gzip(&mut self) -> std::io::Result<Bytes> {
+        if let Some(gzip) = &self.gzip {
+            return Ok(gzip.clone());
+        }
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(&self.text)?;
+        let gzip = Bytes::from(encoder.finish()?);
+        self.gzip = Some(gzip.clone());
+        Ok(gzip)
+    }
 }
 
 impl View {
@@ -86,16 +113,22 @@ impl View {
         Self { observed, metrics: Mutex::default(), health: tokio::sync::Mutex::default() }
     }
 
-    fn metrics(&self, now: Instant) -> Arc<str> {
+    /// The metrics, compressed for clients that accept it if they are large, and whether they are.
+    fn metrics(&self, accepts_gzip: bool, now: Instant) -> (Bytes, bool) {
         let mut last = lock(&self.metrics);
-        match &*last {
-            Some((at, text)) if now.duration_since(*at) < REUSE => Arc::clone(text),
-            _ => {
-                let text: Arc<str> = self.observed.metrics().into();
-                *last = Some((now, Arc::clone(&text)));
-                text
+        let last = match &mut *last {
+            Some(rendered) if now.duration_since(rendered.at) < REUSE => rendered,
+            last => {
+                last.insert(RenderedMetrics { at: now, text: self.observed.metrics().into(), gzip: None })
             }
+        };
+        if accepts_gzip
+            && last.text.len() > MIN_COMPRESSED_BYTES
+            && let Ok(gzip) = last.gzip()
+        {
+            return (gzip, true);
         }
+        (last.text.clone(), false)
     }
 
     async fn health(&self) -> Arc<[ChannelHealth]> {
@@ -112,12 +145,32 @@ impl View {
 }
 
 /// `GET /metrics`.
-pub(super) async fn metrics(State(view): State<Arc<View>>) -> Response {
-    let mut response = Response::new(Body::from(view.metrics(Instant::now()).to_string()));
+pub(super) async fn metrics(State(view): State<Arc<View>>, headers: HeaderMap) -> Response {
+    let (metrics, is_gzip) = view.metrics(accepts_gzip(&headers), Instant::now());
+    let mut response = Response::new(Body::from(metrics));
     let headers = response.headers_mut();
+    if is_gzip {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+/// Whether a client names gzip, or any encoding, without the weight 0. The name counts before the asterisk.
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let sent = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let codings = sent.flat_map(|value| value.split(',')).map(|coding| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, "q=1"));
+        let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
+        (name.trim(), weight.is_none_or(|weight| weight > 0.0))
+    });
+    let codings: Vec<_> = codings.collect();
+    let weight = |wanted: &str| {
+        codings.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, accepted)| *accepted)
+    };
+    weight("gzip").or_else(|| weight("*")).unwrap_or(false)
 }
 
 /// `GET /healthz` and `GET /health`: whether the master works, whatever its store does. A service manager restarts what fails here.
@@ -188,6 +241,45 @@ mod tests {
 
     fn channel(name: &str) -> ChannelHealth {
         ChannelHealth { name: name.to_owned(), ..ChannelHealth::default() }
+    }
+
+    /// Metrics of this many bytes.
+    struct Sized(usize);
+
+    #[async_trait]
+    impl Observed for Sized {
+        fn metrics(&self) -> String {
+            "m".repeat(self.0)
+        }
+
+        async fn health(&self) -> Vec<ChannelHealth> {
+            Vec::new()
+        }
+    }
+
+    #[tokio::test]
+    async fn large_metrics_are_compressed_for_clients_that_accept_it() {
+        let scrape = async |bytes: usize, accepted: &'static str| {
+            let view = Arc::new(View::new(Arc::new(Sized(bytes))));
+            let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static(accepted))]);
+            let (head, body) = metrics(State(view), headers).await.into_parts();
+            let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+            (head.headers.get(CONTENT_ENCODING).cloned(), body)
+        };
+        let large = MIN_COMPRESSED_BYTES + 1;
+        for accepted in ["gzip", "deflate, GZIP;q=0.5", "*", "identity;q=0, *;q=1"] {
+            let (coding, body) = scrape(large, accepted).await;
+            assert_eq!(coding.unwrap(), "gzip", "{accepted}");
+            let mut text = String::new();
+            std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&*body), &mut text).unwrap();
+            assert_eq!(text, "m".repeat(large));
+        }
+        for (bytes, accepted) in
+            [(large, ""), (large, "identity"), (large, "gzip;q=0, *"), (large, "br"), (large - 1, "gzip")]
+        {
+            let (coding, body) = scrape(bytes, accepted).await;
+            assert!(coding.is_none() && body.len() == bytes, "{accepted}");
+        }
     }
 
     #[test]

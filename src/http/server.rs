@@ -1,4 +1,4 @@
-//! Accepts connections up to a limit, until the stop of the listener.
+//! Accepts connections until the stop of the listener.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,8 +50,6 @@ async fn accept(
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {
-                // While every connection is busy, this one waits here and further ones in the system's accept queue.
-                admission.has_room().await;
                 let Some(place) = admission.take(Peer::of(address.ip()), Instant::now()) else {
                     connection::refuse(&stream);
                     continue;

@@ -15,7 +15,7 @@ use super::words::{
     RELOAD_RESULTS, SCALE_DIRECTIONS, STORE_CALLS, STORE_ERRORS, index_of,
 };
 use super::{Families, raise_to};
-use crate::pool::{END_CAUSES, PoolStatus, WorkerCounts};
+use crate::pool::{END_CAUSES, KILL_REASONS, PoolStatus, WorkerCounts};
 use crate::store::{ChannelLimits, JobCounts, StoreError};
 
 /// The metrics of one channel.
@@ -70,6 +70,7 @@ struct Gauges {
     started: IntCounter,
     ended: IntCounterVec,
     signals: IntCounterVec,
+    killed: IntCounterVec,
     dropped_output: [IntCounter; DROP_REASONS.len()],
     scaled: [IntCounter; SCALE_DIRECTIONS.len()],
 }
@@ -108,6 +109,9 @@ impl ChannelMetrics {
         for cause in END_CAUSES {
             // A counter that exists from the start makes the first increase visible.
             families.ended.with_label_values(&[name, cause]);
+        }
+        for reason in KILL_REASONS {
+            families.killed.with_label_values(&[name, reason]);
         }
         Self {
             name: name.into(),
@@ -154,6 +158,7 @@ impl ChannelMetrics {
                 started: families.started.with_label_values(&[name]),
                 ended: families.ended.clone(),
                 signals: families.signals.clone(),
+                killed: families.killed.clone(),
                 dropped_output: DROP_REASONS.map(|reason| counter(&families.dropped_output, reason)),
                 scaled: SCALE_DIRECTIONS.map(|direction| counter(&families.scaled, direction)),
             },
@@ -287,6 +292,9 @@ impl ChannelMetrics {
         }
         for (signal, number) in &pool.lifetimes.signals {
             raise_to(&gauges.signals.with_label_values(&[&*self.name, signal.as_str()]), *number);
+        }
+        for (reason, number) in &pool.lifetimes.killed {
+            raise_to(&gauges.killed.with_label_values(&[&*self.name, reason.as_str()]), *number);
         }
         let dropped = pool.dropped_output;
         gauges.dropped_output.iter().zip([dropped.over_rate, dropped.slow_reader]).for_each(raise);

@@ -88,6 +88,7 @@ struct Families {
     started: IntCounterVec,
     ended: IntCounterVec,
     signals: IntCounterVec,
+    killed: IntCounterVec,
     dropped_output: IntCounterVec,
     scaled: IntCounterVec,
     reloads: IntCounterVec,
@@ -282,6 +283,11 @@ impl Families {
                 "aint_queue_worker_signals_total",
                 "Workers that died by a signal, by signal.",
                 &["signal"],
+            ),
+            killed: declare.counters(
+                "aint_queue_killed_processes_total",
+                "Worker processes that the master has killed with all their descendants, by reason.",
+                &["reason"],
             ),
             dropped_output: declare.counters(
                 "aint_queue_worker_lines_dropped_total",

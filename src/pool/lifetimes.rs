@@ -19,7 +19,14 @@ pub struct LifetimeCounts {
     pub ended: BTreeMap<String, u64>,
     /// Workers that died by a signal, by its name.
     pub signals: BTreeMap<String, u64>,
+    /// Processes that the pool has killed with all their descendants, by reason: one of [`KILL_REASONS`].
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub killed: BTreeMap<String, u64>,
 }
+
+/// The reasons of kills: the worker did not stop in time or is a program of one job that has to stop (`stop`), ignored the end of a
+/// run's time (`timeout`), exceeded its memory (`memory_hard`), or broke the protocol (`protocol`).
+pub const KILL_REASONS: [&str; 4] = ["stop", "timeout", "memory_hard", "protocol"];
 
 /// The causes of ends: a limit or a change that replaces the worker (`jobs`, `life`, `memory`, `changed`, `reload`), a kill
 /// (`memory_hard`, `timeout`, `protocol`), fewer workers wanted or a stop (`idle`), a program that ends with its job
@@ -101,6 +108,16 @@ impl LifetimeCounts {
         self.started += 1;
     }
 
+    pub(super) fn killed(&mut self, reason: KillReason) {
+        let reason = match reason {
+            KillReason::Stopping => "stop",
+            KillReason::Stuck => "timeout",
+            KillReason::Memory { .. } => "memory_hard",
+            KillReason::Broken => "protocol",
+        };
+        *self.killed.entry(reason.to_owned()).or_default() += 1;
+    }
+
     pub(super) fn ended(&mut self, facts: EndFacts) {
         let Some(cause) = facts.cause() else { return };
         *self.ended.entry(cause.to_owned()).or_default() += 1;
@@ -143,6 +160,16 @@ mod tests {
             assert!(END_CAUSES.contains(&cause));
         }
         assert_eq!(EndFacts { end: WorkerEnd::GuardianDied, ..EXITED }.cause(), None);
+    }
+
+    #[test]
+    fn kills_are_counted_by_reason() {
+        let mut counts = LifetimeCounts::default();
+        let memory = KillReason::Memory { used: 2, limit: 1 };
+        for reason in [KillReason::Stopping, KillReason::Stuck, memory, KillReason::Broken, memory] {
+            counts.killed(reason);
+        }
+        assert_eq!(KILL_REASONS.map(|reason| counts.killed[reason]), [1, 1, 2, 1]);
     }
 
     #[test]

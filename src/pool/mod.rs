@@ -43,7 +43,7 @@ mod workers;
 pub use crate::config::plan;
 pub use actor::Pool;
 pub use job_requests::{ReplyTo, RequestKind, RunRequest};
-pub use lifetimes::{END_CAUSES, LifetimeCounts};
+pub use lifetimes::{END_CAUSES, KILL_REASONS, LifetimeCounts};
 pub use recycling::RecycleCounts;
 pub use rollout::{
     GenerationSpec, RolloutError, RolloutProgress, RolloutSummary, WorkerRef, WorkerReplacement,

@@ -54,8 +54,8 @@ fn idle_keep_alive_clients_give_way_to_producers() {
 }
 
 #[test]
-fn connections_wait_while_all_are_busy() {
-    let served = HttpFixture::with("max_connections = 2\ntimeout_seconds = 1");
+fn pushes_above_their_permits_are_refused_at_once() {
+    let served = HttpFixture::with("max_connections = 2\ntimeout_seconds = 5");
     let head = Request::push("idle", JOB).header("Expect", "100-continue").head();
     let mut busy: Vec<_> = (0..2).map(|_| connect(served.address).unwrap()).collect();
     for stream in &mut busy {
@@ -65,11 +65,41 @@ fn connections_wait_while_all_are_busy() {
         stream.read_exact(&mut interim).unwrap();
         assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
     }
-    assert_eq!(served.push("idle", JOB).status, 201);
-    assert_eq!(log_lines(&served.master, "every HTTP connection is busy").len(), 1);
+    for _ in 0..3 {
+        let refused = served.push("idle", JOB);
+        assert_eq!(refused.header("retry-after"), Some("1"));
+        assert!(refused.refused(503).contains("2 requests are under way"));
+    }
+    let said = log_lines(&served.master, "HTTP requests at their limit");
+    assert!(said.len() == 1 && said[0].contains("raise max_connections"), "{said:?}");
+    // Many more connections than permits.
+    let mut open: Vec<_> = (0..100).map(|_| connect(served.address).unwrap()).collect();
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        assert_eq!(served.send(&Request::new("GET", path, "")).status, 200, "{path} needs no permit");
+    }
+    assert!(health(open.last_mut().unwrap()).is_some());
     for stream in &mut busy {
         HttpResponse::read(stream).unwrap().refused(408);
     }
+    assert_eq!(served.push("idle", JOB).status, 201);
+}
+
+#[test]
+fn idle_connections_delay_neither_pushes_nor_health_checks() {
+    let served = HttpFixture::with("");
+    let _idle: Vec<_> = (0..300).map(|_| connect(served.address).unwrap()).collect();
+    let quickest = |request: &Request| {
+        let time = |_| {
+            let begun = Instant::now();
+            assert!(served.send(request).status < 300);
+            begun.elapsed()
+        };
+        // A loaded machine may delay some of them.
+        (0..20).map(time).min().unwrap()
+    };
+    let (push, health) = (Request::push("idle", JOB), Request::new("GET", "/healthz", ""));
+    assert!(quickest(&push) < Duration::from_millis(50));
+    assert!(quickest(&health) < Duration::from_millis(20));
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod clock;
 mod conditions;
 mod control;
 mod drain;
+mod idle;
 mod kills;
 mod log_file;
 mod monitoring;

@@ -477,6 +477,34 @@ async fn foreign_lock_delays_writes_but_not_reads() {
 }
 
 #[tokio::test]
+async fn idle_wait_meets_the_commit_of_another_program_at_once() {
+    /// Far below the interval at which commits are looked for without an announcement.
+    const AT_ONCE: Duration = Duration::from_millis(100);
+    let disk = Disk::new();
+    let (store, other) = (disk.open(), disk.hand());
+    // A loaded machine may delay some of them.
+    let mut waits = Vec::new();
+    while waits.len() < 20 && !waits.iter().any(|wait| *wait < AT_ONCE) {
+        while store_waits(&*store, Duration::from_millis(700)).await < Duration::from_millis(650) {}
+        let pushing = async {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            other.execute("UPDATE channels SET wakes = wakes + 1", []).unwrap();
+            Instant::now()
+        };
+        let (wait, pushed) = tokio::join!(store.wait(Duration::from_secs(30)), pushing);
+        wait.unwrap();
+        waits.push(pushed.elapsed());
+    }
+    assert!(waits.last().unwrap() < &AT_ONCE, "{waits:?}");
+}
+
+async fn store_waits(store: &dyn Store, timeout: Duration) -> Duration {
+    let begin = Instant::now();
+    store.wait(timeout).await.unwrap();
+    begin.elapsed()
+}
+
+#[tokio::test]
 async fn reboot_ends_leases() {
     let disk = Disk::new();
     let store = disk.open();

@@ -95,6 +95,7 @@ impl Pool {
         let reason = worker.state.kill_reason().unwrap_or(reason);
         worker.state = WorkerState::Dying { reason, boot_failure: None };
         worker.killed_at = Some(now);
+        self.lifetimes.killed(reason);
         self.generations.current().guardian.kill(child);
     }
 

@@ -71,5 +71,6 @@ async fn memory_limits_replace_and_kill() {
         matches!(&ended[0].outcome, Outcome::Crashed { how } if how.contains("more than memory_hard_limit = 200 MiB")),
         "{ended:?}"
     );
-    assert_eq!(fixture.pool.status(Instant::now()).recycled.memory_hard, 1);
+    let status = fixture.pool.status(Instant::now());
+    assert_eq!((status.recycled.memory_hard, status.lifetimes.killed["memory_hard"]), (1, 1));
 }

@@ -205,8 +205,8 @@ pub(super) static HTTP_KEYS: &[Key] = keys! { h: Http;
         "host names beside `localhost` that requests may use";
     "max_body_bytes": Integer(1_024, 64 << 20), "bytes" = "5242880", [Restart], h.max_body,
         "largest body of a request";
-    "max_connections": Integer(1, 10_000), "connections" = "256", [Restart], h.max_connections,
-        "connections at once; above it the one that is idle for longest is closed, and new ones wait while all are busy";
+    "max_connections": Integer(1, 10_000), "pushes" = "256", [Restart], h.max_connections,
+        "pushes at once; more get 503; 64 more connections may be open for other requests, and above that the one that is idle for longest is closed";
     "max_connections_per_peer": Integer(1, 10_000), "connections" = "", [Restart], h.max_connections_per_peer,
         "connections at once of one IPv4 address or one IPv6 /64; more are refused; three quarters of max_connections by default; not applied to loopback";
     "timeout_seconds": Number(0.1, 300.0), "seconds" = "10", [Restart], h.timeout,

@@ -95,9 +95,14 @@ impl Log {
         self.file.metadata()
     }
 
+    /// A path that leads to the opened file.
+    pub(super) fn handle(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.file.as_raw_fd()).into()
+    }
+
     /// The path of the log now, after a rename of its directory too; `None` without a name.
     pub(super) fn present_path(&self) -> Option<PathBuf> {
-        let path = fs::read_link(format!("/proc/self/fd/{}", self.file.as_raw_fd())).ok()?;
+        let path = fs::read_link(self.handle()).ok()?;
         let is_here = fs::metadata(&path).is_ok_and(|found| {
             self.metadata().is_ok_and(|own| (found.dev(), found.ino()) == (own.dev(), own.ino()))
         });
@@ -128,6 +133,18 @@ impl Log {
             }
             before = Some((frames, length));
         }
+    }
+
+    /// Whether the log has frames of a write that is not committed, as far as known: the write continues, or was given up.
+    pub(super) fn has_uncommitted(&self, connection: &Connection) -> Result<bool, SqliteError> {
+        let committed = frames(connection)?.committed;
+        let look = || {
+            let Some(salt) = self.salt()? else { return Ok(committed > 0) };
+            // A write that begins the log again changes its salt first.
+            let has_begun_again = committed > 0 && !self.has_frame(committed, salt)?;
+            Ok(has_begun_again || self.has_frame(committed + 1, salt)?)
+        };
+        look().map_err(unreadable)
     }
 
     /// The number of frames at the beginning of the log that are there, of this many.
@@ -306,6 +323,30 @@ mod tests {
     fn index_grows_with_the_frames() {
         let regions = [0, 4_062, 4_063, 8_158, 8_159].map(|frames| index_bytes(frames) / INDEX_REGION_BYTES);
         assert_eq!(regions, [1, 1, 2, 2, 3]);
+    }
+
+    #[test]
+    fn write_without_commit_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.db");
+        let open = || Connection::open(&path).unwrap();
+        let (writer, reader) = (open(), open());
+        writer.execute_batch("PRAGMA journal_mode = WAL; PRAGMA cache_size = 1; CREATE TABLE t (x)").unwrap();
+        let log = Log::open(&dir.path().join("store.db-wal"), &writer).unwrap();
+        let has_uncommitted = || log.has_uncommitted(&reader).unwrap();
+        let large = "INSERT INTO t SELECT randomblob(3000) FROM generate_rows";
+        let rows = "WITH RECURSIVE generate_rows (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM generate_rows WHERE n < 200) ";
+        assert!(!has_uncommitted());
+        for checkpoint in ["FULL", "TRUNCATE"] {
+            // More than the cache holds, so that frames are written before the commit.
+            writer.execute_batch(&format!("BEGIN; {rows} {large}")).unwrap();
+            assert!(has_uncommitted(), "before {checkpoint}");
+            writer.execute_batch("COMMIT").unwrap();
+            assert!(!has_uncommitted());
+            let emptied = format!("PRAGMA wal_checkpoint({checkpoint})");
+            writer.query_row(&emptied, [], |_| Ok(())).unwrap();
+            assert!(!has_uncommitted(), "after {checkpoint}");
+        }
     }
 
     #[test]

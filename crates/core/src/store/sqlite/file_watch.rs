@@ -55,6 +55,27 @@ struct OpenFile {
     inode: Inode,
 }
 
+/// The present meaning of the names of the files: one look at each.
+#[derive(Debug)]
+pub(super) struct Names {
+    wal: Found,
+    shm: Found,
+    /// Looked at last: a directory that is renamed takes all files along, and a missing file beside a present one is a finding.
+    main: Found,
+}
+
+/// The file under a name.
+#[derive(Clone, Copy, Debug)]
+enum Found {
+    File {
+        inode: Inode,
+        bytes: u64,
+    },
+    Nothing,
+    /// Without a look at the file there is no finding.
+    Unknown,
+}
+
 /// The work of another program on a file that is in use.
 #[derive(Clone, Debug)]
 enum Change {
@@ -138,17 +159,40 @@ impl FileWatch {
         &self.place
     }
 
+    /// A path to the opened log, whatever its name leads to now.
+    pub(super) fn log_handle(&self) -> PathBuf {
+        self.log.handle()
+    }
+
+    /// Whether another process may be about to commit.
+    pub(super) fn has_uncommitted(&self, connection: &Connection) -> bool {
+        self.log.has_uncommitted(connection).unwrap_or(true)
+    }
+
+    /// Looks at the names of the files.
+    pub(super) fn look(&self) -> Names {
+        Names {
+            wal: Found::at(&self.wal.path),
+            shm: Found::at(&self.shm.path),
+            main: Found::at(&self.place.path),
+        }
+    }
+
     /// Fails while a file of the store is not the opened one.
     pub(super) fn check(&self) -> Result<(), SqliteError> {
-        match self.damage() {
-            None => Ok(()),
-            Some(damage) => Err(SqliteError::Refused(damage)),
-        }
+        self.check_names(&self.look())
+    }
+
+    /// Fails when a file of the store is not the opened one, by a look that was just taken.
+    pub(super) fn check_names(&self, names: &Names) -> Result<(), SqliteError> {
+        self.damage_by(names).map_or(Ok(()), |damage| Err(SqliteError::Refused(damage)))
     }
 
     /// Fails after a commit that went into files which are not the opened ones any more, or were cut: other processes may not find it there.
     pub(super) fn check_committed(&self, connection: &Connection) -> Result<(), SqliteError> {
-        let Err(error) = self.check_content(connection).and_then(|()| self.check()) else { return Ok(()) };
+        let names = self.look();
+        let checked = self.log_state(&names, connection).and_then(|_| self.check_names(&names));
+        let Err(error) = checked else { return Ok(()) };
         let SqliteError::Refused(damage) = error else { return Err(error) };
         // The call was applied, so its outcome is unknown to the caller: no definite refusal.
         Err(SqliteError::Unavailable(match self.log.present_path() {
@@ -163,27 +207,39 @@ impl FileWatch {
 
     /// Fails when a file is not the opened one or was cut: what is read through it may be wrong.
     pub(super) fn check_readable(&self) -> Result<(), SqliteError> {
-        self.change().map_or(Ok(()), |change| Err(SqliteError::Refused(self.refusal(change))))
+        self.check_change(&self.look())
+    }
+
+    fn check_change(&self, names: &Names) -> Result<(), SqliteError> {
+        self.change(names).map_or(Ok(()), |change| Err(SqliteError::Refused(self.refusal(change))))
     }
 
     /// The change of a file, and the remedy.
     pub(super) fn damage(&self) -> Option<String> {
-        if let Some(change) = self.change() {
+        self.damage_by(&self.look())
+    }
+
+    fn damage_by(&self, names: &Names) -> Option<String> {
+        if let Some(change) = self.change(names) {
             return Some(self.refusal(change));
         }
-        (!self.place.is_here()).then(|| {
+        (!self.is_main_in_place(names)).then(|| {
             "the file was moved, removed or replaced while in use: put it back, or start again".to_owned()
         })
     }
 
     /// Looks for content that was cut off, with a connection outside a transaction. The finding is final; other checks report it.
     pub(super) fn check_content(&self, connection: &Connection) -> Result<(), SqliteError> {
-        self.log_state(connection).map(drop)
+        self.log_state(&self.look(), connection).map(drop)
     }
 
     /// Looks for content that was cut off, like [`FileWatch::check_content`], before a write: it needs a log from its beginning.
-    pub(super) fn check_content_for_writing(&self, connection: &Connection) -> Result<(), SqliteError> {
-        if self.log_state(connection)? != LogState::CutBehindCheckpoint {
+    pub(super) fn check_content_for_writing(
+        &self,
+        names: &Names,
+        connection: &Connection,
+    ) -> Result<(), SqliteError> {
+        if self.log_state(names, connection)? != LogState::CutBehindCheckpoint {
             return Ok(());
         }
         let path = self.wal.path.display();
@@ -196,10 +252,13 @@ impl FileWatch {
         Ok(())
     }
 
-    fn log_state(&self, connection: &Connection) -> Result<LogState, SqliteError> {
-        self.check_readable()?;
+    fn log_state(&self, names: &Names, connection: &Connection) -> Result<LogState, SqliteError> {
+        self.check_change(names)?;
         let (committed, state) = self.log.state(connection)?;
-        if self.index_cut(committed) {
+        // The index may have grown since the look.
+        if self.has_short_index(names.shm, committed)
+            && self.has_short_index(Found::at(&self.shm.path), committed)
+        {
             return Err(self.found_cut(Change::IndexCut { path: self.shm.path.clone() }));
         }
         if let LogState::Lost { has_outdated_frames } = state {
@@ -209,7 +268,7 @@ impl FileWatch {
             }
             return Err(self.found_cut(Change::LogCut { path: self.wal.path.clone() }));
         }
-        match self.main_cut(connection)? {
+        match self.main_cut(names, connection)? {
             None => Ok(state),
             Some(bytes) => Err(self.found_cut(Change::MainCut { bytes })),
         }
@@ -220,16 +279,22 @@ impl FileWatch {
     }
 
     /// Whether the WAL-index is shorter than this number of frames makes it.
-    fn index_cut(&self, frames: u64) -> bool {
-        fs::metadata(&self.shm.path).is_ok_and(|found| {
-            identity(&found) == self.shm.inode && found.len() < cut_files::index_bytes(frames)
-        })
+    fn has_short_index(&self, shm: Found, frames: u64) -> bool {
+        matches!(shm, Found::File { inode, bytes } if inode == self.shm.inode && bytes < cut_files::index_bytes(frames))
+    }
+
+    fn is_main_in_place(&self, names: &Names) -> bool {
+        matches!(names.main, Found::File { inode, .. } if inode == self.place.inode)
     }
 
     /// The length of a main file from which pages were cut off. Only a file that became shorter is compared with its database.
-    fn main_cut(&self, connection: &Connection) -> Result<Option<u64>, SqliteError> {
+    fn main_cut(&self, names: &Names, connection: &Connection) -> Result<Option<u64>, SqliteError> {
+        let bytes = match names.main {
+            Found::File { inode, bytes } if inode == self.place.inode => Ok(bytes),
+            _ => self.main.bytes(),
+        };
         // Without a look at the file there is no finding.
-        let Ok(bytes) = self.main.bytes() else { return Ok(None) };
+        let Ok(bytes) = bytes else { return Ok(None) };
         let known = self.whole_main_bytes.load(Ordering::Acquire);
         let bytes = if bytes >= known {
             bytes
@@ -252,7 +317,7 @@ impl FileWatch {
         if !log.is_ok_and(|(_, state)| !matches!(state, LogState::Lost { .. })) {
             return false;
         }
-        match self.main_cut(connection) {
+        match self.main_cut(&self.look(), connection) {
             Ok(Some(bytes)) => {
                 self.cut.get_or_init(|| Change::MainCut { bytes });
                 false
@@ -300,21 +365,18 @@ impl FileWatch {
         self.cut.get().is_some()
     }
 
-    fn change(&self) -> Option<&Change> {
+    fn change(&self, names: &Names) -> Option<&Change> {
         // Without its header, the index does not even tell how long it must be.
-        if self.cut.get().is_none() && self.index_cut(0) {
+        if self.cut.get().is_none() && self.has_short_index(names.shm, 0) {
             self.cut.get_or_init(|| Change::IndexCut { path: self.shm.path.clone() });
         }
-        if self.cut.get().is_none() && self.displaced.get().is_none() && self.main.is_removed() {
-            self.displaced.get_or_init(|| Change::MainRemoved);
-        }
-        if self.cut.get().is_none()
-            && self.displaced.get().is_none()
-            && let Some(found) = [&self.wal, &self.shm].into_iter().find_map(OpenFile::displaced)
-            // A whole directory that is renamed takes all its files along.
-            && self.place.is_here()
-        {
-            self.displaced.get_or_init(|| found);
+        if self.cut.get().is_none() && self.displaced.get().is_none() {
+            if self.is_main_in_place(names) {
+                let displaced = self.wal.displaced(names.wal).or_else(|| self.shm.displaced(names.shm));
+                displaced.map(|change| self.displaced.get_or_init(|| change));
+            } else if self.main.is_removed() {
+                self.displaced.get_or_init(|| Change::MainRemoved);
+            }
         }
         self.cut.get().or_else(|| self.displaced.get())
     }
@@ -347,12 +409,12 @@ impl FileWatch {
 
     /// Whether another process may have stored jobs in files under the names of the opened ones.
     pub(super) fn has_rival(&self) -> bool {
-        let other = |file: &OpenFile| {
-            fs::metadata(&file.path)
-                .ok()
-                .filter(|found| self.displaced.get().is_some() && identity(found) != file.inode)
-        };
-        other(&self.wal).is_some_and(|found| found.len() > 0) || other(&self.shm).is_some()
+        let names = self.look();
+        let is_other =
+            |found, file: &OpenFile| matches!(found, Found::File { inode, .. } if inode != file.inode);
+        let has_content = matches!(names.wal, Found::File { bytes: 1.., .. });
+        self.displaced.get().is_some()
+            && (is_other(names.wal, &self.wal) && has_content || is_other(names.shm, &self.shm))
     }
 
     /// Records that no commit is only in files that have lost their names.
@@ -393,15 +455,22 @@ impl MainFile {
 }
 
 impl OpenFile {
-    fn displaced(&self) -> Option<Change> {
-        match inode(&self.path) {
-            Ok(found) if found == self.inode => None,
-            Ok(_) => Some(Change::Displaced { path: self.path.clone(), is_replaced: true }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Some(Change::Displaced { path: self.path.clone(), is_replaced: false })
-            }
-            // Without a look at the file there is no finding.
-            Err(_) => None,
+    fn displaced(&self, found: Found) -> Option<Change> {
+        match found {
+            Found::File { inode, .. } if inode == self.inode => None,
+            Found::File { .. } => Some(Change::Displaced { path: self.path.clone(), is_replaced: true }),
+            Found::Nothing => Some(Change::Displaced { path: self.path.clone(), is_replaced: false }),
+            Found::Unknown => None,
+        }
+    }
+}
+
+impl Found {
+    fn at(path: &Path) -> Self {
+        match fs::metadata(path) {
+            Ok(found) => Self::File { inode: identity(&found), bytes: found.len() },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::Nothing,
+            Err(_) => Self::Unknown,
         }
     }
 }

@@ -7,7 +7,7 @@
 //! | `file_watch.rs`, `file_holders.rs`, `cut_files.rs`, `rescue.rs` | files that are removed, replaced or cut while they are in use |
 //! | `file.rs` | the open file of this process, shared by all handles |
 //! | `writer_thread.rs` | the only writing thread: groups waiting calls into one transaction, replies after the commit |
-//! | `reader_thread.rs` | the only reading thread; also watches for commits of other processes |
+//! | `reader_thread.rs`, `commit_watch.rs`, `poll_schedule.rs` | the only reading thread; also watches for commits of other processes |
 //! | `transaction.rs`, `error.rs` | a call on its way to a thread; the errors it can end in |
 //! | `push.rs`, `turn.rs`, `limits.rs`, `owner.rs`, `commands.rs`, `queries.rs` | the contract, inside a transaction |
 //! | `bucket.rs`, `rank.rs`, `keys.rs`, `record.rs`, `outputs.rs` | the rows |
@@ -18,6 +18,7 @@
 mod bucket;
 mod clock;
 mod commands;
+mod commit_watch;
 mod connect;
 mod cut_files;
 mod error;
@@ -31,6 +32,7 @@ mod outputs;
 mod owner;
 mod path_checks;
 mod pause;
+mod poll_schedule;
 mod push;
 mod queries;
 mod rank;

@@ -13,6 +13,7 @@ use crate::mutex::lock;
 pub(super) struct Wakeups {
     channels: Arc<Mutex<BTreeMap<i64, watch::Sender<i64>>>>,
     waiting: Arc<AtomicUsize>,
+    writing: Arc<AtomicUsize>,
 }
 
 impl Wakeups {
@@ -45,16 +46,32 @@ impl Wakeups {
     }
 
     /// Registers a waiting master until the guard is dropped.
-    pub(super) fn wait(&self) -> Waiting {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        Waiting(Arc::clone(&self.waiting))
+    pub(super) fn wait(&self) -> Registration {
+        Registration::new(&self.waiting)
+    }
+
+    /// Whether this process has a write transaction: no other process writes meanwhile.
+    pub(super) fn is_writing(&self) -> bool {
+        self.writing.load(Ordering::Relaxed) > 0
+    }
+
+    /// Registers a write transaction that has begun until the guard is dropped.
+    pub(super) fn write(&self) -> Registration {
+        Registration::new(&self.writing)
     }
 }
 
-/// Registration of a waiting master.
-pub(super) struct Waiting(Arc<AtomicUsize>);
+/// Registration of a waiting master or a write transaction.
+pub(super) struct Registration(Arc<AtomicUsize>);
 
-impl Drop for Waiting {
+impl Registration {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Registration {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -96,8 +96,9 @@ impl Writer {
 
     /// Refuses writes while a file of the store is not the opened one or was cut, and saves what was written before.
     fn check_files(&self) -> Result<(), SqliteError> {
-        let content = self.watch.check_content_for_writing(&self.connection);
-        if self.watch.check().is_ok() {
+        let names = self.watch.look();
+        let content = self.watch.check_content_for_writing(&names, &self.connection);
+        if self.watch.check_names(&names).is_ok() {
             self.watch.forget_rescue();
             return content;
         }
@@ -124,6 +125,7 @@ impl Writer {
             }
             return;
         }
+        let _writing = self.wakes.write();
         let begin = Instant::now();
         let (mut ran, mut woken) = (Vec::<CompletedCall>::new(), Vec::new());
         while let Some(mut op) = backlog.pop_front() {
@@ -169,6 +171,7 @@ impl Writer {
 
     fn in_transaction(&self, op: &mut dyn Operation) -> Result<(), SqliteError> {
         self.execute("BEGIN IMMEDIATE")?;
+        let _writing = self.wakes.write();
         let tx = Tx::new(&self.connection, &self.clock);
         op.run(&tx)?;
         let woken = tx.woken();
