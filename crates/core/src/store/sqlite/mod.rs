@@ -24,6 +24,7 @@ mod error;
 mod file;
 mod file_holders;
 mod file_watch;
+mod job_bytes;
 mod keys;
 mod limits;
 mod outputs;
@@ -57,8 +58,9 @@ use self::file::File;
 use self::owner::OwnerCall;
 use self::record::RawRecord;
 use super::{
-    Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, LEASE, Leased, LimitDecision, MAX_BATCH,
-    Owner, Page, PushError, Pushed, Reap, Store, StoreError, StoreIdentity, Turn, TurnReply, driver_rules,
+    ChannelLimits, Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, LEASE, Leased, LimitDecision,
+    MAX_BATCH, Owner, Page, PushError, Pushed, Reap, Store, StoreError, StoreIdentity, Turn, TurnReply,
+    driver_rules,
 };
 use crate::job::{JobId, JobMeta, JobOutput, NewJob, Timestamp};
 
@@ -180,6 +182,15 @@ impl Store for SqliteStore {
         let owner_call = self.owner_call(&owner, 0);
         self.file.write("joining", 0, move |tx| owner::join(tx, &owner_call)).await?;
         Ok(owner)
+    }
+
+    async fn record_limits(&self, limits: ChannelLimits) -> Result<(), StoreError> {
+        // Every producer of a file reads the configuration, so only the count is needed.
+        if limits.max_bytes.is_none() {
+            return Ok(());
+        }
+        let channel = self.channel;
+        self.file.write("counting bytes", 0, move |tx| job_bytes::begin(tx, channel)).await
     }
 
     async fn turn(&self, turn: Turn<'_>) -> Result<TurnReply, StoreError> {
