@@ -18,7 +18,7 @@ impl SpanExport {
     /// No tracing.
     #[must_use]
     pub fn run_tracing(&self, _: Mode) -> RunTracing {
-        RunTracing
+        RunTracing::default()
     }
 
     /// Nothing to send.

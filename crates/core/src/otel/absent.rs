@@ -24,7 +24,7 @@ impl PushSpan {
 
 /// The tracing of the runs of a channel.
 #[derive(Clone, Debug, Default)]
-pub struct RunTracing;
+pub struct RunTracing(());
 
 impl RunTracing {
     pub fn begin(&self, _: &RunFacts<'_>) -> RunSpan {
