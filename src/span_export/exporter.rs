@@ -14,7 +14,7 @@ use super::client::CollectorClient;
 use super::processor::{EXPORT_TIMEOUT, QueueProcessor, STOP_TIMEOUT};
 use crate::config::{Mode, Otel, traces_endpoint};
 
-/// The name of the service, where nobody has given one.
+/// The name of the service by default.
 const DEFAULT_SERVICE: &str = "aint-queue";
 
 /// The export of the spans of this process; off unless it is configured.

@@ -54,7 +54,7 @@ struct Queue {
     dropped: u64,
     /// Spans of the batch that is being sent.
     in_flight: usize,
-    /// Whether somebody waits until all is sent.
+    /// Whether a flush waits until all is sent.
     is_flushing: bool,
     /// Set by a stop: when the sending thread ends at the latest.
     stop_at: Option<Instant>,

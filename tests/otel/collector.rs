@@ -17,7 +17,7 @@ pub struct CollectedSpan {
     /// Empty for the first span of a trace.
     pub parent: String,
     pub name: String,
-    /// 3: client, 4: producer, 5: consumer.
+    /// The number of the kind in OTLP: 3 for clients, 4 for pushes, 5 for runs.
     pub kind: u64,
     pub begin: u64,
     pub end: u64,

@@ -110,4 +110,15 @@ mod tests {
         assert_eq!(written, headers, "no state of another context");
         assert!(remote(&BTreeMap::new()).is_none());
     }
+
+    #[tokio::test]
+    async fn code_of_a_run_is_in_its_trace() {
+        let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let headers = BTreeMap::from([(TRACEPARENT.to_owned(), parent.to_owned())]);
+        let current = || traceparent(Context::current().span().span_context());
+        assert_eq!(HandlerTrace::of(&headers).enter(current), parent);
+        assert_eq!(within_trace(Some(&headers), async { current() }).await, parent);
+        assert_ne!(HandlerTrace::of(&BTreeMap::new()).enter(current), parent);
+        assert_ne!(current(), parent, "the trace ends with the code");
+    }
 }
