@@ -128,6 +128,7 @@
 //! |---|---|---|
 //! | `server` | yes | master, workers, commands: [`App::run`] and the engine |
 //! | `sqlite`, `redis` | yes | the stores |
+//! | `otel` | no | spans of pushes and runs for OpenTelemetry; with `server` their export (`[otel]`) |
 //! | `tracing` | with `server` | log lines of jobs in tests and under the `sync` driver |
 //!
 //! A program that only pushes takes `default-features = false` and one store: 23 crates of other authors, including the derive
@@ -210,6 +211,7 @@ pub mod engine {
     pub mod protected_memory;
     pub mod sanitize;
     pub mod snapshot;
+    pub mod span_export;
     pub mod webhook;
     pub mod wire;
     pub mod worker;
@@ -229,7 +231,7 @@ use aint_queue_core::{in_process, retry};
 #[cfg(feature = "server")]
 use engine::{
     channel, demo_jobs, fd, guardian, http, logging, master, metrics, open_files, pool, private_file,
-    producer_memory, protected_memory, sanitize, snapshot, webhook, wire, worker,
+    producer_memory, protected_memory, sanitize, snapshot, span_export, webhook, wire, worker,
 };
 
 pub use app::App;

@@ -42,7 +42,7 @@ count "on SQLite, without the driver's own" sqlite rusqlite crossbeam-channel ni
 count "on Redis, without the driver's own" redis redis
 
 # Each feature by itself; all of them together are what every other check compiles.
-for features in "" tracing sqlite redis server; do
+for features in "" tracing sqlite redis server otel; do
     echo "features: ${features:-none}"
     cargo clippy --quiet --lib --bins --no-default-features --features "$features" -- -D warnings
     cargo clippy --quiet --package aint-queue-core --no-default-features --features "$features" -- -D warnings

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use aint_queue_core::durations::millis;
+use aint_queue_core::otel::RunTracing;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
@@ -15,6 +16,7 @@ use super::job_lines::JobLines;
 use super::job_requests::{CompletedRequest, JobRequests, Reply};
 use super::prefetch::Prefetch;
 use super::priority_wait::PriorityWait;
+use super::run_traces::RunTraces;
 use super::scope::{Scope, ScopeProgress};
 use super::settings::ChannelSettings;
 use super::shutdown::{Shutdown, Stopped};
@@ -70,6 +72,7 @@ pub struct Channel {
     pub(super) done_runs: DoneRuns,
     pub(super) priority_wait: PriorityWait,
     pub(super) job_requests: JobRequests,
+    pub(super) run_traces: RunTraces,
     pub(super) cancellations: Cancellations,
     pub(super) scope: ScopeProgress,
     pub(super) shutdown: Option<Shutdown>,
@@ -121,12 +124,19 @@ impl Channel {
             done_runs: DoneRuns::default(),
             priority_wait: PriorityWait::default(),
             job_requests: requests,
+            run_traces: RunTraces::default(),
             cancellations: Cancellations::default(),
             scope: ScopeProgress::new(setup.scope),
             shutdown: None,
             is_quiet: setup.quiet,
             reload: None,
         }
+    }
+
+    /// This channel with the tracing of its runs.
+    #[must_use]
+    pub fn traced(self, tracing: RunTracing) -> Self {
+        Self { run_traces: RunTraces::new(tracing), ..self }
     }
 
     /// Runs until a [`Command::Stop`], or until the scope is done.
@@ -170,8 +180,8 @@ impl Channel {
             Event::Pool(ended) => {
                 // A run makes its requests before it ends.
                 let requests = self.pool.take_requests();
-                let replies =
-                    self.job_requests.on_requests(requests, &self.settings, self.store_calls.owner(), now);
+                let (traces, owner) = (&self.run_traces, self.store_calls.owner());
+                let replies = self.job_requests.on_requests(requests, &self.settings, traces, owner, now);
                 self.respond(replies);
                 self.on_ended(ended, now);
                 if self.pool.is_degraded(now) && self.held_jobs.all_ready() > 0 {

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use aint_queue_core::otel::TurnFacts;
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
@@ -48,7 +49,10 @@ impl Channel {
             }
             CallReply::Turned(request, reply) => {
                 self.store_calls.renewed(began);
-                self.prefetch.turned(now.saturating_duration_since(began));
+                let took = now.saturating_duration_since(began);
+                self.prefetch.turned(took);
+                let (settled, leased) = (request.settlements.len(), reply.leased.len());
+                self.run_traces.turned(&self.name, TurnFacts { settled, leased, took });
                 self.on_turn(&request, reply, began, now);
                 self.update_demand(now);
                 self.end_scope(now);
@@ -181,6 +185,7 @@ impl Channel {
         self.pool.kill_all(true, now);
         self.held_jobs.clear();
         self.job_requests.lease_lost(now);
+        self.run_traces.clear();
         self.cancellations.retain(|_| false);
         self.store_calls.left();
         self.turns.reset();

@@ -8,11 +8,13 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use aint_queue_core::otel::{PushSpan, within_trace};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::run_traces::{RunTraces, TraceHeaders};
 use super::settings::ChannelSettings;
-use crate::job::{JobId, NewJob, Outcome, PushOptions, Response, error_chain};
+use crate::job::{JobId, NewJob, Outcome, PushOptions, Response, error_chain, inherit_trace};
 use crate::job_json::{self, PushDefaults};
 use crate::limits::{Breakers, ClaimRoute, HeldLimits, claim_response};
 use crate::metrics::ChannelMetrics;
@@ -75,11 +77,12 @@ impl JobRequests {
     }
 
     /// Starts requests and returns the responses that need no store. `owner` claims locks and rates; `settings` limit
-    /// pushes.
+    /// pushes; a pushed job inherits the trace of its run.
     pub(super) fn on_requests(
         &mut self,
         requests: Vec<RunRequest>,
         settings: &ChannelSettings,
+        traces: &RunTraces,
         owner: Option<&Owner>,
         now: Instant,
     ) -> Vec<Reply> {
@@ -94,6 +97,8 @@ impl JobRequests {
                     }
                     let channel = channel.filter(|channel| **channel != *self.channel);
                     let route = (Arc::clone(&self.store), settings.push_limit.clone());
+                    let trace = traces.headers(run).cloned();
+                    let jobs = PushedJobs { jobs, trace, own_channel: Arc::clone(&self.channel) };
                     let pushed = push(route, self.cross_channel.clone(), channel.clone(), jobs);
                     let metrics = self.metrics.clone();
                     self.tasks.spawn(async move {
@@ -216,16 +221,34 @@ impl JobRequests {
     }
 }
 
-fn parse(jobs: &[String]) -> Result<Vec<NewJob>, String> {
-    if jobs.len() > MAX_BATCH {
-        return Err(format!("too many jobs for one push: {}, at most {MAX_BATCH} are allowed", jobs.len()));
+/// The jobs of a push.
+struct PushedJobs {
+    /// Each in its JSON form.
+    jobs: Vec<String>,
+    /// The trace of the run that pushes them.
+    trace: Option<TraceHeaders>,
+    /// The channel of the run.
+    own_channel: Arc<str>,
+}
+
+impl PushedJobs {
+    fn parse(&self) -> Result<Vec<NewJob>, String> {
+        let jobs = &self.jobs;
+        if jobs.len() > MAX_BATCH {
+            return Err(format!(
+                "too many jobs for one push: {}, at most {MAX_BATCH} are allowed",
+                jobs.len()
+            ));
+        }
+        let options = PushOptions::new();
+        let parse = |(index, job): (usize, &String)| {
+            let job = job_json::parse(job, &PushDefaults { job: None, options: &options });
+            let mut job = job.map_err(|error| format!("could not push job {index}: {error}"))?;
+            self.trace.iter().for_each(|trace| inherit_trace(&mut job, trace));
+            Ok(job)
+        };
+        jobs.iter().enumerate().map(parse).collect()
     }
-    let options = PushOptions::new();
-    let parse = |(index, job): (usize, &String)| {
-        let job = job_json::parse(job, &PushDefaults { job: None, options: &options });
-        job.map_err(|error| format!("could not push job {index}: {error}"))
-    };
-    jobs.iter().enumerate().map(parse).collect()
 }
 
 /// Pushes jobs, into the own store or that of `channel`.
@@ -233,12 +256,21 @@ async fn push(
     (store, limit): (Arc<dyn Store>, PushLimit),
     cross_channel: Option<Arc<dyn CrossChannelPush>>,
     channel: Option<String>,
-    jobs: Vec<String>,
+    jobs: PushedJobs,
 ) -> Result<Vec<Pushed>, String> {
-    let jobs = parse(&jobs)?;
+    let PushedJobs { own_channel, trace, .. } = &jobs;
+    let jobs = jobs.parse()?;
     match (channel, cross_channel) {
-        (None, _) => limit.push(&*store, &jobs).await.map_err(|error| error_chain(&error)),
-        (Some(channel), Some(cross_channel)) => cross_channel.push(&channel, &jobs).await,
+        (None, _) => {
+            let span = PushSpan::begin(Some(own_channel), &jobs, trace.as_deref());
+            let pushed = limit.push(&*store, span.jobs(&jobs)).await;
+            span.end(&pushed);
+            pushed.map_err(|error| error_chain(&error))
+        }
+        // The queue of the other channel records the push.
+        (Some(channel), Some(cross_channel)) => {
+            within_trace(trace.as_deref(), cross_channel.push(&channel, &jobs)).await
+        }
         (Some(channel), None) => Err(format!("channel \"{channel}\" cannot be reached from this channel")),
     }
 }

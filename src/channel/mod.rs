@@ -9,7 +9,7 @@
 //!
 //! The actor joins components that know nothing of each other: which call comes next (`turns`), the call in flight
 //! (`store_calls`), the jobs (`held_jobs`), how many to lease ahead (`prefetch`), requests of running jobs
-//! (`job_requests`), cancels (`cancellations`), the stop (`shutdown`). Decisions take the time as an argument; only the
+//! (`job_requests`), their traces (`run_traces`), cancels (`cancellations`), the stop (`shutdown`). Decisions take the time as an argument; only the
 //! actor reads the clock. A channel ends after [`Command::Stop`]; `shutdown` describes the ladder.
 
 mod actor;
@@ -23,6 +23,7 @@ mod job_lines;
 mod job_requests;
 mod prefetch;
 mod priority_wait;
+mod run_traces;
 mod runs;
 mod scope;
 mod settings;

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use aint_queue_core::durations::millis;
+use aint_queue_core::otel::RunFacts;
 use tokio::time::Instant;
+use tracing::field::display;
 use tracing::{debug, info};
 
 use super::actor::Channel;
@@ -11,11 +13,14 @@ use super::done_runs::DoneRun;
 use super::held_jobs::StartedRun;
 use super::job_lines::JobLine;
 use crate::config::JobLogLevel;
-use crate::job::{FailReason, Isolation, JobId, JobMeta, JobOptions, Outcome, Timestamp};
+use crate::job::{FailReason, Isolation, JobId, JobMeta, JobOptions, Outcome, Timestamp, TraceId};
 use crate::pool::{EndedRun, Run, RunOutput, RunProcess};
 use crate::retry::{Policy, RunTerms, SettlementFacts, StartDecision};
 use crate::store::{Destination, OutputChange, Settlement};
 use crate::wire::RunId;
+
+/// Time after its push within which a run belongs to the trace of the push.
+const SOON: Duration = Duration::from_secs(3_600);
 
 impl Channel {
     /// Moves ready jobs into free slots.
@@ -53,20 +58,24 @@ impl Channel {
         let RunTerms { attempt, max_attempts, timeout, failure } = terms;
         self.metrics.dispatched(store_time.since(meta.ready_at(id)));
         self.prefetch.dispatched(now);
-        if self.settings.job_log.level != JobLogLevel::Off {
-            debug!(channel = %self.name, job = id.0, name = %meta.job, attempt, "job started");
-        }
-        let run = Run {
+        let headers = self.run_traces.begin(
             run,
-            id,
-            job: meta.job.clone(),
-            attempt,
-            max_attempts,
-            timeout,
-            headers: meta.headers.clone(),
-            failure,
-            payload,
-        };
+            &RunFacts {
+                channel: &self.name,
+                id,
+                job: &meta.job,
+                attempt,
+                max_attempts,
+                is_soon: store_time.since(meta.pushed_at(id)) < SOON,
+                headers: &meta.headers,
+            },
+        );
+        if self.settings.job_log.level != JobLogLevel::Off {
+            let trace_id = self.run_traces.trace_id(run).map(display);
+            debug!(channel = %self.name, job = id.0, name = %meta.job, attempt, trace_id, "job started");
+        }
+        let run =
+            Run { run, id, job: meta.job.clone(), attempt, max_attempts, timeout, headers, failure, payload };
         match isolation {
             Isolation::None => self.pool.dispatch(run, now),
             Isolation::Worker => self.pool.dispatch_alone(run, now),
@@ -82,7 +91,8 @@ impl Channel {
             let meta = self.held_jobs.meta(id);
             self.metrics.run_ended(meta.map_or("", |meta| &meta.job), outcome.word(), took);
             let options = meta.map(|meta| self.pool.job_options(&meta.job)).unwrap_or_default();
-            let ran = Some(RanProcess { took, process, output });
+            let trace_id = self.run_traces.end(run, &outcome, process.pid);
+            let ran = Some(RanProcess { took, process, output, trace_id });
             self.end_run(id, run, outcome, options, ran, now);
         }
     }
@@ -115,6 +125,7 @@ impl Channel {
             name: meta.job.clone(),
             attempt: meta.attempts.saturating_add(1),
             took_ms: ran.as_ref().map(|ran| millis(ran.took)),
+            trace_id: ran.as_ref().and_then(|ran| ran.trace_id),
         };
         let store_time = self.store_time(now);
         let facts = SettlementFacts { id, options, now: store_time, chance: fastrand::f64() };
@@ -199,6 +210,7 @@ struct RanProcess {
     took: Duration,
     process: RunProcess,
     output: RunOutput,
+    trace_id: Option<TraceId>,
 }
 
 /// A job whose run has ended, for the log.
@@ -207,6 +219,7 @@ struct EndedJob {
     name: String,
     attempt: u32,
     took_ms: Option<u64>,
+    trace_id: Option<TraceId>,
 }
 
 impl EndedJob {
@@ -232,37 +245,39 @@ fn is_failure(outcome: &Outcome) -> bool {
 
 /// Logs a job that is done or released.
 fn log_line(channel: &str, ended: &EndedJob, outcome: &str, line: JobLine) {
-    let EndedJob { id: JobId(job), name, attempt, took_ms } = ended;
+    let EndedJob { id: JobId(job), name, attempt, took_ms, trace_id } = ended;
+    let trace_id = trace_id.map(display);
     let unlisted = line.unlisted;
     if line.is_debug {
-        debug!(%channel, job, %name, attempt, took_ms, unlisted, "job {outcome}");
+        debug!(%channel, job, %name, attempt, took_ms, trace_id, unlisted, "job {outcome}");
     } else {
-        info!(%channel, job, %name, attempt, took_ms, unlisted, "job {outcome}");
+        info!(%channel, job, %name, attempt, took_ms, trace_id, unlisted, "job {outcome}");
     }
 }
 
 /// Logs a job whose run has ended in another way.
 fn log_end(channel: &str, ended: &EndedJob, outcome: &Outcome, to: &Destination) {
-    let EndedJob { id: JobId(job), name, attempt, took_ms } = ended;
+    let EndedJob { id: JobId(job), name, attempt, took_ms, trace_id } = ended;
+    let trace_id = trace_id.map(display);
     let next = next(to);
     match outcome {
         Outcome::Failed { error, .. } => {
-            info!(%channel, job, %name, attempt, took_ms, error, next, "job failed")
+            info!(%channel, job, %name, attempt, took_ms, trace_id, error, next, "job failed")
         }
         Outcome::TimedOut { limit, how } => {
-            info!(%channel, job, %name, attempt, took_ms, ?limit, how, next, "job timed out")
+            info!(%channel, job, %name, attempt, took_ms, trace_id, ?limit, how, next, "job timed out")
         }
         Outcome::Cancelled { killed } => {
-            info!(%channel, job, %name, attempt, took_ms, killed, next, "job cancelled")
+            info!(%channel, job, %name, attempt, took_ms, trace_id, killed, next, "job cancelled")
         }
         // The error is a field because fields are quoted: it ends with lines that the program wrote.
         Outcome::Crashed { how } => {
-            info!(%channel, job, %name, attempt, took_ms, error = how, next, "job crashed: its worker died")
+            info!(%channel, job, %name, attempt, took_ms, trace_id, error = how, next, "job crashed: its worker died")
         }
         Outcome::Lost => {
-            info!(%channel, job, %name, attempt, took_ms, next, "job lost: the guardian of its worker died while it ran");
+            info!(%channel, job, %name, attempt, took_ms, trace_id, next, "job lost: the guardian of its worker died while it ran");
         }
-        other => debug!(%channel, job, %name, attempt, took_ms, "job {}", other.word()),
+        other => debug!(%channel, job, %name, attempt, took_ms, trace_id, "job {}", other.word()),
     }
 }
 

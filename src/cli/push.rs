@@ -17,6 +17,7 @@ use crate::job::{Payload, PayloadError, Priority};
 use crate::job_json;
 use crate::job_json::time::{self, Until};
 use crate::queue::PushOptions;
+use crate::span_export::SpanExport;
 use crate::store::Pushed;
 
 /// Push a job, or many jobs from a file
@@ -75,10 +76,13 @@ pub(crate) struct Push {
 impl Push {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
         let channel = context.channel()?;
-        match &self.file {
+        let span_export = SpanExport::start(context.config()?.otel.as_ref());
+        let pushed = match &self.file {
             Some(file) => push_file::run(context, channel, file, self.job.as_deref(), &self.options()),
             None => self.run_one(context, channel),
-        }
+        };
+        span_export.stop();
+        pushed
     }
 
     fn run_one(self, context: &CommandContext, channel: &Channel) -> Result<(), Failure> {

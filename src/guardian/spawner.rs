@@ -101,7 +101,10 @@ impl Spawner {
             }
         }
         let inherited = self.inherited.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
-        let passes = |name: &[u8]| !is_own(name) && spawn.privileges.passed_env.passes(name);
+        // The trace that the start of the master belongs to is not that of a job.
+        let is_trace = |name: &[u8]| [&b"TRACEPARENT"[..], b"TRACESTATE"].contains(&name);
+        let passes =
+            |name: &[u8]| !is_own(name) && !is_trace(name) && spawn.privileges.passed_env.passes(name);
         let inherited: Vec<_> = inherited.filter(|(name, _)| passes(name) && !is_set(&env, name)).collect();
         env.extend(inherited);
         let variables = env.into_iter().map(|(name, value)| [name, b"=", value].concat());
@@ -231,8 +234,13 @@ mod tests {
 
     #[test]
     fn env_precedence_is_reserved_requested_inherited() {
-        let spawner =
-            spawner(&[("A", "old"), ("B", "kept"), ("AINT_QUEUE_FD", "9"), ("AINT_QUEUE_COOKIE", "outer")]);
+        let spawner = spawner(&[
+            ("A", "old"),
+            ("B", "kept"),
+            ("AINT_QUEUE_FD", "9"),
+            ("AINT_QUEUE_COOKIE", "outer"),
+            ("TRACEPARENT", "of the master"),
+        ]);
         let requested = [("A", "new"), ("AINT_QUEUE_COOKIE", "forged")];
         let program = spawner.program(&spawn(&["x"], &requested, true), "me:1").unwrap();
         assert_eq!(texts(&program.env), ["AINT_QUEUE_FD=3", "AINT_QUEUE_COOKIE=me:1", "A=new", "B=kept"]);

@@ -100,6 +100,7 @@ impl ChannelService {
             cross_channel: Some(Arc::clone(&shared.cross_channel)),
             metrics: metrics.clone(),
         });
+        let actor = actor.traced(shared.span_export.run_tracing(config.worker.mode));
         let (commands, on_command) = mpsc::channel(COMMAND_QUEUE);
         let actor_name = Arc::clone(&name);
         actors.spawn(async move { (actor_name, actor.run(on_command).await) });

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::channel_setup::{job_program, renewal};
 use super::listen::runtime;
 use super::listen_error::ListenError;
-use super::signals::{SignalAction, Signals};
+use super::signals::{SignalAction, Signals, with_signals_blocked};
 use super::start::{incarnation, open_store};
 
 use crate::channel::{Channel, Command, OnJoin, ReloadSpec, Scope, Setup, Stopped};
@@ -23,6 +23,7 @@ use crate::pool::Pool;
 use crate::producer_memory::ProducerMemory;
 use crate::protected_memory;
 use crate::queue_set::QueueSet;
+use crate::span_export::SpanExport;
 use crate::store::LEASE;
 
 /// Runs the job of a channel that `scope` names and returns its end.
@@ -58,6 +59,9 @@ pub fn run_once(
             cross_channel: Some(Arc::new(QueueSet::of(Arc::clone(config)))),
             metrics: Metrics::default().channel(&channel.name),
         });
+        let start_export = || SpanExport::start(config.otel.as_ref());
+        let span_export = with_signals_blocked(start_export).map_err(ListenError::System)?;
+        let actor = actor.traced(span_export.run_tracing(channel.worker.mode));
         let (commands, on_command) = mpsc::channel(4);
         let run = actor.run(on_command);
         tokio::pin!(run);
@@ -75,6 +79,7 @@ pub fn run_once(
             }
         };
         guardian.shut_down().await;
+        span_export.stop();
         // The caller prints the result, and its reader may be stuck.
         fd::reset_stop_signals();
         Ok(stopped)

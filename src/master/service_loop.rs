@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::guardian::Guardian;
 use crate::http;
 use crate::logging::{LogWriter, Reopening};
+use crate::span_export::SpanExport;
 
 /// The end of a master that has served.
 #[derive(Debug)]
@@ -35,6 +36,7 @@ pub enum MasterExit {
 /// A running master.
 pub(super) struct Master {
     pub(super) guardian: Guardian,
+    pub(super) span_export: Arc<SpanExport>,
     pub(super) services: BTreeMap<Arc<str>, ChannelService>,
     /// The actors of the channels; each returns its channel's name and end.
     pub(super) actors: JoinSet<(Arc<str>, Stopped)>,
@@ -115,6 +117,7 @@ impl Master {
             http.shut_down().await;
         }
         self.guardian.shut_down().await;
+        self.span_export.stop();
         // A signal after this line stays pending for the next program; a signal before it belongs to this one.
         block_signals();
         if signals.stop_pending().await {

@@ -33,6 +33,7 @@ use crate::http::{self, BindError};
 use crate::metrics::Metrics;
 use crate::producer_memory::ProducerMemory;
 use crate::queue_set::QueueSet;
+use crate::span_export::SpanExport;
 use crate::store::{self, LEASE, Store, StoreError, StoreIdentity};
 
 /// Starts the master. `handover` comes from the previous program of this process; it is empty after an ordinary start.
@@ -71,8 +72,11 @@ pub(super) async fn start(
     capacity::warn_of_limits(opened.iter().map(|channel| &channel.config));
     log_withheld_variables(opened.iter().map(|channel| &channel.config));
     let guardian = Guardian::start(incarnation(), LEASE).await.map_err(ListenError::System)?;
+    let start_export = || SpanExport::start(listen.config.otel.as_ref());
+    let span_export = Arc::new(with_signals_blocked(start_export).map_err(ListenError::System)?);
     let mut master = Master {
         guardian,
+        span_export: Arc::clone(&span_export),
         services: Default::default(),
         actors: JoinSet::new(),
         http: Vec::new(),
@@ -85,6 +89,7 @@ pub(super) async fn start(
         cross_channel: Arc::new(QueueSet::of(Arc::clone(&listen.config))),
         producer_memory: producer_memory.clone(),
         metrics: Metrics::of_master(),
+        span_export,
         attention: Arc::default(),
         channels: listen.channels.clone(),
         base: listen.config.directory(),

@@ -12,12 +12,24 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use crate::job::{
-    JobOutput, MAX_OUTPUT_BYTES, MAX_OUTPUT_LINE_BYTES, MAX_OUTPUT_LINES, OutputLine, OutputStream, truncated,
+    JobId, JobOutput, MAX_OUTPUT_BYTES, MAX_OUTPUT_LINE_BYTES, MAX_OUTPUT_LINES, OutputLine, OutputStream,
+    TraceId, truncated,
 };
 
 /// The output of one run. Clones are handles on the same lines.
 #[derive(Clone, Debug, Default)]
 pub struct RunOutput(Arc<Shared>);
+
+/// The mark of the lines of a run: they are logged and kept with it.
+#[derive(Clone, Debug)]
+pub(crate) struct RunTag {
+    /// The job.
+    pub(crate) id: JobId,
+    /// The trace of the run, if it has one.
+    pub(crate) trace_id: Option<TraceId>,
+    /// The output of the run.
+    pub(crate) output: RunOutput,
+}
 
 #[derive(Debug, Default)]
 struct Shared {

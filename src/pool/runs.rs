@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::run_output::RunOutput;
+use super::run_output::{RunOutput, RunTag};
 use super::run_process::RunProcess;
 use crate::guardian::handle::{ChildId, ExclusiveRun, RunTicket};
-use crate::job::{Failure, JobId, Outcome, Payload};
+use crate::job::{Failure, JobId, Outcome, Payload, TraceContext, TraceId};
 use crate::wire::RunId;
 
 /// The end of a run past its time limit whose worker answered.
@@ -99,6 +99,8 @@ pub(super) struct ActiveRun {
     pub(super) attempt: u32,
     /// The lines that the run has printed.
     pub(super) output: RunOutput,
+    /// The trace that the run belongs to.
+    trace_id: Option<TraceId>,
     /// The most resident bytes of its worker in the samples since its dispatch.
     pub(super) rss_peak: Option<u64>,
     /// When it was asked to end.
@@ -124,6 +126,11 @@ impl ActiveRun {
             RunState::Assigned | RunState::Running { .. } => None,
             RunState::Ending { by, .. } | RunState::Stuck { by } => Some(by),
         }
+    }
+
+    /// The mark of its lines.
+    pub(super) fn tag(&self) -> RunTag {
+        RunTag { id: self.id, trace_id: self.trace_id, output: self.output.clone() }
     }
 
     pub(super) fn is_stuck(&self) -> bool {
@@ -185,7 +192,7 @@ pub(super) struct Runs {
 }
 
 impl Runs {
-    /// Adds a run; its clock starts at once when its worker is ready. Returns the output of the run, to be written.
+    /// Adds a run; its clock starts at once when its worker is ready. Returns the mark of its lines.
     pub(super) fn add(
         &mut self,
         run: Run,
@@ -193,8 +200,8 @@ impl Runs {
         is_ready: bool,
         holds: RunHolds,
         now: Instant,
-    ) -> RunOutput {
-        let output = RunOutput::default();
+    ) -> RunTag {
+        let trace_id = TraceContext::of(&run.headers).map(|trace| trace.trace_id);
         let entry = ActiveRun {
             id: run.id,
             job: run.job,
@@ -203,17 +210,19 @@ impl Runs {
             limit: run.timeout,
             progress: None,
             attempt: run.attempt,
-            output: output.clone(),
+            output: RunOutput::default(),
+            trace_id,
             rss_peak: None,
             asked_at: None,
             state: RunState::Assigned,
             _holds: holds,
         };
+        let tag = entry.tag();
         self.active.insert(run.run, entry);
         if is_ready {
             self.start_clock(run.run, now);
         }
-        output
+        tag
     }
 
     /// Starts the time limit of a run whose worker is ready. A run that was asked to end keeps its grace.

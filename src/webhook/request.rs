@@ -7,10 +7,7 @@ use hyper::{Method, Request};
 
 use super::signature::signature;
 use crate::config::webhook::Settings;
-use crate::job::{Context, JobError};
-
-/// Headers of a job that are passed on, for distributed tracing.
-const TRACE_HEADERS: [&str; 2] = ["traceparent", "tracestate"];
+use crate::job::{Context, JobError, TraceContext};
 
 /// The POST request of a run. `seconds` is the Unix time of its signature.
 pub(super) fn build(
@@ -26,11 +23,9 @@ pub(super) fn build(
     *request.uri_mut() = settings.url.uri().clone();
     let headers = request.headers_mut();
     headers.insert(USER_AGENT, HeaderValue::from_static(concat!("aint-queue/", env!("CARGO_PKG_VERSION"))));
-    for name in TRACE_HEADERS {
-        // A job with an invalid trace header runs without it.
-        if let Some(value) = ctx.header(name).and_then(|value| HeaderValue::try_from(value).ok()) {
-            headers.insert(HeaderName::from_static(name), value);
-        }
+    // A job with an invalid trace context runs without it.
+    for (name, value) in TraceContext::of(ctx.headers()).into_iter().flat_map(TraceContext::headers) {
+        headers.insert(HeaderName::from_static(name), HeaderValue::try_from(value)?);
     }
     for (name, value) in &settings.headers {
         let mut value = HeaderValue::try_from(value)?;

@@ -189,6 +189,37 @@ async fn exec_program_gets_job_by_env_and_stdin() {
 }
 
 #[tokio::test]
+async fn exec_program_gets_a_valid_trace_context() {
+    const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("seen");
+    let script = format!(
+        r#"echo "$AINT_QUEUE_JOB:${{TRACEPARENT-none}}:${{TRACESTATE-none}}" >> '{}'"#,
+        file.display()
+    );
+    let fixture = start_channel(Options::new(Plan::PROCESS).script(&script)).await;
+    let traced = |name: &str, parent: &str, state: &str| {
+        let mut job = job(name, "{}");
+        job.meta.headers.insert("traceparent".to_owned(), parent.to_owned());
+        job.meta.headers.insert("tracestate".to_owned(), state.to_owned());
+        job
+    };
+    let jobs = [
+        traced("whole", PARENT, "a=1,b=2"),
+        traced("odd-state", PARENT, "é"),
+        traced("invalid", "00-$(id)", "a=1"),
+        job("none", "{}"),
+    ];
+    fixture.push(&jobs).await;
+    fixture.until("the jobs to be done", |s| s.done == 4).await;
+    let seen = std::fs::read_to_string(&file).unwrap();
+    let wanted =
+        format!("whole:{PARENT}:a=1,b=2\nodd-state:{PARENT}:none\ninvalid:none:none\nnone:none:none\n");
+    assert_eq!(seen, wanted);
+    fixture.stop(false).await;
+}
+
+#[tokio::test]
 async fn failed_spawn_costs_no_attempt() {
     let mut options = Options::new(Plan::process_pool(1, 1, 0));
     options.program = aint_queue::engine::pool::Program::Exec(vec!["/no/such/program".into()]);

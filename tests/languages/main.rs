@@ -16,6 +16,7 @@ mod exec;
 mod output;
 mod producers;
 mod script;
+mod traces;
 mod wire;
 
 #[test]

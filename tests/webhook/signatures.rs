@@ -55,6 +55,10 @@ fn request_is_verified_by_its_receiver() {
     assert_eq!((header("aint-queue-attempt"), header("aint-queue-max-attempts")), ("1", "2"));
     assert_eq!((header("content-type"), header("x-tenant")), ("application/json", "blue"));
     assert_eq!(header("traceparent"), "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    fixture.push("hook", "{}", &["--header", "traceparent=00-1", "--header", "tracestate=a=1"]);
+    fixture.until("default", "the job with an invalid trace", |c| c.done == 2);
+    let invalid = &receiver.requests()[1].headers;
+    assert!(!invalid.contains_key("traceparent") && !invalid.contains_key("tracestate"), "{invalid:?}");
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     assert!(header("webhook-timestamp").parse::<u64>().unwrap().abs_diff(now) < 60);
     assert!(master.stop().success());

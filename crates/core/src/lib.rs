@@ -28,6 +28,8 @@ mod log_macros;
 pub mod middleware;
 #[doc(hidden)]
 pub mod mutex;
+#[doc(hidden)]
+pub mod otel;
 pub mod queue;
 #[doc(hidden)]
 pub mod queue_set;

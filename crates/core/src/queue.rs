@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::config::{Config, UndeclaredChannel};
 use crate::job::{DuplicateJob, JobId, NewJob, Payload, PayloadError, Timestamp};
 pub use crate::job::{PushOptions, Pushable};
+use crate::otel::PushSpan;
 use crate::store::{self, MAX_BATCH, MAX_BATCH_BYTES, PushError, PushLimit, Pushed, Store, StoreError};
 
 /// Pushes jobs into one channel. Cheap to clone; every clone uses the same connection.
@@ -36,6 +37,8 @@ use crate::store::{self, MAX_BATCH, MAX_BATCH_BYTES, PushError, PushLimit, Pushe
 /// ```
 #[derive(Clone, Debug)]
 pub struct Queue {
+    /// The name of the channel, where it is known.
+    channel: Option<Arc<str>>,
     route: PushRoute,
     limit: PushLimit,
 }
@@ -97,13 +100,13 @@ impl Queue {
     pub async fn open(config: &Config, channel: &str) -> Result<Self, OpenError> {
         let channel = config.channel(channel)?;
         let store = store::open(&channel.driver, &channel.name).await?;
-        Ok(Queue::from_store(store).limited(PushLimit::of(channel)))
+        Ok(Queue::from_store(store).limited(PushLimit::of(channel)).named(&channel.name))
     }
 
     /// A queue on an open store, for custom drivers and tests.
     #[must_use]
     pub fn from_store(store: Arc<dyn Store>) -> Self {
-        Self { route: PushRoute::Store(store), limit: PushLimit::default() }
+        Self { channel: None, route: PushRoute::Store(store), limit: PushLimit::default() }
     }
 
     /// This queue with a limit on waiting jobs.
@@ -113,10 +116,17 @@ impl Queue {
         Self { limit, ..self }
     }
 
+    /// This queue with the name of its channel.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn named(self, channel: &str) -> Self {
+        Self { channel: Some(channel.into()), ..self }
+    }
+
     /// A queue on a receiver that is not a store.
     #[doc(hidden)]
     pub fn with_target(target: Arc<dyn PushTarget>) -> Self {
-        Self { route: PushRoute::Target(target), limit: PushLimit::default() }
+        Self { channel: None, route: PushRoute::Target(target), limit: PushLimit::default() }
     }
 
     /// Pushes one job, to run as soon as a slot is free.
@@ -183,10 +193,14 @@ impl Queue {
         for (index, job) in jobs.iter().enumerate() {
             job.check_retry_window(now).map_err(|why| PushError::Job { index, why })?;
         }
-        match &self.route {
-            PushRoute::Store(store) => self.limit.push(&**store, jobs).await,
-            PushRoute::Target(target) => target.push(jobs).await,
-        }
+        let span = PushSpan::begin(self.channel.as_deref(), jobs, None);
+        let traced = span.jobs(jobs);
+        let pushed = match &self.route {
+            PushRoute::Store(store) => self.limit.push(&**store, traced).await,
+            PushRoute::Target(target) => target.push(traced).await,
+        };
+        span.end(&pushed);
+        pushed
     }
 
     /// An empty batch.

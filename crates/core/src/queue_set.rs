@@ -68,7 +68,9 @@ impl LazyQueue {
             if let Some(error) = self.refused_lately() {
                 return Err(error);
             }
-            let limited = |store| Queue::from_store(store).limited(PushLimit::of(&self.channel));
+            let limited = |store| {
+                Queue::from_store(store).limited(PushLimit::of(&self.channel)).named(&self.channel.name)
+            };
             store::open(&self.channel.driver, &self.channel.name).await.map(limited).map_err(|error| {
                 let error = Arc::new(error);
                 let now = Instant::now();

@@ -25,6 +25,7 @@ use crate::metrics::{ChannelMetrics, Metrics};
 use crate::pool::RunOutput;
 use crate::producer_memory::ProducerMemory;
 use crate::snapshot::{Attention, Recent, Sampler};
+use crate::span_export::SpanExport;
 use crate::store::{JobCounts, StoreIdentity};
 
 /// Time between two progress lines of a slow request.
@@ -44,6 +45,8 @@ pub(in crate::engine::master) struct MasterShared {
     pub(in crate::engine::master) cross_channel: Arc<dyn CrossChannelPush>,
     /// The metrics of all channels.
     pub(in crate::engine::master) metrics: Metrics,
+    /// The export of spans.
+    pub(in crate::engine::master) span_export: Arc<SpanExport>,
     /// The last looks at the master, which set the pace of samples.
     pub(in crate::engine::master) attention: Arc<Attention>,
     /// Names of the served channels.

@@ -223,10 +223,10 @@ impl Pool {
         let worker = self.workers.get_mut(child).expect("the caller has chosen or started it");
         // A run that waits for its worker's hello has not begun.
         let ticket = self.generations.current().guardian.run_began();
-        let (number, id) = (run.run, run.id);
+        let number = run.run;
         let holds = RunHolds { _ticket: ticket, _turn: turn };
-        let output = self.runs.add(run, child, !worker.state.is_booting(), holds, now);
-        worker.add_run(number, id, output);
+        let tag = self.runs.add(run, child, !worker.state.is_booting(), holds, now);
+        worker.add_run(number, tag);
         self.sizer.run_began(now);
         self.sampler.activity(now);
     }

@@ -37,7 +37,7 @@ impl Pool {
         let Some(worker) = self.workers.get_mut(child) else { return };
         self.backoff.succeeded(worker.origin.started_at);
         if let Some(last) = worker.remove_run(run) {
-            worker.tag_run(self.runs.get(last).map(|run| (run.id, run.output.clone())));
+            worker.tag_run(self.runs.get(last).map(ActiveRun::tag));
         }
         let stops = match worker.state {
             WorkerState::Serving => self.is_closing || worker.is_spent(life),

@@ -9,6 +9,7 @@ use super::Pool;
 use crate::guardian::handle::ChildId;
 use crate::job::{JobId, Response};
 use crate::pool::job_requests::{ReplyTo, RequestKind, RunRequest};
+use crate::pool::runs::ActiveRun;
 use crate::pool::workers::state::{Hello, WorkerState};
 use crate::producer_memory::Reservation;
 use crate::wire::{self, FromMaster, FromWorker, ReadFrame, RequestId, RunId, WireError};
@@ -87,8 +88,8 @@ impl Pool {
             }
             FromWorker::Log { run, level, message } => {
                 if let Some(worker) = self.workers.get(child) {
-                    let of_run = run.and_then(|run| self.runs.of(child, run));
-                    worker.log().frame(of_run.map(|run| (run.id, &run.output)), &level, &message);
+                    let of_run = run.and_then(|run| self.runs.of(child, run)).map(ActiveRun::tag);
+                    worker.log().frame(of_run.as_ref(), &level, &message);
                 }
             }
             FromWorker::Push { run, ask, channel, jobs } => {

@@ -19,7 +19,7 @@ use super::state::{Role, WorkerState};
 use super::worker::{IoLink, Origin, Worker};
 use crate::guardian::handle::{ChildEvent, ChildId, ChildSpec};
 use crate::guardian::stdio::{input_file, output_pipe};
-use crate::job::OutputStream;
+use crate::job::{OutputStream, TraceContext};
 use crate::open_files;
 use crate::pool::messages::IoEvent;
 use crate::pool::rollout::Generation;
@@ -117,7 +117,11 @@ impl Launcher {
             ("AINT_QUEUE_MAX_ATTEMPTS", run.max_attempts.to_string()),
             ("AINT_QUEUE_TIMEOUT_MS", timeout.to_string()),
         ];
-        let env = env.map(|(name, value)| (name.to_owned(), value)).to_vec();
+        let mut env = env.map(|(name, value)| (name.to_owned(), value)).to_vec();
+        // Only a valid context, whose characters are harmless, becomes part of an environment.
+        if let Some(trace) = TraceContext::of(&run.headers) {
+            env.extend(trace.headers().map(|(name, value)| (name.to_ascii_uppercase(), value.to_owned())));
+        }
         let origin = origin(generation, role, "its job".to_owned(), now);
         self.start(generation, origin, WorkerState::Serving, env, Some(run.payload.as_str()))
     }

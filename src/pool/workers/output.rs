@@ -9,12 +9,13 @@ use std::sync::{Arc, Mutex};
 use aint_queue_core::mutex::lock;
 use tokio::net::unix::pipe;
 use tokio::time::Instant;
+use tracing::field::{DisplayValue, display};
 use tracing::{debug, error, info, warn};
 
 use super::log_share::{LogShare, OutputDrops};
-use crate::job::{JobId, OutputStream, truncated};
+use crate::job::{OutputStream, TraceId, truncated};
 use crate::logging::{WorkerOrigin, from_worker};
-use crate::pool::run_output::RunOutput;
+use crate::pool::run_output::RunTag;
 use crate::sanitize::output_line;
 use crate::wire::{Line, LineBuffer};
 
@@ -32,8 +33,8 @@ const TAIL_BYTES: usize = 2048;
 #[derive(Debug)]
 pub(crate) struct WorkerLog {
     pid: AtomicU64,
-    /// The job and the output of the only run of the worker.
-    run: Mutex<Option<(JobId, RunOutput)>>,
+    /// The only run of the worker.
+    run: Mutex<Option<RunTag>>,
     channel: Arc<str>,
     origin: WorkerOrigin,
     share: Mutex<LogShare>,
@@ -60,7 +61,7 @@ impl WorkerLog {
     }
 
     /// Sets the run that printed lines belong to; `None` when the worker has several or none.
-    pub(super) fn set_run(&self, run: Option<(JobId, RunOutput)>) {
+    pub(super) fn set_run(&self, run: Option<RunTag>) {
         *lock(&self.run) = run;
     }
 
@@ -85,35 +86,40 @@ impl WorkerLog {
     /// whatever the number of its runs.
     fn stream_line(&self, stream: OutputStream, line: &str) {
         let run = lock(&self.run);
-        let job = run.as_ref().map(|(id, _)| id.0);
-        if let Some((_, output)) = &*run {
-            output.push(stream, line);
+        let (job, trace_id) = fields(run.as_ref());
+        if let Some(tag) = &*run {
+            tag.output.push(stream, line);
         }
         drop(run);
         let (channel, pid) = (&self.channel, self.pid());
         let stream = if stream == OutputStream::Stderr { "stderr" } else { "stdout" };
-        self.write(line, || info!(target: "worker", %channel, pid, job, %stream, "{line}"));
+        self.write(line, || info!(target: "worker", %channel, pid, job, trace_id, %stream, "{line}"));
     }
 
     /// Logs a line of a `log` frame, cut like a printed one, and keeps it with the run that the frame names, or with
     /// the only run of the worker.
-    pub(crate) fn frame(&self, run: Option<(JobId, &RunOutput)>, level: &str, message: &str) {
+    pub(crate) fn frame(&self, run: Option<&RunTag>, level: &str, message: &str) {
         let message = output_line(truncated(message, MAX_LOG_LINE));
         let only = lock(&self.run);
-        let run = run.or(only.as_ref().map(|(id, output)| (*id, output)));
-        if let Some((_, output)) = run {
-            output.push(OutputStream::Log, &message);
+        let run = run.or(only.as_ref());
+        if let Some(tag) = run {
+            tag.output.push(OutputStream::Log, &message);
         }
-        let job = run.map(|(id, _)| id.0);
+        let (job, trace_id) = fields(run);
         drop(only);
         let (channel, pid) = (&self.channel, self.pid());
         self.write(&message, || match level {
-            "error" => error!(target: "worker", %channel, pid, job, "{message}"),
-            "warn" => warn!(target: "worker", %channel, pid, job, "{message}"),
-            "debug" | "trace" => debug!(target: "worker", %channel, pid, job, "{message}"),
-            _ => info!(target: "worker", %channel, pid, job, "{message}"),
+            "error" => error!(target: "worker", %channel, pid, job, trace_id, "{message}"),
+            "warn" => warn!(target: "worker", %channel, pid, job, trace_id, "{message}"),
+            "debug" | "trace" => debug!(target: "worker", %channel, pid, job, trace_id, "{message}"),
+            _ => info!(target: "worker", %channel, pid, job, trace_id, "{message}"),
         });
     }
+}
+
+/// The fields of a line of a run: its job and its trace.
+fn fields(run: Option<&RunTag>) -> (Option<u64>, Option<DisplayValue<TraceId>>) {
+    (run.map(|tag| tag.id.0), run.and_then(|tag| tag.trace_id).map(display))
 }
 
 /// Warnings of damaged frames of a worker; further ones follow at each doubling.

@@ -12,11 +12,10 @@ use super::output::WorkerLog;
 use super::program_files::ProgramFiles;
 use super::state::{KillReason, Role, WorkerEnd, WorkerState};
 use crate::guardian::handle::{ChildId, Exit};
-use crate::job::JobId;
 use crate::pool::messages::IoCommand;
 use crate::pool::recycling::{RecycleReason, WorkerFacts};
 use crate::pool::rollout::WorkerRef;
-use crate::pool::run_output::RunOutput;
+use crate::pool::run_output::RunTag;
 use crate::wire::{self, FromMaster, RunId};
 
 /// Most unread bytes a worker may leave in its socket before it gets no more runs.
@@ -172,11 +171,11 @@ impl Worker {
         self.runs_taken
     }
 
-    /// Adds a run, which keeps the lines that it prints in `output`.
-    pub(crate) fn add_run(&mut self, run: RunId, id: JobId, output: RunOutput) {
+    /// Adds a run, whose lines are logged and kept with `tag`.
+    pub(crate) fn add_run(&mut self, run: RunId, tag: RunTag) {
         self.runs.insert(run);
         self.runs_taken += 1;
-        self.tag_run((self.runs.len() == 1).then_some((id, output)));
+        self.tag_run((self.runs.len() == 1).then_some(tag));
     }
 
     /// Removes a run that has ended. Answers the run that is left when there is exactly one, for
@@ -193,7 +192,7 @@ impl Worker {
     }
 
     /// Names the run that printed lines belong to; `None` when there are several or none.
-    pub(crate) fn tag_run(&self, run: Option<(JobId, RunOutput)>) {
+    pub(crate) fn tag_run(&self, run: Option<RunTag>) {
         self.link.log.set_run(run);
     }
 
@@ -312,6 +311,12 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::JobId;
+    use crate::pool::run_output::RunOutput;
+
+    fn tag(id: u64) -> RunTag {
+        RunTag { id: JobId(id), trace_id: None, output: RunOutput::default() }
+    }
 
     /// A worker whose hello arrived at `begin`.
     fn serving(begin: Instant) -> Worker {
@@ -344,7 +349,7 @@ mod tests {
             assert!(!ended.is_failed_boot(exit, soon), "the pool ended it: {:?}", ended.state);
         }
         let mut used = serving(begin);
-        used.add_run(1, JobId(1), RunOutput::default());
+        used.add_run(1, tag(1));
         used.remove_run(1);
         assert!(!used.is_failed_boot(exit, soon), "it has run a job");
     }
@@ -355,7 +360,7 @@ mod tests {
         worker.slots = 10;
         assert_eq!((worker.usable_slots(0), worker.usable_slots(100), worker.usable_slots(3)), (10, 10, 3));
         for run in 1..=3 {
-            worker.add_run(run, JobId(run), RunOutput::default());
+            worker.add_run(run, tag(run));
         }
         assert_eq!((worker.usable_slots(0), worker.usable_slots(5), worker.usable_slots(3)), (10, 5, 3));
         worker.remove_run(1);

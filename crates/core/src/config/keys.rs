@@ -223,6 +223,22 @@ pub(super) static METRICS_KEYS: &[Key] = keys! { m: Metrics;
         "token that scrapers send as `Authorization: Bearer …`; without one `/metrics` is open on `metrics.listen` and on loopback; never shown";
 };
 
+/// Every key of `[otel]`, in the order of the reference file.
+pub(super) static OTEL_KEYS: &[Key] = keys! { o: Otel;
+    "enabled": Flag, = "true", [Restart], o.enabled,
+        "send spans to a collector, if the program was built with the feature `otel`; without this table a master sends them if OTEL_EXPORTER_OTLP_ENDPOINT is set";
+    "endpoint": Text, = "", [Restart], o.endpoint,
+        "base URL of the collector, which speaks OTLP over HTTP; spans go to `/v1/traces` below it; OTEL_EXPORTER_OTLP_ENDPOINT by default, else http://localhost:4318";
+    "service_name": Text, = "", [Restart], o.service_name,
+        "name of the service in traces; OTEL_SERVICE_NAME by default, else aint-queue";
+    "sample_ratio": Number(0.0, 1.0), = "", [Restart], o.sample_ratio,
+        "share of the new traces that is recorded; a trace that a producer began is recorded as the producer decided; OTEL_TRACES_SAMPLER decides by default, else all";
+    "parent": Choice(&["auto", "child", "link"], &[]), = "\"auto\"", [Restart], o.parent.as_str(),
+        "`child`: the span of a run is a child of the push; `link`: it begins a trace with a link to the push; `auto`: child for a run that starts within an hour of the push, else link";
+    "turns": Flag, = "false", [Restart], o.turns,
+        "spans of the calls that settle and lease jobs, too";
+};
+
 /// Every key of `[log]`, in the order of the reference file.
 pub(super) static LOG_KEYS: &[Key] = keys! { l: Log;
     "file": Path, = "", [Restart], l.file,
@@ -301,10 +317,11 @@ pub(super) fn find(keys: &'static [Key], path: &str) -> Found {
 #[must_use]
 pub fn key_table() -> String {
     format!(
-        "{}\nThe keys of `[http]`:\n\n{}\nThe keys of `[metrics]`:\n\n{}\nThe keys of `[log]`:\n\n{}",
+        "{}\nThe keys of `[http]`:\n\n{}\nThe keys of `[metrics]`:\n\n{}\nThe keys of `[otel]`:\n\n{}\nThe keys of `[log]`:\n\n{}",
         table_of(KEYS),
         table_of(HTTP_KEYS),
         table_of(METRICS_KEYS),
+        table_of(OTEL_KEYS),
         table_of(LOG_KEYS)
     )
 }

@@ -15,7 +15,7 @@ use super::keys::KEYS;
 use super::spanned::{Node, Table, Value};
 use super::typed::TypedTable;
 use super::{
-    Channel, Config, Driver, Metrics, build, http, inherit, log_file, metrics, run_directory, spanned,
+    Channel, Config, Driver, Metrics, build, http, inherit, log_file, metrics, otel, run_directory, spanned,
     validate,
 };
 use crate::access::{self, Access};
@@ -222,7 +222,7 @@ pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, Con
     let base = absolute.parent().unwrap_or(Path::new("/"));
 
     let mut channels = BTreeMap::new();
-    let (mut listener, mut log, mut scrapes) = (None, None, Metrics::default());
+    let (mut listener, mut log, mut scrapes, mut traces) = (None, None, Metrics::default(), None);
     let interpolation = Interpolation::new(env, base);
     let root = spanned::parse(text, &interpolation, &mut diagnostics.problems);
     let interpolated = interpolation.into_used();
@@ -237,6 +237,11 @@ pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, Con
             let mut table = as_table(node, &mut diagnostics.problems);
             validate::metrics(&mut table, &mut diagnostics.problems);
             scrapes = metrics::metrics(&table, listener.as_ref(), &mut diagnostics);
+        }
+        if let Some(node) = root.remove("otel") {
+            let mut table = as_table(node, &mut diagnostics.problems);
+            validate::otel(&mut table, &mut diagnostics.problems);
+            traces = Some(otel::otel(&table, &mut diagnostics));
         }
         if let Some(node) = root.remove("log") {
             let mut table = as_table(node, &mut diagnostics.problems);
@@ -262,6 +267,7 @@ pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, Con
             channels,
             http: listener,
             metrics: scrapes,
+            otel: traces,
             log,
             warnings,
         })
@@ -322,7 +328,7 @@ fn split(mut root: Table, problems: &mut Problems<'_>) -> (Table, BTreeMap<Strin
 
 /// The mistake in a key outside the known tables, and its remedy.
 fn unknown_top_level_key(name: &str) -> (&'static str, String) {
-    let remedy = match nearest(name, ["channels", "defaults", "http", "metrics", "log"]) {
+    let remedy = match nearest(name, ["channels", "defaults", "http", "metrics", "otel", "log"]) {
         Some(near) => format!("did you mean {near}?"),
         None => format!(
             "a channel is declared as [channels.{}], settings of all channels as [defaults]",

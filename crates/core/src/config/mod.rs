@@ -23,6 +23,7 @@ mod keys;
 mod load;
 mod log_file;
 mod metrics;
+mod otel;
 pub mod passed_env;
 pub mod plan;
 mod push_destinations;
@@ -57,6 +58,8 @@ pub use command_line::CommandLine;
 pub use error::{ConfigError, Problem, UndeclaredChannel};
 pub use keys::key_table;
 pub use load::{DEFAULT_FILE, FILE_VARIABLE, LOCAL_FILE};
+#[doc(hidden)]
+pub use otel::traces_endpoint;
 pub use push_destinations::PushDestinations;
 #[cfg(feature = "server")]
 pub use reload_diff::{ReloadDiff, changed_tables, reload_diff};
@@ -86,6 +89,8 @@ pub struct Config {
     pub log: Option<LogFile>,
     /// The readers of metrics and health.
     pub metrics: Metrics,
+    /// Traces for OpenTelemetry; `None` without the table `[otel]`.
+    pub otel: Option<Otel>,
     /// Settings that are allowed but probably unintended; commands print them on standard error.
     pub warnings: Vec<Problem>,
 }
@@ -138,6 +143,47 @@ pub struct Metrics {
     pub hosts: Vec<String>,
     /// The bearer token of scrapes.
     pub token: Option<Secret>,
+}
+
+/// Traces for OpenTelemetry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Otel {
+    /// Whether spans are sent.
+    pub enabled: bool,
+    /// The base URL of the collector; `None`: `OTEL_EXPORTER_OTLP_ENDPOINT` names it.
+    pub endpoint: Option<String>,
+    /// The name of the service in traces; `None`: `OTEL_SERVICE_NAME` has it.
+    pub service_name: Option<String>,
+    /// The share of new traces that is recorded; `None`: `OTEL_TRACES_SAMPLER` decides.
+    pub sample_ratio: Option<f64>,
+    /// The parent of the span of a run.
+    pub parent: RunParent,
+    /// Whether turns at the store have spans.
+    pub turns: bool,
+}
+
+/// The parent of the span of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RunParent {
+    /// The push, for a run that starts within an hour of it; else none, with a link to the push.
+    #[default]
+    Auto,
+    /// The push.
+    Child,
+    /// None: a trace of its own, with a link to the push.
+    Link,
+}
+
+impl RunParent {
+    /// The value of `otel.parent`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Child => "child",
+            Self::Link => "link",
+        }
+    }
 }
 
 /// The HTTP listener of a master.

@@ -75,6 +75,9 @@ pub fn changed_tables(old: &Config, new: &Config) -> Vec<String> {
     if old.metrics != new.metrics {
         changed.push("metrics".to_owned());
     }
+    if old.otel != new.otel {
+        changed.push("otel".to_owned());
+    }
     if old.log != new.log {
         changed.push("log".to_owned());
     }

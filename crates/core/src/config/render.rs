@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::keys::{HTTP_KEYS, KEYS, LOG_KEYS, METRICS_KEYS};
+use super::keys::{HTTP_KEYS, KEYS, LOG_KEYS, METRICS_KEYS, OTEL_KEYS};
 use super::schema::{Getter, Key};
-use super::{Channel, Config, Driver, Http, LogFile, Metrics};
+use super::{Channel, Config, Driver, Http, LogFile, Metrics, Otel};
 
 /// A table of the effective configuration: its path and its keys, in order.
 type Section = (&'static str, Vec<(&'static str, Json)>);
@@ -24,6 +24,7 @@ impl Config {
         tables.extend(
             metrics_sections(&self.metrics).into_iter().map(|section| ("metrics".to_owned(), section)),
         );
+        tables.extend(self.otel.iter().flat_map(otel_sections).map(|section| ("otel".to_owned(), section)));
         tables.extend(self.log.iter().flat_map(log_sections).map(|section| ("log".to_owned(), section)));
         let table = |(root, (path, keys)): &(String, Section)| {
             let dot = if path.is_empty() { "" } else { "." };
@@ -39,8 +40,9 @@ impl Config {
         let channel = |channel: &Channel| (channel.name.clone(), nested(channel_sections(channel)));
         let channels: Map<_, _> = self.channels.values().map(channel).collect();
         let http = self.http.as_ref().map(|http| nested(http_sections(http)));
+        let otel = self.otel.as_ref().map(|otel| nested(otel_sections(otel)));
         let log = self.log.as_ref().map(|log| nested(log_sections(log)));
-        json!({ "file": self.file, "channels": channels, "http": http, "metrics": nested(metrics_sections(&self.metrics)), "log": log })
+        json!({ "file": self.file, "channels": channels, "http": http, "metrics": nested(metrics_sections(&self.metrics)), "otel": otel, "log": log })
     }
 }
 
@@ -73,21 +75,28 @@ fn channel_sections(channel: &Channel) -> Vec<Section> {
 fn http_sections(http: &Http) -> Vec<Section> {
     sections(HTTP_KEYS, |key| match key.value {
         Getter::Http(get) => get(http),
-        Getter::Channel(_) | Getter::Metrics(_) | Getter::Log(_) => None,
+        Getter::Channel(_) | Getter::Metrics(_) | Getter::Otel(_) | Getter::Log(_) => None,
     })
 }
 
 fn log_sections(log: &LogFile) -> Vec<Section> {
     sections(LOG_KEYS, |key| match key.value {
         Getter::Log(get) => get(log),
-        Getter::Channel(_) | Getter::Http(_) | Getter::Metrics(_) => None,
+        Getter::Channel(_) | Getter::Http(_) | Getter::Metrics(_) | Getter::Otel(_) => None,
     })
 }
 
 fn metrics_sections(metrics: &Metrics) -> Vec<Section> {
     sections(METRICS_KEYS, |key| match key.value {
         Getter::Metrics(get) => get(metrics),
-        Getter::Channel(_) | Getter::Http(_) | Getter::Log(_) => None,
+        Getter::Channel(_) | Getter::Http(_) | Getter::Otel(_) | Getter::Log(_) => None,
+    })
+}
+
+fn otel_sections(otel: &Otel) -> Vec<Section> {
+    sections(OTEL_KEYS, |key| match key.value {
+        Getter::Otel(get) => get(otel),
+        Getter::Channel(_) | Getter::Http(_) | Getter::Metrics(_) | Getter::Log(_) => None,
     })
 }
 

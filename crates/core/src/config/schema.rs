@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 
 use super::Mode;
 #[cfg(feature = "server")]
-use super::{Channel, Http, LogFile, Metrics};
+use super::{Channel, Http, LogFile, Metrics, Otel};
 
 /// A key of a channel, of `[defaults]`, of `[http]` or of `[log]`.
 pub(super) struct Key {
@@ -83,6 +83,8 @@ pub(super) enum Getter {
     Http(fn(&Http) -> Option<Json>),
     /// From the readers of metrics.
     Metrics(fn(&Metrics) -> Option<Json>),
+    /// From the settings of traces.
+    Otel(fn(&Otel) -> Option<Json>),
     /// From the log file.
     Log(fn(&LogFile) -> Option<Json>),
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::interpolation::Interpolation;
-use super::keys::{HTTP_KEYS, KEYS, LOG_KEYS, METRICS_KEYS};
+use super::keys::{HTTP_KEYS, KEYS, LOG_KEYS, METRICS_KEYS, OTEL_KEYS};
 use super::schema::Kind;
 use super::spanned::{self, Table, Value};
 use super::*;
@@ -638,7 +638,13 @@ fn reference_with_everything() -> Table {
 #[test]
 fn every_key_is_in_the_reference_file_with_its_default() {
     let root = reference_with_everything();
-    let tables = [("defaults", KEYS), ("http", HTTP_KEYS), ("metrics", METRICS_KEYS), ("log", LOG_KEYS)];
+    let tables = [
+        ("defaults", KEYS),
+        ("http", HTTP_KEYS),
+        ("metrics", METRICS_KEYS),
+        ("otel", OTEL_KEYS),
+        ("log", LOG_KEYS),
+    ];
     let keys = tables.iter().flat_map(|(name, keys)| keys.iter().map(|key| (key, &root[*name].value)));
     for (key, top) in keys {
         let mut table = &root;
@@ -754,4 +760,30 @@ fn keys_without_effect_are_warned_of() {
     ] {
         assert_eq!(warned(text), [] as [String; 0], "{text}");
     }
+}
+
+#[test]
+fn traces_are_set_up_by_their_table() {
+    let otel =
+        |text: &str| parse(&format!("{text}\n[channels.a]")).map(|config| (config.otel, config.warnings));
+    assert_eq!(otel("").unwrap().0, None);
+    let (set, warnings) =
+        otel("[otel]\nendpoint = \"http://127.0.0.1:4318\"\nparent = \"link\"\nsample_ratio = 0.25").unwrap();
+    let set = set.unwrap();
+    assert_eq!((set.enabled, set.endpoint.as_deref()), (true, Some("http://127.0.0.1:4318")));
+    assert_eq!((set.parent, set.sample_ratio, set.turns), (RunParent::Link, Some(0.25), false));
+    // A program without the feature says that it sends nothing, and how it would.
+    let warned: Vec<_> =
+        warnings.iter().map(|warning| (warning.message.as_str(), warning.remedy.as_str())).collect();
+    match cfg!(feature = "otel") || !cfg!(feature = "server") {
+        true => assert_eq!(warned, []),
+        false => assert!(
+            matches!(&warned[..], [(message, remedy)] if message.contains("without traces") && remedy.contains("--features otel")),
+            "{warned:?}"
+        ),
+    }
+    assert_eq!(otel("[otel]\nenabled = false").unwrap().1, []);
+    let refused =
+        otel("[otel]\nendpoint = \"127.0.0.1:4317\"\nparent = \"sibling\"").unwrap_err().to_string();
+    assert!(refused.contains("OTLP/HTTP") && refused.contains("parent"), "{refused}");
 }

@@ -27,6 +27,11 @@ pub(super) fn metrics(table: &mut Table, problems: &mut Problems<'_>) {
     Validator { root: "metrics", keys: keys::METRICS_KEYS, problems }.table(table, "");
 }
 
+/// Checks the table `[otel]`.
+pub(super) fn otel(table: &mut Table, problems: &mut Problems<'_>) {
+    Validator { root: "otel", keys: keys::OTEL_KEYS, problems }.table(table, "");
+}
+
 /// Checks the table `[log]`.
 pub(super) fn log(table: &mut Table, problems: &mut Problems<'_>) {
     Validator { root: "log", keys: keys::LOG_KEYS, problems }.table(table, "");

@@ -10,6 +10,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::job::{CatchPanic, Context, Failure, JobError, Outcome, Payload, catch_panic};
+#[cfg(feature = "tracing")]
+use crate::job::{TRACEPARENT, TraceContext};
+use crate::otel::HandlerTrace;
 use handler_set::PreparedRun;
 pub use handler_set::{HandlerSet, PreparedHandler};
 
@@ -63,13 +66,15 @@ impl RunScope for tracing::Span {
 /// The tracing span of one run.
 #[cfg(feature = "tracing")]
 pub fn span(ctx: &Context) -> tracing::Span {
-    let traceparent = ctx.header("traceparent");
+    let traceparent = ctx.header(TRACEPARENT);
+    let trace_id = TraceContext::of(ctx.headers()).map(|trace| tracing::field::display(trace.trace_id));
     tracing::error_span!(
         "job",
         id = ctx.id().0,
         name = ctx.job(),
         channel = ctx.channel(),
         attempt = ctx.attempt(),
+        trace_id,
         traceparent
     )
 }
@@ -91,6 +96,18 @@ pub fn span(_: &Context) -> NoSpan {
     NoSpan
 }
 
+/// The scope of a run inside its trace.
+struct InTrace<S> {
+    trace: HandlerTrace,
+    scope: S,
+}
+
+impl<S: RunScope> RunScope for InTrace<S> {
+    fn enter<T>(&self, code: impl FnOnce() -> T) -> T {
+        self.trace.enter(|| self.scope.enter(code))
+    }
+}
+
 /// Starts a run; `report` gets its outcome unless it ends immediately.
 pub fn start(
     service: Option<&PreparedHandler>,
@@ -102,6 +119,7 @@ pub fn start(
     let Some(service) = service else {
         return Started::Ended(JobError::unknown_job(ctx.job()).into_outcome());
     };
+    let scope = InTrace { trace: HandlerTrace::of(ctx.headers()), scope };
     match service.prepare(payload, &ctx, failure) {
         None => Started::Ended(Outcome::Done),
         Some(PreparedRun::Blocking(prepare)) => {

@@ -41,7 +41,8 @@ pub async fn queue(registry: &Registry, config: &Config, name: &str) -> Result<Q
     let family =
         Arc::new(SyncChannels { registry: registry.clone(), config, queues, open: Mutex::default() });
     let core = family.core(name)?;
-    Ok(Queue::with_target(Arc::new(SyncChannel { core, family, depth: 0, too_deep: Arc::default() })))
+    let target = SyncChannel { core, family, depth: 0, too_deep: Arc::default() };
+    Ok(Queue::with_target(Arc::new(target)).named(name))
 }
 
 /// The channels of one configuration.

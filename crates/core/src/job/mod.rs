@@ -20,6 +20,7 @@ mod record;
 mod registry;
 mod service;
 mod surrogates;
+mod trace;
 mod traits;
 
 #[doc(hidden)]
@@ -56,4 +57,6 @@ pub use registry::{DuplicateJob, Registry};
 pub use service::{JobCall, JobService};
 #[doc(hidden)]
 pub use surrogates::mend_surrogates;
+#[doc(hidden)]
+pub use trace::{TRACEPARENT, TRACESTATE, TraceContext, TraceId, inherit_trace};
 pub use traits::{AsyncFailedFn, AsyncJob, FailedFn, Job};

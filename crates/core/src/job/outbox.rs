@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::job_requests::{JobRequest, PendingResponse, RunHost, ids, one_id};
-use super::{JobId, NewJob, PushOptions, Pushable};
-
-/// The headers that carry a trace context; jobs pushed by a job inherit them.
-const TRACE_HEADERS: [&str; 2] = ["traceparent", "tracestate"];
+use super::{JobId, NewJob, PushOptions, Pushable, inherit_trace};
 
 /// Pushes follow-up jobs of a run into a channel: see [`Context::to`](super::Context::to) and
 /// [`Context::push`](super::Context::push).
@@ -55,13 +52,7 @@ impl Outbox<'_> {
     }
 
     fn push_request(&self, mut jobs: Vec<NewJob>) -> JobRequest {
-        for job in &mut jobs {
-            for name in TRACE_HEADERS {
-                if let Some(value) = self.headers.get(name) {
-                    job.meta.headers.entry(name.to_owned()).or_insert_with(|| value.clone());
-                }
-            }
-        }
+        jobs.iter_mut().for_each(|job| inherit_trace(job, self.headers));
         JobRequest::Push { channel: self.channel.map(str::to_owned), jobs }
     }
 }

@@ -5,7 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use super::{JobMeta, NewJob, Payload, PayloadError, Priority, Start, Timestamp, UniqueUntil, is_job_name};
+use super::{
+    JobMeta, NewJob, Payload, PayloadError, Priority, Start, TRACEPARENT, TRACESTATE, Timestamp, UniqueUntil,
+    is_job_name,
+};
 use crate::durations::millis_at_least_one;
 
 /// A job type that can be pushed: every [`Job`](super::Job) and every [`AsyncJob`](super::AsyncJob). The compiler infers `Kind`, which only keeps the
@@ -105,9 +108,9 @@ impl PushOptions {
     /// inherit them.
     #[must_use]
     pub fn trace(self, traceparent: impl Into<String>, tracestate: Option<&str>) -> Self {
-        let traced = self.header("traceparent", traceparent);
+        let traced = self.header(TRACEPARENT, traceparent);
         match tracestate {
-            Some(state) => traced.header("tracestate", state),
+            Some(state) => traced.header(TRACESTATE, state),
             None => traced,
         }
     }
