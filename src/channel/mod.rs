@@ -9,7 +9,7 @@
 //!
 //! The actor joins components that know nothing of each other: which call comes next (`turns`), the call in flight
 //! (`store_calls`), the jobs (`held_jobs`), how many to lease ahead (`prefetch`), requests of running jobs
-//! (`job_requests`), cancels (`cancellations`), the stop (`shutdown`). Decisions take the time as an argument; only the
+//! (`job_requests`), cancels (`cancellations`), what other machines see of this master (`summary`), the stop (`shutdown`). Decisions take the time as an argument; only the
 //! actor reads the clock. A channel ends after [`Command::Stop`]; `shutdown` describes the ladder.
 
 mod actor;
@@ -30,6 +30,7 @@ mod shutdown;
 mod status;
 mod store_calls;
 mod store_health;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod turns;
@@ -44,5 +45,6 @@ pub use settings::ChannelSettings;
 pub use shutdown::Stopped;
 pub use status::{ChannelDetails, ChannelStatus, Heartbeat, HeldJobStatus, LastCounts};
 pub use store_calls::OnJoin;
+pub use summary::{MasterCondition, MasterIdentity, MasterSummary, RunRates, SummaryJob, WorkerSummary};
 
 pub use crate::store::CrossChannelPush;

@@ -86,6 +86,7 @@ impl Full {
             want: 5,
             max_bytes: 1 << 20,
             overdue: None,
+            publish: None,
         };
         let all = Clear { waiting: true, delayed: true, failed: true, reserved: true };
         vec![
