@@ -142,6 +142,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "cli",
         &[
             "job",
+            "durations",
             "config",
             "store",
             "queue",

@@ -17,6 +17,7 @@ mod control;
 mod drain;
 mod kills;
 mod log_file;
+mod masters;
 mod monitoring;
 mod other_store;
 mod outage;

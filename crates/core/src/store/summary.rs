@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Owner;
+use crate::job::Timestamp;
 
 /// Largest summary.
 pub const MAX_SUMMARY_BYTES: usize = 8 << 10;
@@ -49,6 +50,8 @@ impl OwnerView {
 /// A published summary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
+    /// The time of its publication, by the store's clock.
+    pub at: Timestamp,
     /// The time since its publication, by the store's clock.
     pub age: Duration,
     /// The summary; `None` if another program has replaced it by a larger text.

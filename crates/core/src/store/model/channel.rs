@@ -159,10 +159,11 @@ impl Channel {
         let view = |(owner, lease): (&Owner, &Lease)| OwnerView {
             owner: owner.clone(),
             lease_left: Some(lease.until.since(now)).filter(|left| !left.is_zero()),
-            published: lease
-                .published
-                .as_ref()
-                .map(|(at, summary)| Published { age: now.since(*at), summary: Some(summary.clone()) }),
+            published: lease.published.as_ref().map(|(at, summary)| Published {
+                at: *at,
+                age: now.since(*at),
+                summary: Some(summary.clone()),
+            }),
         };
         leases.into_iter().take(MAX_MASTERS).map(view).collect()
     }

@@ -103,7 +103,7 @@ fn owners(reply: Value) -> Option<Vec<OwnerView>> {
 fn published(stored: &str, now: Timestamp) -> Option<Published> {
     let (at, summary) = stored.split_once('\n')?;
     let at = Timestamp(at.parse().ok()?);
-    Some(Published { age: now.since(at), summary: Summary::new(summary) })
+    Some(Published { at, age: now.since(at), summary: Summary::new(summary) })
 }
 
 #[cfg(test)]
@@ -114,7 +114,8 @@ mod tests {
     #[test]
     fn stored_summary_of_another_form_is_unknown() {
         let now = Timestamp(9_000_000);
-        let expected = Published { age: Duration::from_secs(2), summary: Summary::new("{}\n{}") };
+        let at = Timestamp(7_000_000);
+        let expected = Published { at, age: Duration::from_secs(2), summary: Summary::new("{}\n{}") };
         assert_eq!(published("7000000\n{}\n{}", now), Some(expected));
         for other in ["", "7000000", "x\n{}", "-1\n{}"] {
             assert_eq!(published(other, now), None, "{other:?}");

@@ -83,6 +83,7 @@ pub(super) fn masters(tx: &Tx<'_>, channel: i64, boot: &str) -> Result<Vec<Owner
                 owner: Owner::named(row.get::<_, String>(0)?),
                 lease_left: (left > 0).then(|| Duration::from_micros(left)),
                 published: at.zip(text).map(|(at, text)| Published {
+                    at: Timestamp(at.cast_unsigned()),
                     age: tx.now.since(Timestamp(at.cast_unsigned())),
                     summary: Summary::new(text),
                 }),
