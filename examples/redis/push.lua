@@ -20,7 +20,7 @@
 --            expires_at      latest start, since 1970
 --            headers         an object of texts, metadata for the handler
 -- reply    {id, 1} for a new job, {id, 0} when the job with this id holds the unique key
--- errors   AINTARG (a wrong argument, with the reason), AINTFULL (max_waiting jobs wait), AINTKEY (a key belongs to another
+-- errors   AINTARG (a wrong argument, with the reason), AINTFULL (max_waiting or max_bytes is reached), AINTKEY (a key belongs to another
 --          program), AINTSCHEMA (the channel belongs to another version of aint-queue)
 --
 -- The test suite of aint-queue builds this file from the driver's own scripts. See docs/redis-producers.md.
@@ -50,7 +50,7 @@ end
 -- Fragment, first in every script: names the channel's keys and refuses foreign ones.
 --
 -- KEYS 1-15  all keys of the channel, in this order (keys.rs):
---    1 schema    string  layout version: "1", or "2" from the first data that version 1 does not know
+--    1 schema    string  layout version: "1"; "2" from the first data that version 1 does not know; "3" once bytes are counted
 --    2 records   hash    id -> meta JSON .. "\n" .. payload JSON
 --    3 waiting   list    ids of normal priority, front first; may contain tombstones: ids whose record was removed
 --    4 delayed   zset    id by due time
@@ -62,7 +62,9 @@ end
 --                        clock: the highest time that the server's clock has shown,
 --                        paused: 1 for no end, else the time of the end,
 --                        priorities: set once a job had high or low priority,
---                        max_waiting: the limit of waiting and delayed jobs, if there is one
+--                        max_waiting: the limit of waiting and delayed jobs, if there is one,
+--                        max_bytes: the limit of bytes, if there is one,
+--                        bytes: from layout 3 on, the bytes of all records and outputs
 --   10 unique    hash    unique key -> id, until the end or start of that job
 --   11 notify    list    at most one token: work may be available
 --   12 clearing  hash    name -> state, for each list or zset renamed by a clear
@@ -96,7 +98,7 @@ do
   end
 end
 local schema = redis.call('GET', SCHEMA)
-if schema and schema ~= '1' and schema ~= '2' then
+if schema and schema ~= '1' and schema ~= '2' and schema ~= '3' then
   return redis.error_reply('AINTSCHEMA ' .. schema)
 end
 -- Fragment, after the checks: functions shared by several scripts.
@@ -222,17 +224,34 @@ local LISTS = { HIGH, WAITING, LOW }
 local filled = { there[13], true, there[14] }
 local PLACE = { high = 1, [''] = 2, normal = 2, low = 3 }
 
--- Raises the layout version to 2, because data unknown to version 1 follows. There is no way back.
-local function layout_2()
-  if schema ~= '2' then
-    schema = '2'
+-- Raises the layout version, because data unknown to lower versions follows. There is no way back.
+local function raise_layout(version)
+  if not schema or schema < version then
+    schema = version
     redis.call('SET', SCHEMA, schema)
   end
 end
 
+-- Adds to the bytes of all records and outputs, which are counted from layout 3 on.
+local function count_bytes(change)
+  if schema == '3' and change ~= 0 then
+    local bytes = tonumber(redis.call('HGET', STATS, 'bytes')) or 0
+    redis.call('HSET', STATS, 'bytes', text(math.max(0, bytes + change)))
+  end
+end
+
+-- The bytes of entries of a hash; 0 where bytes are not counted, which saves the calls.
+local function bytes_of(hash, ids)
+  local sum = 0
+  for n = 1, schema == '3' and #ids or 0 do
+    sum = sum + redis.call('HSTRLEN', hash, ids[n])
+  end
+  return sum
+end
+
 -- Records permanently that jobs of other priorities than normal exist or existed.
 local function has_priorities()
-  layout_2()
+  raise_layout('2')
   redis.call('HSET', STATS, 'priorities', '1')
 end
 
@@ -295,7 +314,7 @@ local function push(ARGV)
 --           hold until the job's end or start), priority ('' for normal, high, low); start is '' for now, '+µs' for a
 --           delay, '@µs' for a time. Then the records of all jobs, whose metas agree with these options.
 -- reply     per job its id, or minus the id of the job that holds its key; {'DELAY', n} when job n (from 1) starts too late
--- order     ids and places are determined by reading; then layout, last_id, records, unique keys, places, token
+-- order     ids and places are determined by reading; then layout, last_id, bytes, records, unique keys, places, token
 local time = now()
 local longest, lead = tonumber(ARGV[1]), tonumber(ARGV[2])
 local base = 4 + 5 * tonumber(ARGV[4])
@@ -325,7 +344,7 @@ local next_id, record_ids = id_source(time, lead)
 local answers, records, keys, held, taken = {}, {}, {}, {}, {}
 local waiting, delayed, earliest, prioritised = { {}, {}, {} }, {}, nil, false
 local normal = waiting[2]
-local added, plain = 0, 0
+local added, plain, bytes = 0, 0, 0
 for n = 1, count do
   local option, key, due, existing, place = options[n], '', time, nil, 2
   if option then
@@ -351,6 +370,7 @@ for n = 1, count do
       record = '{"pushed_at":' .. text(time) .. ',' .. string.sub(record, 2)
     end
     records[2 * added - 1], records[2 * added] = id, record
+    bytes = bytes + #record
     if key ~= '' then
       taken[key] = not expired_unleased(id, record) and id or nil
       if ARGV[option + 3] == '' then
@@ -379,14 +399,19 @@ if added == 0 then
 end
 
 if ARGV[3] ~= '1' or prioritised or #held > 0 then
-  layout_2()
-elseif not schema then
-  redis.call('SET', SCHEMA, '1')
+  raise_layout('2')
+else
+  raise_layout('1')
 end
 if prioritised then
   has_priorities()
 end
 record_ids()
+-- A count that another program has put wrong is right again in an empty channel.
+if schema == '3' and redis.call('HLEN', RECORDS) == 0 then
+  redis.call('HDEL', STATS, 'bytes')
+end
+count_bytes(bytes)
 redis.call('HSET', RECORDS, unpack(records))
 if #keys > 0 then
   redis.call('HSET', UNIQUE, unpack(keys))
@@ -633,9 +658,15 @@ if #names > 0 then
 end
 local record = '{' .. table.concat(meta, ',') .. '}\n' .. string.gsub(payload, '[\r\n]', ' ')
 
--- The limit of the configuration, which masters record. A job whose key is held is not added.
-local limit = tonumber(redis.call('HGET', STATS, 'max_waiting'))
-if limit and not (unique and holder(unique, KEYS[#KEYS])) then
+-- The limits of the configuration, which masters record. A job whose key is held is not added.
+local limits = redis.call('HMGET', STATS, 'max_waiting', 'max_bytes', 'bytes')
+local limit, most, bytes = tonumber(limits[1]), tonumber(limits[2]), tonumber(limits[3]) or 0
+local adds = not ((limit or most) and unique and holder(unique, KEYS[#KEYS]))
+if most and adds and bytes + #record > most then
+  return redis.error_reply('AINTFULL the channel is full: its jobs take ' .. text(bytes) .. ' bytes, this one ' .. #record
+    .. ', and max_bytes allows ' .. text(most) .. ': retry later, add workers, remove failed jobs, or raise max_bytes')
+end
+if limit and adds then
   local counts = redis.call('HMGET', STATS, 'tombstones', 'clearing_waiting', 'clearing_delayed')
   local jobs = entries() + redis.call('ZCARD', DELAYED) + (tonumber(counts[2]) or 0) + (tonumber(counts[3]) or 0)
     - (tonumber(counts[1]) or 0)

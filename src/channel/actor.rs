@@ -111,7 +111,7 @@ impl Channel {
         let mut store_calls = StoreCalls::new(setup.store.clone(), setup.on_join, now);
         // A queue:run may follow a newer configuration than the master that serves the channel.
         if matches!(setup.scope, Scope::All) {
-            store_calls = store_calls.announcing(setup.settings.push_limit.max_waiting());
+            store_calls = store_calls.recording(setup.settings.push_limit.limits());
         }
         Self {
             name: setup.name,

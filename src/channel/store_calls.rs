@@ -15,8 +15,8 @@ use tokio::time::Instant;
 use super::store_health::StoreHealth;
 use crate::job::{JobId, Timestamp};
 use crate::store::{
-    ClockWatch, KeyRelease, LEASE, Leased, LowerPriorities, MAX_BATCH_BYTES, Owner, Reap, Settlement, Store,
-    StoreError, Summary, Turn, TurnReply,
+    ChannelLimits, ClockWatch, KeyRelease, LEASE, Leased, LowerPriorities, MAX_BATCH_BYTES, Owner, Reap,
+    Settlement, Store, StoreError, Summary, Turn, TurnReply,
 };
 
 /// Age at which a lease is renewed, even without jobs to settle or to lease.
@@ -109,8 +109,8 @@ struct InFlight {
 pub(super) struct StoreCalls {
     store: Arc<dyn Store>,
     on_join: OnJoin,
-    /// The limit of waiting jobs to announce at a join; the outer `None` announces nothing.
-    announced_limit: Option<Option<u64>>,
+    /// The limits to record at a join; `None` leaves those of the store.
+    limits: Option<ChannelLimits>,
     /// This master in the store; `None` before it has joined and after it has left or lost its lease.
     owner: Option<Owner>,
     /// Number of the last call of this owner: the store ignores calls that arrive out of order.
@@ -130,7 +130,7 @@ impl StoreCalls {
         Self {
             store,
             on_join,
-            announced_limit: None,
+            limits: None,
             owner: None,
             seq: 0,
             in_flight: None,
@@ -141,9 +141,9 @@ impl StoreCalls {
         }
     }
 
-    /// Announces this limit of waiting jobs at each join.
-    pub(super) fn announcing(self, max_waiting: Option<u64>) -> Self {
-        Self { announced_limit: Some(max_waiting), ..self }
+    /// Records these limits in the store at each join.
+    pub(super) fn recording(self, limits: ChannelLimits) -> Self {
+        Self { limits: Some(limits), ..self }
     }
 
     /// This master in the store, while it is an owner.
@@ -196,7 +196,7 @@ impl StoreCalls {
     pub(super) fn start(&mut self, call: Call, now: Instant) {
         let store = Arc::clone(&self.store);
         let owner = self.owner.clone();
-        let announced = self.announced_limit;
+        let limits = self.limits;
         self.seq += 1;
         let seq = self.seq;
         let owner = move || owner.expect("only an owner makes this call");
@@ -207,8 +207,8 @@ impl StoreCalls {
                     CallReply::OwnerReaped(dead, jobs)
                 }
                 Call::Join => {
-                    if let Some(max_waiting) = announced {
-                        store.announce_limit(max_waiting).await?;
+                    if let Some(limits) = limits {
+                        store.record_limits(limits).await?;
                     }
                     CallReply::Joined(store.join().await?)
                 }

@@ -155,12 +155,11 @@ pub(super) fn process_lines(process: &ProcessEnd) -> Vec<String> {
         (None, Some(killed)) => lines.push(format!("killed by its master {}", time::local(killed))),
         (None, None) => {}
     }
-    let mib = |bytes: u64| bytes >> 20;
     match (process.rss_peak, process.memory_limit) {
         (Some(peak), Some(limit)) => {
-            lines.push(format!("memory peak {} MiB, limit {} MiB", mib(peak), mib(limit)));
+            lines.push(format!("memory peak {}, limit {}", render::size(peak), render::size(limit)));
         }
-        (Some(peak), None) => lines.push(format!("memory peak {} MiB", mib(peak))),
+        (Some(peak), None) => lines.push(format!("memory peak {}", render::size(peak))),
         (None, _) => {}
     }
     lines
@@ -221,7 +220,7 @@ pub(super) fn done_text(channel: &str, run: &DoneRun, output: Option<&JobOutput>
         ("attempt", Some(run.attempt.to_string())),
         ("took", Some(render::duration(run.took_ms))),
         ("worker", run.pid.map(|pid| format!("pid {pid}"))),
-        ("memory", run.rss_peak.map(|bytes| format!("peak {} MiB", bytes >> 20))),
+        ("memory", run.rss_peak.map(|bytes| format!("peak {}", render::size(bytes)))),
     ];
     let mut shown = String::new();
     for (name, value) in fields {

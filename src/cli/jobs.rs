@@ -169,8 +169,11 @@ impl Jobs {
     ) -> Result<JobList, Failure> {
         let limit = usize::from(self.limit);
         let first = self.page_after.as_deref().map(place).transpose().map_err(done_jobs::wrong_position)?;
-        let skipped = first
-            .map_or(0, |place| states.iter().position(|state| *state == place.state).unwrap_or(states.len()));
+        let skipped = match first.map(|place| states.iter().position(|state| *state == place.state)) {
+            None => 0,
+            Some(Some(skipped)) => skipped,
+            Some(None) => return Err(done_jobs::wrong_position("its state is not among the listed ones")),
+        };
         context.call_store(channel, "list the jobs", async |store| {
             let mut list = JobList::default();
             if self.search.is_some() {

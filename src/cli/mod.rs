@@ -73,7 +73,7 @@ Exit codes:
   2  usage error: the command line or its input was refused, nothing was done
   3  the master is not running, is already running, or serves another store than the command means
   4  the configuration is invalid, or a program of it cannot be started
-  5  the store is unavailable";
+  5  the store is unavailable or full, or the channel is at its limit";
 
 /// Background jobs on SQLite or Redis: push them, watch them, run them in worker processes
 #[derive(Debug, Parser)]

@@ -96,7 +96,7 @@ impl Push {
         let pushed = pushed.map_err(|error| Failure::push(doing, error))?;
         let added = matches!(pushed, Pushed::Added(_));
         if !added && !context.json() {
-            context.note("no job was added: a job with this key is in the channel, its id follows");
+            context.note("no job was added: the job with this id holds the key");
         }
         let json = json!({ "channel": channel.name, "id": pushed.id(), "added": added });
         context.show(&json, &format!("{}\n", pushed.id())).map_err(|failure| {

@@ -19,7 +19,7 @@ use crate::config;
 use crate::guardian::{GuardianHandle, Privileges};
 use crate::pool::Pool;
 use crate::snapshot::{self, Sampler};
-use crate::store::{Owner, Store};
+use crate::store::{Owner, PushLimit, Store};
 
 /// Commands queued for a channel's actor.
 const COMMAND_QUEUE: usize = 16;
@@ -80,7 +80,7 @@ impl ChannelService {
         })?;
 
         let metrics = shared.metrics.channel(&name);
-        metrics.limits(config.max_waiting.unwrap_or(0), worker_limits(&config));
+        metrics.limits(PushLimit::of(&config).limits(), worker_limits(&config));
         let ReloadSpec { pool, settings } = renewal(&config, program, &guardian);
         let now = Instant::now();
         let mut pool = Pool::new(pool, shared.producer_memory.frames.clone(), now);
@@ -155,8 +155,8 @@ impl ChannelService {
         let changed = config.snapshot != self.config.snapshot
             || config.worker.passed_env != self.config.worker.passed_env;
         self.config = config;
-        let max_waiting = self.config.max_waiting.unwrap_or(0);
-        self.handlers.metrics.limits(max_waiting, worker_limits(&self.config));
+        let limits = PushLimit::of(&self.config).limits();
+        self.handlers.metrics.limits(limits, worker_limits(&self.config));
         if changed {
             self.restart_snapshots();
         }

@@ -13,8 +13,8 @@ use tokio::sync::OnceCell;
 
 use crate::job::{JobId, JobMeta, JobOutput, NewJob, Timestamp};
 use crate::store::{
-    Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, Leased, LimitDecision, Owner, OwnerView,
-    Page, PushError, Pushed, Reap, Store, StoreError, StoreIdentity, Turn, TurnReply,
+    ChannelLimits, Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, Leased, LimitDecision, Owner,
+    OwnerView, Page, PushError, Pushed, Reap, Store, StoreError, StoreIdentity, Turn, TurnReply,
 };
 
 /// An attempt to open a store.
@@ -81,8 +81,8 @@ impl Store for LazyStore {
     async fn join(&self) -> Result<Owner, StoreError> {
         self.store().await?.join().await
     }
-    async fn announce_limit(&self, max_waiting: Option<u64>) -> Result<(), StoreError> {
-        self.store().await?.announce_limit(max_waiting).await
+    async fn record_limits(&self, limits: ChannelLimits) -> Result<(), StoreError> {
+        self.store().await?.record_limits(limits).await
     }
     async fn turn(&self, turn: Turn<'_>) -> Result<TurnReply, StoreError> {
         self.store().await?.turn(turn).await

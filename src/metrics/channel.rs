@@ -16,7 +16,7 @@ use super::words::{
 };
 use super::{Families, raise_to};
 use crate::pool::{END_CAUSES, PoolStatus, WorkerCounts};
-use crate::store::{JobCounts, StoreError};
+use crate::store::{ChannelLimits, JobCounts, StoreError};
 
 /// The metrics of one channel.
 #[derive(Clone, Debug)]
@@ -63,6 +63,8 @@ struct Gauges {
     quiet: IntGauge,
     generation: IntGauge,
     max_waiting: IntGauge,
+    max_bytes: IntGauge,
+    stored_bytes: IntGauge,
     refused_pushes: [IntCounter; REFUSAL_REASONS.len()],
     recycled: [IntCounter; RECYCLE_LIMITS.len()],
     started: IntCounter,
@@ -145,6 +147,8 @@ impl ChannelMetrics {
                 quiet: gauge(&families.quiet),
                 generation: gauge(&families.generation),
                 max_waiting: gauge(&families.max_waiting),
+                max_bytes: gauge(&families.max_bytes),
+                stored_bytes: gauge(&families.stored_bytes),
                 refused_pushes: REFUSAL_REASONS.map(|reason| counter(&families.refused_pushes, reason)),
                 recycled: RECYCLE_LIMITS.map(|limit| counter(&families.recycled, limit)),
                 started: families.started.with_label_values(&[name]),
@@ -233,13 +237,14 @@ impl ChannelMetrics {
     }
 
     /// Sets the limits that the settings have: waiting jobs (0 for none), fewest and most workers.
-    pub fn limits(&self, max_waiting: u64, workers: (usize, usize)) {
-        self.gauges.max_waiting.set(signed(max_waiting));
+    pub fn limits(&self, limits: ChannelLimits, workers: (usize, usize)) {
+        self.gauges.max_waiting.set(signed(limits.max_waiting.unwrap_or(0)));
+        self.gauges.max_bytes.set(signed(limits.max_bytes.unwrap_or(0)));
         self.gauges.workers_min.set(signed(workers.0 as u64));
         self.gauges.workers_max.set(signed(workers.1 as u64));
     }
 
-    /// Updates the numbers of pushes refused because of `max_waiting` and because the store is full.
+    /// Updates the numbers of pushes refused because of `max_waiting`, of `max_bytes`, and because the store is full.
     pub fn refused_pushes(&self, refused: [u64; REFUSAL_REASONS.len()]) {
         let raise = |(counter, to): (&IntCounter, u64)| raise_to(counter, to);
         self.gauges.refused_pushes.iter().zip(refused).for_each(raise);
@@ -250,6 +255,7 @@ impl ChannelMetrics {
         let gauges = &self.gauges;
         let states = [counts.waiting, counts.reserved, counts.delayed, counts.failed];
         gauges.jobs.iter().zip(states).for_each(|(gauge, n)| gauge.set(signed(n)));
+        gauges.stored_bytes.set(signed(counts.bytes.unwrap_or(0)));
         gauges
             .settled
             .iter()

@@ -81,6 +81,8 @@ struct Families {
     quiet: IntGaugeVec,
     generation: IntGaugeVec,
     max_waiting: IntGaugeVec,
+    max_bytes: IntGaugeVec,
+    stored_bytes: IntGaugeVec,
     refused_pushes: IntCounterVec,
     recycled: IntCounterVec,
     started: IntCounterVec,
@@ -254,6 +256,16 @@ impl Families {
                 "Limit of waiting and delayed jobs (max_waiting); 0 without one.",
                 &[],
             ),
+            max_bytes: declare.gauges(
+                "aint_queue_max_bytes",
+                "Limit of the bytes of all jobs in the store (max_bytes); 0 without one.",
+                &[],
+            ),
+            stored_bytes: declare.gauges(
+                "aint_queue_stored_bytes",
+                "Bytes of all jobs in the store, counted from the first max_bytes on; else 0. The same from every master.",
+                &[],
+            ),
             refused_pushes: declare.counters(
                 "aint_queue_pushes_refused_total",
                 "Pushes by this master that were refused for want of room, by reason.",
@@ -419,7 +431,7 @@ mod tests {
         mail.sample(&Sample { workers: &workers, pool: &pool(false, 7), ..Sample::default() });
         mail.sample(&Sample { pool: &pool(true, 8), ..Sample::default() });
         metrics.master_lines_dropped(3);
-        mail.refused_pushes([4, 1]);
+        mail.refused_pushes([4, 2, 1]);
         let text = metrics.render();
         for line in [
             r#"aint_queue_runs_total{channel="mail",outcome="timed_out"} 1"#,

@@ -64,7 +64,7 @@ pub(super) fn exec(death: &WorkerDeath, tail: &str) -> Outcome {
     };
     match (death.end, death.kill_reason, death.overdue) {
         (WorkerEnd::Exited(Exit::Code(0)), ..) => Outcome::Done,
-        (_, kill, Some(limit)) => Outcome::TimedOut { limit, how: time_out(kill.is_some(), tail) },
+        (end, kill, Some(limit)) => Outcome::TimedOut { limit, how: time_out(end, kill.is_some(), tail) },
         (WorkerEnd::Exited(_), Some(KillReason::Memory { used, limit }), None) => over_memory(used, limit),
         (WorkerEnd::NotStarted, ..) | (_, Some(KillReason::Stopping), None) => Outcome::Interrupted,
         (WorkerEnd::GuardianDied, ..) => Outcome::Lost,
@@ -84,8 +84,15 @@ pub(super) fn exec(death: &WorkerDeath, tail: &str) -> Outcome {
 }
 
 /// The end of a program that was asked to end with SIGTERM, and its last line.
-fn time_out(is_killed: bool, tail: &str) -> String {
-    let how = if is_killed { "SIGTERM was not enough, and it was killed" } else { "SIGTERM was enough" };
+fn time_out(end: WorkerEnd, is_killed: bool, tail: &str) -> String {
+    let how = match (is_killed, end) {
+        (false, _) => "SIGTERM was enough",
+        // A program that ends at the signal may leave processes behind, which keep its run alive.
+        (true, WorkerEnd::Exited(exit)) if exit != Exit::Signal(Signal::SIGKILL as i32) => {
+            "SIGTERM ended the program, but not its child processes, and they were killed"
+        }
+        (true, _) => "SIGTERM was not enough, and it was killed",
+    };
     match last_line(tail) {
         Some(last) => format!("{how}; its last output: {last}"),
         None => how.to_owned(),
@@ -189,8 +196,12 @@ mod tests {
         };
         let timed_out = |how: &str| Outcome::TimedOut { limit: LIMIT, how: how.to_owned() };
         assert_eq!(wire(&late), timed_out("it did not end when asked, and its worker was killed"));
+        let by_kill = WorkerDeath { end: WorkerEnd::Exited(Exit::Signal(9)), ..late };
         let killed = "SIGTERM was not enough, and it was killed; its last output: page 7";
-        assert_eq!(exec(&late, "page 6\npage 7\n\n"), timed_out(killed));
+        assert_eq!(exec(&by_kill, "page 6\npage 7\n\n"), timed_out(killed));
+        let parent_only = WorkerDeath { end: WorkerEnd::Exited(Exit::Signal(15)), ..late };
+        let children = "SIGTERM ended the program, but not its child processes, and they were killed";
+        assert_eq!(exec(&parent_only, ""), timed_out(children));
         let ended = WorkerDeath { kill_reason: None, end: WorkerEnd::Exited(Exit::Signal(15)), ..late };
         assert_eq!(exec(&ended, ""), timed_out("SIGTERM was enough"));
         // The handler finished within the grace.

@@ -97,7 +97,7 @@ impl Sampler {
 
     async fn take(&self, sampling: &mut Sampling) -> Sampled {
         let refused = RefusedPushes::of(&self.name);
-        self.metrics.refused_pushes([refused.max_waiting, refused.store_full]);
+        self.metrics.refused_pushes([refused.max_waiting, refused.max_bytes, refused.store_full]);
         let began = Instant::now();
         let counts = self.store.status().await;
         if let Ok(counts) = &counts {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use aint_queue::job::{JobId, JobMeta, JobOutput, NewJob, Timestamp};
 use aint_queue::store::model::Model;
 use aint_queue::store::{
-    Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, Leased, LimitDecision, Owner, OwnerView,
-    Page, PushError, Pushed, Reap, Store, StoreError, Turn, TurnReply,
+    ChannelLimits, Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, Leased, LimitDecision, Owner,
+    OwnerView, Page, PushError, Pushed, Reap, Store, StoreError, Turn, TurnReply,
 };
 use async_trait::async_trait;
 
@@ -78,6 +78,9 @@ impl Store for FaultyStore {
     }
     async fn join(&self) -> Result<Owner, StoreError> {
         self.call("join", self.model.join()).await
+    }
+    async fn record_limits(&self, limits: ChannelLimits) -> Result<(), StoreError> {
+        self.model.record_limits(limits).await
     }
     async fn turn(&self, turn: Turn<'_>) -> Result<TurnReply, StoreError> {
         self.call("turn", self.model.turn(turn)).await

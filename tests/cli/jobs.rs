@@ -27,6 +27,9 @@ fn pages_of_jobs_continue_over_states() {
         .iter()
         .map(|args| fixture.push(args).to_string())
         .collect();
+    let foreign = fixture.run(&["queue:jobs", "--state", "waiting", "--page-after", "failed:5.17"]);
+    assert_eq!(foreign.code, 2);
+    assert!(foreign.err.contains("its state is not among the listed ones"), "{}", foreign.err);
     for limit in ["1", "2", "3"] {
         let (mut found, mut after) = (Vec::new(), None::<String>);
         loop {

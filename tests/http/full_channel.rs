@@ -1,4 +1,4 @@
-//! A channel with `max_waiting`, on every way to push.
+//! Channels with `max_waiting` and `max_bytes`, on every way to push.
 
 use crate::client::{Request, address};
 use crate::fixture::{Fixture, text};
@@ -40,5 +40,50 @@ fn full_channel_refuses_pushes_with_reason() {
     // Two refusals were those of the listener; another one was that of a command, which has no metrics.
     let refused = "aint_queue_pushes_refused_total{channel=\"idle\",reason=\"max_waiting\"} 2";
     assert!(metrics.contains(refused), "{metrics}");
+    assert!(master.stop().success());
+}
+
+#[test]
+fn channel_with_too_many_bytes_refuses_pushes_with_reason() {
+    let fixture = Fixture::sqlite(
+        "[http]\nlisten = \"127.0.0.1:0\"\n[channels.default]\nmax_bytes = 400\n[channels.default.worker]\ntype = \"coroutine\"\n",
+    );
+    // Before a master has started, a push begins the count.
+    fixture.push("noop", "{}", &["--delay", "1h"]);
+    let status = |option: &[&str]| fixture.ok(&[&["queue:status"], option].concat());
+    let counted = |status: &str| {
+        let status: serde_json::Value = serde_json::from_str(status).unwrap();
+        (status["bytes"].as_u64().unwrap(), status["max_bytes"].as_u64().unwrap())
+    };
+    let (one, most) = counted(&status(&["--json"]));
+    assert!(one > 10 && most == 400, "{one} {most}");
+    let master = fixture.listen(&[]);
+    let address = address(&master);
+    let large = format!("{{\"job\":\"noop\",\"payload\":\"{}\",\"delay\":\"1h\"}}", "x".repeat(250));
+    assert_eq!(Request::push("default", &large).send(address).status, 201);
+    let reply = Request::push("default", &large).send(address);
+    let why = reply.refused(503);
+    assert!(why.contains("channel \"default\" is full: its jobs take"), "{why}");
+    assert!(why.contains("max_bytes allows 400: retry later"), "{why}");
+    let refused = fixture.run(&["queue:push", "noop", "--data", &format!("\"{}\"", "x".repeat(500))]);
+    let why = text(&refused.stderr);
+    assert!(
+        refused.status.code() == Some(5) && why.contains("push smaller jobs, or raise max_bytes"),
+        "{why}"
+    );
+    let shown = status(&[]);
+    assert!(shown.contains("Stored: ") && shown.contains(" of at most 400 bytes (max_bytes)"), "{shown}");
+    let (stored, _) = counted(&status(&["--json"]));
+    let metrics = status(&["--metrics"]);
+    for metric in [
+        format!("aint_queue_stored_bytes{{channel=\"default\"}} {stored}"),
+        "aint_queue_max_bytes{channel=\"default\"} 400".to_owned(),
+        "aint_queue_pushes_refused_total{channel=\"default\",reason=\"max_bytes\"} 1".to_owned(),
+    ] {
+        assert!(metrics.contains(&metric), "{metric}: {metrics}");
+    }
+    fixture.ok(&["queue:clear", "--state", "delayed", "--yes"]);
+    assert_eq!(counted(&status(&["--json"])).0, 0);
+    assert_eq!(Request::push("default", &large).send(address).status, 201);
     assert!(master.stop().success());
 }

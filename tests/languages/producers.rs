@@ -264,15 +264,28 @@ fn full_channel_refuses_every_language() {
         assert_eq!(id_of(&keyed(one, "k")), held, "{}", one.0);
         assert!(text(&keyed(one, "other").stderr).contains("AINTFULL"), "{}", one.0);
     }
-    // A master without the limit removes it.
+    // A limit of bytes counts all jobs, whatever their state. The master records it when it starts.
+    let limits = limited("max_bytes = 600");
     let port = server.config().port;
     let driver = format!(r#"{{ type = "redis", connection = {{ host = "127.0.0.1", port = {port} }} }}"#);
-    fixture.write(
-        "aint-queue.toml",
-        &format!("[defaults]\npid_path = \"run\"\ndriver = {driver}\n{}", limited("")),
-    );
+    let with = |limits: &str| format!("[defaults]\npid_path = \"run\"\ndriver = {driver}\n{limits}");
+    fixture.write("aint-queue.toml", &with(&limits));
+    fixture.ok(&["queue:pause"]);
     let master = fixture.listen(&[]);
-    fixture.until("default", "the waiting jobs", |c| c.done == 3);
+    id_of(&push(PUSHERS[0]));
+    let large = format!("\"{}\"", "x".repeat(600));
+    for (example, programs) in PUSHERS {
+        let output = pusher(example, programs, port, &["default", "noop", &large]);
+        let said = text(&output.stderr);
+        assert!(said.contains("AINTFULL the channel is full: its jobs take"), "{example}: {said}");
+        assert!(said.contains("and max_bytes allows 600: retry later"), "{example}: {said}");
+    }
+    assert!(master.stop().success());
+    fixture.ok(&["queue:resume"]);
+    // A master without the limits removes them.
+    fixture.write("aint-queue.toml", &with(&limited("")));
+    let master = fixture.listen(&[]);
+    fixture.until("default", "the waiting jobs", |c| c.done == 4);
     assert!(master.stop().success());
     for one in PUSHERS {
         id_of(&push(one));

@@ -212,6 +212,11 @@ pub fn job(name: &str) -> NewJob {
     NewJob::new(name, Payload::parse(format!("{{\"name\":\"{name}\"}}")).unwrap())
 }
 
+/// A job with this payload.
+pub fn of_payload(name: &str, payload: &str) -> NewJob {
+    NewJob::new(name, Payload::parse(payload).unwrap())
+}
+
 /// A delayed job.
 pub fn later(name: &str, delay: Duration) -> NewJob {
     NewJob { start: Start::After(delay), ..job(name) }

@@ -81,7 +81,7 @@ async fn summary_names_running_jobs_and_the_state() {
 #[tokio::test(start_paused = true)]
 async fn new_owner_publishes_at_once() {
     let mut fixture = Fixture::new(spec()).await;
-    let mut worker = fixture.boot().await;
+    let worker = fixture.boot().await;
     let owner = fixture.owners.lock().unwrap()[0].clone();
     sleep(SECOND).await;
     fixture.store.model.reap(Reap::Owner(&owner)).await.unwrap();

@@ -25,6 +25,11 @@ pub(super) struct StatusJson<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     unlisted: Option<u64>,
     total: u64,
+    /// Bytes of all jobs in the store; absent while they are not counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_bytes: Option<u64>,
     /// Seconds for which the front waiting job has waited; absent without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     front_waiting_seconds: Option<f64>,
@@ -77,6 +82,7 @@ impl<'a> From<&'a StatusView<'a>> for StatusJson<'a> {
             done,
             failed,
             cleared,
+            bytes,
             paused,
             paused_until,
             front_ready_at,
@@ -97,6 +103,8 @@ impl<'a> From<&'a StatusView<'a>> for StatusJson<'a> {
             cleared,
             unlisted: Some(report.unlisted).filter(|unlisted| *unlisted > 0),
             total: report.counts.total(),
+            bytes,
+            max_bytes: report.channel.max_bytes,
             front_waiting_seconds: front_ready_at.map(|ready| now.since(ready).as_secs_f64()),
             next_due_seconds: next_due.map(|due| due.since(now).as_secs_f64()),
             recent: report.recent.as_deref(),

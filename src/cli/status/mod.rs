@@ -17,7 +17,7 @@ use super::known_masters::{KnownMaster, LocalMaster, known_masters};
 use super::table::{self, Column};
 use super::{CommandContext, Failure, progress, sanitize, time};
 use crate::channel::ChannelStatus;
-use crate::cli::render::duration;
+use crate::cli::render::{duration, size};
 use crate::config::Channel;
 use crate::master::{ControlRequest, ControlResponse};
 use crate::snapshot::Recent;
@@ -197,6 +197,10 @@ fn render(reports: &[StatusView<'_>], appearance: Appearance) -> String {
         shown.push_str(&recent::render(counts, recent.as_deref()));
         if counts.cleared > 0 {
             shown.push_str(&format!("Cleared: {}\n", counts.cleared));
+        }
+        if let (Some(bytes), Some(most)) = (counts.bytes, channel.max_bytes) {
+            let line = format!("Stored: {} of at most {} (max_bytes)", size(bytes), size(most));
+            shown.push_str(&if bytes >= most / 10 * 9 { trouble(&line, colours) } else { line + "\n" });
         }
         if counts.paused {
             let until =

@@ -20,6 +20,7 @@ mod random;
 mod reap;
 mod reconcile;
 mod settle;
+mod stored_bytes;
 mod take;
 mod unique;
 mod wait;

@@ -8,11 +8,13 @@ use std::env;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aint_queue::job::{FailReason, JobId, JobMeta, NewJob, Priority, Timestamp};
+use aint_queue::job::{
+    FailReason, JobId, JobMeta, JobOutput, NewJob, OutputLine, OutputStream, Priority, Timestamp,
+};
 use aint_queue::store::model::Model;
 use aint_queue::store::{
-    Claim, ClaimKind, Clear, Cleared, Destination, JobCounts, JobState, JobView, KeyRelease, Leased,
-    LimitDecision, OutputChange, Owner, Reap, SettleConflict, Settlement, Store, StoreError, Turn,
+    ChannelLimits, Claim, ClaimKind, Clear, Cleared, Destination, JobCounts, JobState, JobView, KeyRelease,
+    Leased, LimitDecision, OutputChange, Owner, Reap, SettleConflict, Settlement, Store, StoreError, Turn,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -123,7 +125,7 @@ impl<'d> ModelAndDriver<'d> {
                 id: if real { driver } else { model },
                 unique,
                 to,
-                output: OutputChange::Keep,
+                output: output_change(n, *end),
             });
         }
         settlements
@@ -322,6 +324,11 @@ impl<'d> ModelAndDriver<'d> {
             Step::Resume => {
                 prop_assert_eq!(self.model.resume().await.unwrap(), self.real.resume().await.unwrap());
             }
+            Step::LimitBytes => {
+                let limits = ChannelLimits { max_waiting: None, max_bytes: Some(1 << 40) };
+                self.model.record_limits(limits).await.unwrap();
+                self.real.record_limits(limits).await.unwrap();
+            }
             Step::Look(job) => {
                 let Some((m, r, _)) = self.resolve(*job) else { return Ok(()) };
                 let m = self.model.get(m).await.unwrap().map(|listed| self.shown(listed, false));
@@ -359,6 +366,22 @@ impl<'d> ModelAndDriver<'d> {
             prop_assert_eq!(self.list(state, false).await, self.list(state, true).await, "{:?}", state);
         }
         Ok(())
+    }
+}
+
+/// The output change of the nth settlement of a turn: a removal, nothing, or lines of different lengths.
+fn output_change(n: usize, end: End) -> OutputChange {
+    let line = OutputLine { stream: OutputStream::Stdout, text: "\u{e4}".repeat(n) };
+    match n % 4 {
+        _ if matches!(end, End::Done) => OutputChange::Drop,
+        0 => OutputChange::Drop,
+        1 => OutputChange::Keep,
+        _ => OutputChange::Set(Box::new(JobOutput {
+            attempt: 1,
+            lines: vec![line],
+            dropped_lines: 0,
+            dropped_bytes: 0,
+        })),
     }
 }
 

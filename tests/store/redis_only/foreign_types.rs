@@ -225,7 +225,7 @@ async fn unknown_layout_version_is_refused_by_every_call() {
     let server = Server::start();
     let store = open(&server).await;
     store.push(&[job("a")]).await.unwrap();
-    send(&server, &["SET", &key("schema"), "3"]);
+    send(&server, &["SET", &key("schema"), "4"]);
     let before = everything(&server);
     for outcome in [
         connect(&server.config()).await.map(drop),

@@ -1,9 +1,9 @@
-//! Channels of versions before priorities, and compatibility in both directions.
+//! Layouts of channels: those of earlier versions, and what raises them.
 
 use std::sync::Arc;
 
 use aint_queue::job::{JobId, JobMeta, NewJob, Priority, UniqueUntil};
-use aint_queue::store::{Clear, Destination, JobCounts, JobState, Owner, Pushed, Reap, Store};
+use aint_queue::store::{ChannelLimits, Clear, Destination, JobCounts, JobState, Owner, Pushed, Reap, Store};
 
 use super::{key, open, open_plain, send};
 use crate::fixture::{Master, done, end, job, unique};
@@ -165,4 +165,66 @@ async fn pause_is_compatible_with_earlier_versions() {
     master.lease_exactly(&[id]).await;
     assert_eq!(stored(), redis::Value::Nil);
     assert_eq!(layout(&server), "1");
+}
+
+#[tokio::test]
+async fn limit_of_bytes_raises_the_layout_to_3() {
+    let server = Server::start();
+    let store = open(&server).await;
+    let limits = |max_bytes| ChannelLimits { max_waiting: Some(7), max_bytes };
+    store.record_limits(limits(None)).await.unwrap();
+    assert_eq!(layout(&server), "1");
+    store.push(&[job("a"), of(Priority::High, "b")]).await.unwrap();
+    assert_eq!(layout(&server), "2");
+    store.record_limits(limits(Some(9_999))).await.unwrap();
+    assert_eq!(layout(&server), "3");
+    let stored = |name: &str| send(&server, &["HGET", &key("stats"), name]);
+    assert_eq!(stored("max_bytes"), redis::Value::BulkString(b"9999".to_vec()));
+    store.push(&[of(Priority::Low, "c")]).await.unwrap();
+    store.record_limits(ChannelLimits::default()).await.unwrap();
+    assert_eq!((stored("max_waiting"), stored("max_bytes")), (redis::Value::Nil, redis::Value::Nil));
+    assert_eq!(layout(&server), "3", "the count goes on");
+}
+
+/// Records and outputs of a channel, as their lengths in bytes.
+fn stored_bytes(server: &Server) -> u64 {
+    let values = |name| match send(server, &["HVALS", &key(name)]) {
+        redis::Value::Array(values) => values,
+        other => panic!("{other:?}"),
+    };
+    let length = |value: redis::Value| match value {
+        redis::Value::BulkString(text) => text.len() as u64,
+        other => panic!("{other:?}"),
+    };
+    values("records").into_iter().chain(values("outputs")).map(length).sum()
+}
+
+#[tokio::test]
+async fn count_of_bytes_includes_quarantined_entries() {
+    let server = Server::start();
+    let store = open(&server).await;
+    store.record_limits(ChannelLimits { max_waiting: None, max_bytes: Some(1 << 30) }).await.unwrap();
+    let id = store.push(&[job("a")]).await.unwrap()[0].id();
+    let mut master = Master::join(&store).await;
+    master.lease_exactly(&[id]).await;
+    // An entry that is no id, with a record that the count does not know.
+    send(&server, &["SADD", &key(&format!("reserved:{}", master.owner.as_str())), "not-an-id"]);
+    send(&server, &["HSET", &key("records"), "not-an-id", "{\"job\":\"x\"}\n{}"]);
+    let before = stored_bytes(&server) - store.status().await.unwrap().bytes.unwrap();
+    assert_eq!(master.held().await, [id]);
+    assert_eq!(store.status().await.unwrap().failed, 1, "it is in failed now");
+    assert_eq!(stored_bytes(&server) - store.status().await.unwrap().bytes.unwrap(), before);
+}
+
+#[tokio::test]
+async fn wrong_count_of_bytes_is_right_again_in_an_empty_channel() {
+    let server = Server::start();
+    let store = open(&server).await;
+    store.record_limits(ChannelLimits { max_waiting: None, max_bytes: Some(1 << 30) }).await.unwrap();
+    store.push(&[job("a")]).await.unwrap();
+    // Another program deletes a record, so that its bytes stay counted.
+    send(&server, &["DEL", &key("records")]);
+    assert!(store.status().await.unwrap().bytes.unwrap() > 0);
+    store.push(&[job("b")]).await.unwrap();
+    assert_eq!(store.status().await.unwrap().bytes, Some(stored_bytes(&server)));
 }

@@ -33,6 +33,7 @@ pub(super) fn channel(
         memory_limit: read.integer("memory_limit"),
         max_attempts: read.integer("max_attempts"),
         max_waiting: read.written_integer("max_waiting"),
+        max_bytes: read.written_integer("max_bytes"),
         priority_max_wait: Some(read.seconds("priority_max_wait")).filter(|wait| !wait.is_zero()),
         backoff: backoff(&read, diagnostics),
         stop_wait: read.seconds("stop_wait_seconds"),

@@ -53,6 +53,8 @@ pub(super) static KEYS: &[Key] = keys! { c: Channel;
         "attempts of a job that does not set its own";
     "max_waiting": Integer(1, 1 << 40), "jobs" = "", [Restart], c.max_waiting,
         "waiting and delayed jobs of the channel; pushes above it are refused; no limit by default";
+    "max_bytes": Integer(1, 1 << 50), "bytes" = "", [Restart], c.max_bytes,
+        "bytes of all jobs in the store: options, errors, payloads, and output of failed runs; pushes above it are refused; no limit by default";
     "priority_max_wait": Number(0.0, DAY), "seconds" = "0", [], c.priority_max_wait.unwrap_or_default(),
         "longest time that the front job of a lower priority waits behind jobs of higher ones; 0 for no limit";
     "stop_wait_seconds": Number(0.0, DAY), "seconds" = "30", [], c.stop_wait,

@@ -108,6 +108,8 @@ pub struct Channel {
     pub max_attempts: u32,
     /// Most waiting and delayed jobs; `None` for no limit.
     pub max_waiting: Option<u64>,
+    /// Most bytes of all jobs in the store; `None` for no limit.
+    pub max_bytes: Option<u64>,
     /// Longest time that the front job of a lower priority waits behind jobs of higher ones; `None` for no limit.
     pub priority_max_wait: Option<Duration>,
     /// The wait before the next attempt of a failed job.

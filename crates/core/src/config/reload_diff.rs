@@ -36,6 +36,9 @@ pub fn reload_diff(old: &Channel, new: &Channel) -> ReloadDiff {
     if keep(old.max_waiting != new.max_waiting, "max_waiting") {
         channel.max_waiting = old.max_waiting;
     }
+    if keep(old.max_bytes != new.max_bytes, "max_bytes") {
+        channel.max_bytes = old.max_bytes;
+    }
     let (was, is) = (&old.worker, &new.worker);
     let mode = keep(was.mode != is.mode, "worker.type");
     // Exit codes of the two kinds of program are judged by different rules, so one pool cannot run both at once.
@@ -108,7 +111,7 @@ mod tests {
 
     #[test]
     fn keys_that_need_a_restart_are_declared_so() {
-        let new = "[channels.default]\npid_path = \"/elsewhere\"\nmemory_limit = 70\nmax_waiting = 5\nmax_attempts = 9\nstop_wait_seconds = 60\n\
+        let new = "[channels.default]\npid_path = \"/elsewhere\"\nmemory_limit = 70\nmax_waiting = 5\nmax_bytes = 5\nmax_attempts = 9\nstop_wait_seconds = 60\n\
                    driver = { type = \"sync\" }\n[channels.default.worker]\ntype = \"coroutine\"\nsleep_seconds = 3\n";
         let changed = renewal("[channels.default]\n", new).restart.into_iter().collect::<BTreeSet<_>>();
         let restart = KEYS.iter().filter(|key| key.properties.contains(&Property::Restart));

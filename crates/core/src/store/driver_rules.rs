@@ -99,7 +99,6 @@ pub(crate) fn listed(id: JobId, state: JobState, rank: u64, meta: &str, payload:
 }
 
 /// The stored text of a job's output.
-#[cfg(any(test, feature = "sqlite", feature = "redis"))]
 pub(crate) fn output_text(output: &crate::job::JobOutput) -> String {
     serde_json::to_string(output).expect("an output is plain data and always has a JSON form")
 }
@@ -115,8 +114,17 @@ pub(crate) fn meta_text(meta: &JobMeta) -> String {
     serde_json::to_string(meta).expect("meta is plain data and always has a JSON form")
 }
 
+/// The bytes of a record: the meta in a line of its own, and the payload.
+pub(crate) fn record_bytes(meta: &str, payload: &str) -> usize {
+    meta.len() + 1 + payload.len()
+}
+
+/// The bytes of the record of a new job.
+pub(crate) fn new_record_bytes(job: &NewJob) -> usize {
+    record_bytes(&new_meta_text(&job.meta), job.payload.as_str())
+}
+
 /// The stored text of a new job's meta, without the time of the push.
-#[cfg(any(test, feature = "sqlite", feature = "redis"))]
 pub(crate) fn new_meta_text(meta: &JobMeta) -> String {
     match meta.pushed_at {
         None => meta_text(meta),

@@ -74,11 +74,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Creates an owner with a full lease.
     async fn join(&self) -> Result<Owner, StoreError>;
 
-    /// Records the limit of waiting and delayed jobs for producers that do not read the configuration, or removes it. Only
-    /// stores with such producers have a place for it.
-    async fn announce_limit(&self, _max_waiting: Option<u64>) -> Result<(), StoreError> {
-        Ok(())
-    }
+    /// Records the limits of the channel, for producers that do not read the configuration; a limit that is `None` is removed.
+    ///
+    /// The first limit of bytes begins the count of [`JobCounts::bytes`], which goes on for good. The store reads all jobs of
+    /// the channel for it once.
+    async fn record_limits(&self, limits: ChannelLimits) -> Result<(), StoreError>;
 
     /// A step of an owner: renews its lease, applies settlements, then releases, moves due delayed jobs to waiting (at
     /// most [`MAX_BATCH`]), leases up to `want` jobs. A published summary replaces the last one of this owner and ends with the
@@ -520,6 +520,15 @@ pub struct Cursor {
     pub id: u64,
 }
 
+/// The limits of a channel. See [`Store::record_limits`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChannelLimits {
+    /// Most waiting and delayed jobs.
+    pub max_waiting: Option<u64>,
+    /// Most bytes of all stored jobs, as in [`JobCounts::bytes`].
+    pub max_bytes: Option<u64>,
+}
+
 /// The number of jobs of a channel, by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct JobCounts {
@@ -535,6 +544,10 @@ pub struct JobCounts {
     pub failed: u64,
     /// Removed by `clear` or `discard` since the channel was created.
     pub cleared: u64,
+    /// Bytes of all jobs in the store, in any state: their options, errors and payloads, and the output of failed runs. `None`
+    /// until a limit of bytes has been recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
     /// Whether leasing is paused for every master.
     pub paused: bool,
     /// End of the pause; `None` without a pause or without an end.

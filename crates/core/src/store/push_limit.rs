@@ -1,13 +1,13 @@
-//! The limit on the waiting jobs of a channel (`max_waiting`), checked before each batch, and the count of refused pushes.
+//! The limits of a channel (`max_waiting`, `max_bytes`), checked before each batch, and the count of refused pushes.
 //!
-//! Check and push are two calls, so that a channel without a limit pays nothing: producers that push at the same time may exceed
-//! the limit by a batch each.
+//! Check and push are two calls, so that a channel without limits pays nothing: producers that push at the same time may exceed
+//! a limit by a batch each.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::{PushError, Pushed, Store, StoreError};
+use super::{ChannelLimits, JobCounts, PushError, Pushed, Store, StoreError, driver_rules};
 use crate::config;
 use crate::job::NewJob;
 use crate::mutex::lock;
@@ -15,28 +15,31 @@ use crate::mutex::lock;
 /// The refused pushes of this process, by channel: a master pushes by several queues of a channel, on several threads.
 static REFUSED: Mutex<BTreeMap<Arc<str>, Arc<Counters>>> = Mutex::new(BTreeMap::new());
 
-/// The limit of one channel; none by default.
+/// The limits of one channel; none by default.
 #[derive(Clone, Debug, Default)]
-pub struct PushLimit(Option<ChannelLimit>);
+pub struct PushLimit(Option<Limited>);
 
 #[derive(Clone, Debug)]
-struct ChannelLimit {
+struct Limited {
     channel: Arc<str>,
-    max_waiting: Option<u64>,
+    limits: ChannelLimits,
     refused: Arc<Counters>,
 }
 
 #[derive(Debug, Default)]
 struct Counters {
     max_waiting: AtomicU64,
+    max_bytes: AtomicU64,
     store_full: AtomicU64,
 }
 
 /// Pushes of this process that were refused for want of room, by reason; a batch counts once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RefusedPushes {
-    /// The channel was full.
+    /// The channel had too many waiting jobs.
     pub max_waiting: u64,
+    /// The jobs of the channel took too many bytes.
+    pub max_bytes: u64,
     /// The store was full: its disk or its memory.
     pub store_full: u64,
 }
@@ -48,24 +51,26 @@ impl RefusedPushes {
         let Some(counters) = lock(&REFUSED).get(channel).cloned() else { return Self::default() };
         Self {
             max_waiting: counters.max_waiting.load(Ordering::Relaxed),
+            max_bytes: counters.max_bytes.load(Ordering::Relaxed),
             store_full: counters.store_full.load(Ordering::Relaxed),
         }
     }
 }
 
 impl PushLimit {
-    /// The configured limit of a channel.
+    /// The configured limits of a channel.
     #[must_use]
     pub fn of(channel: &config::Channel) -> Self {
         let name: Arc<str> = channel.name.as_str().into();
         let refused = Arc::clone(lock(&REFUSED).entry(Arc::clone(&name)).or_default());
-        Self(Some(ChannelLimit { channel: name, max_waiting: channel.max_waiting, refused }))
+        let limits = ChannelLimits { max_waiting: channel.max_waiting, max_bytes: channel.max_bytes };
+        Self(Some(Limited { channel: name, limits, refused }))
     }
 
-    /// Most waiting and delayed jobs; `None` without a limit.
+    /// The limits, for the store.
     #[must_use]
-    pub fn max_waiting(&self) -> Option<u64> {
-        self.0.as_ref().and_then(|limit| limit.max_waiting)
+    pub fn limits(&self) -> ChannelLimits {
+        self.0.as_ref().map(|limited| limited.limits).unwrap_or_default()
     }
 
     /// Pushes jobs into `store` if the channel has room for all that it adds: a job whose unique key is held needs none.
@@ -83,40 +88,84 @@ impl PushLimit {
     }
 }
 
-impl ChannelLimit {
+impl Limited {
     /// Whether `store` has room for what these jobs add.
     async fn check(&self, store: &dyn Store, jobs: &[NewJob]) -> Result<(), StoreError> {
-        let Some(max_waiting) = self.max_waiting else { return Ok(()) };
-        let counts = store.status().await?;
-        let waiting = counts.waiting + counts.delayed;
-        if fits(store, jobs, max_waiting.saturating_sub(waiting)).await? {
+        if self.limits == ChannelLimits::default() {
             return Ok(());
         }
-        self.refused.max_waiting.fetch_add(1, Ordering::Relaxed);
-        let remedy = match jobs.len() as u64 > max_waiting {
-            true => format!("push at most {max_waiting} jobs at once, or raise max_waiting"),
-            false => "retry later, add workers, or raise max_waiting".to_owned(),
+        let mut counts = store.status().await?;
+        if self.limits.max_bytes.is_some() && counts.bytes.is_none() {
+            // No master has started with this limit yet.
+            store.record_limits(self.limits).await?;
+            counts = store.status().await?;
+        }
+        let Some(excess) = self.excess(counts, jobs) else { return Ok(()) };
+        // Jobs whose key is held add nothing. Keys are looked up only where they decide.
+        if let Some(added) = without_held_keys(store, jobs).await?
+            && self.excess(counts, &added).is_none()
+        {
+            return Ok(());
+        }
+        let (refused, detail) = match excess {
+            Excess::Waiting { waiting, most } => {
+                let remedy = match jobs.len() as u64 > most {
+                    true => format!("push at most {most} jobs at once, or raise max_waiting"),
+                    false => "retry later, add workers, or raise max_waiting".to_owned(),
+                };
+                let detail = format!("{waiting} jobs wait, and max_waiting allows {most}: {remedy}");
+                (&self.refused.max_waiting, detail)
+            }
+            Excess::Bytes { stored, added, most } => {
+                let remedy = match added > most {
+                    true => "push smaller jobs, or raise max_bytes",
+                    false => "retry later, add workers, remove failed jobs (queue:flush), or raise max_bytes",
+                };
+                let detail = format!(
+                    "its jobs take {stored} bytes, this push {added} more, and max_bytes allows {most}: {remedy}"
+                );
+                (&self.refused.max_bytes, detail)
+            }
         };
-        Err(StoreError::Full {
-            place: format!("channel \"{}\"", self.channel),
-            detail: format!("{waiting} jobs wait, and max_waiting allows {max_waiting}: {remedy}"),
-        })
+        refused.fetch_add(1, Ordering::Relaxed);
+        Err(StoreError::Full { place: format!("channel \"{}\"", self.channel), detail })
+    }
+
+    /// The limit that these jobs would exceed.
+    fn excess(&self, counts: JobCounts, jobs: &[NewJob]) -> Option<Excess> {
+        let waiting = counts.waiting + counts.delayed;
+        if let Some(most) = self.limits.max_waiting
+            && waiting.saturating_add(jobs.len() as u64) > most
+            && !jobs.is_empty()
+        {
+            return Some(Excess::Waiting { waiting, most });
+        }
+        let most = self.limits.max_bytes?;
+        let stored = counts.bytes.unwrap_or(0);
+        let added = jobs.iter().map(driver_rules::new_record_bytes).sum::<usize>() as u64;
+        (added > 0 && stored.saturating_add(added) > most).then_some(Excess::Bytes { stored, added, most })
     }
 }
 
-/// Whether a push adds at most `room` jobs. Keys are looked up only where they decide.
-async fn fits(store: &dyn Store, jobs: &[NewJob], room: u64) -> Result<bool, StoreError> {
-    if jobs.len() as u64 <= room {
-        return Ok(true);
+/// A limit that a push would exceed.
+enum Excess {
+    Waiting { waiting: u64, most: u64 },
+    Bytes { stored: u64, added: u64, most: u64 },
+}
+
+/// The jobs that a push adds, if those are fewer: the first job of each unique key, unless the key is held.
+async fn without_held_keys(store: &dyn Store, jobs: &[NewJob]) -> Result<Option<Vec<NewJob>>, StoreError> {
+    let (mut keys, mut added) = (BTreeSet::new(), Vec::new());
+    for job in jobs {
+        let is_added = match job.meta.unique.as_deref() {
+            None => true,
+            Some(key) => keys.insert(key) && store.holder(key).await?.is_none(),
+        };
+        if is_added {
+            added.push(job.clone());
+        }
     }
-    let keys: BTreeSet<_> = jobs.iter().filter_map(|job| job.meta.unique.as_deref()).collect();
-    let mut added = jobs.iter().filter(|job| job.meta.unique.is_none()).count() as u64;
-    let mut keys = keys.into_iter();
-    while added <= room {
-        let Some(key) = keys.next() else { return Ok(true) };
-        added += u64::from(store.holder(key).await?.is_none());
-    }
-    Ok(false)
+    Ok((added.len() < jobs.len()).then_some(added))
 }
 
 #[cfg(test)]
@@ -151,7 +200,10 @@ mod tests {
         limit.push(&store, &[job()]).await.unwrap();
         let again = PushLimit::of(&channel);
         assert!(again.push(&store, &[job()]).await.is_err());
-        assert_eq!(RefusedPushes::of("limited"), RefusedPushes { max_waiting: 3, store_full: 0 });
+        assert_eq!(
+            RefusedPushes::of("limited"),
+            RefusedPushes { max_waiting: 3, ..RefusedPushes::default() }
+        );
         assert_eq!(RefusedPushes::of("other"), RefusedPushes::default());
         PushLimit::default().push(&store, &[job(), job()]).await.unwrap();
     }

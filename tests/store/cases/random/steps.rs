@@ -63,6 +63,8 @@ pub enum Step {
     /// Without an end, longer than a run of this test, or of length zero.
     Pause(Option<Duration>),
     Resume,
+    /// A limit of bytes, which begins their count.
+    LimitBytes,
     Look(usize),
 }
 
@@ -160,6 +162,7 @@ pub fn step() -> impl Strategy<Value = Step> {
         }),
         1 => prop_oneof![Just(None), Just(Some(FAR_FUTURE)), Just(Some(Duration::ZERO))].prop_map(Step::Pause),
         2 => Just(Step::Resume),
+        2 => Just(Step::LimitBytes),
         1 => job.prop_map(Step::Look),
     ]
 }

@@ -34,6 +34,8 @@ pub(super) struct Channel {
     claims: Limits,
     pub(super) done: u64,
     pub(super) cleared: u64,
+    /// A limit of bytes has been recorded.
+    pub(super) counts_bytes: bool,
 }
 
 /// A pause: no leasing.
@@ -106,6 +108,7 @@ impl Channel {
             claims: Limits::default(),
             done: 0,
             cleared: 0,
+            counts_bytes: false,
         }
     }
 

@@ -16,6 +16,7 @@ impl Channel {
             failed: count(JobState::Failed),
             done: self.done,
             cleared: self.cleared,
+            bytes: self.counts_bytes.then(|| self.bytes()),
             paused: pause.is_some(),
             paused_until: pause.and_then(|pause| pause.until),
             front_ready_at: Priority::ALL
@@ -27,6 +28,13 @@ impl Channel {
             now,
             clock_behind: driver_rules::clock_behind(self.highest, now),
         }
+    }
+
+    /// The bytes of all jobs, as the stores of other drivers have them.
+    fn bytes(&self) -> u64 {
+        let jobs = self.jobs.values().map(|job| driver_rules::record_bytes(&job.meta, &job.payload));
+        let outputs = self.outputs.values().map(|output| driver_rules::output_text(output).len());
+        jobs.chain(outputs).sum::<usize>() as u64
     }
 
     pub(super) fn get(&self, id: JobId) -> Option<JobView> {

@@ -21,8 +21,9 @@ use tokio::time::Instant;
 
 use self::channel::Channel;
 use super::{
-    Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, LEASE, Leased, LimitDecision, MAX_BATCH,
-    Owner, OwnerView, Page, PushError, Pushed, Reap, Store, StoreError, Turn, TurnReply, driver_rules,
+    ChannelLimits, Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, LEASE, Leased, LimitDecision,
+    MAX_BATCH, Owner, OwnerView, Page, PushError, Pushed, Reap, Store, StoreError, Turn, TurnReply,
+    driver_rules,
 };
 use crate::durations::micros;
 use crate::job::{JobId, JobMeta, JobOutput, NewJob, Timestamp};
@@ -191,6 +192,11 @@ impl Store for Model {
 
     async fn join(&self) -> Result<Owner, StoreError> {
         Ok(self.with(Channel::join))
+    }
+
+    async fn record_limits(&self, limits: ChannelLimits) -> Result<(), StoreError> {
+        self.with(|channel, _| channel.counts_bytes |= limits.max_bytes.is_some());
+        Ok(())
     }
 
     async fn turn(&self, turn: Turn<'_>) -> Result<TurnReply, StoreError> {

@@ -23,7 +23,7 @@ impl RedisStore {
             let mut counts = list(reply)?;
             let fronts = list(counts.pop()?)?;
             let counts: Option<Vec<_>> = counts.into_iter().map(count).collect();
-            let [waiting, reserved, delayed, done, failed, cleared, paused, until, highest, due, now] =
+            let [waiting, reserved, delayed, done, failed, cleared, paused, until, highest, due, now, bytes] =
                 counts?.try_into().ok()?;
             let front = |front: &[Value]| Some(ready_at(id(&front[0])?, &text(front[1].clone())?));
             Some(JobCounts {
@@ -33,6 +33,7 @@ impl RedisStore {
                 done,
                 failed,
                 cleared,
+                bytes: bytes.checked_sub(1),
                 paused: paused == 1,
                 paused_until: (until > 0).then_some(Timestamp(until)),
                 front_ready_at: fronts.chunks_exact(2).filter_map(front).min(),

@@ -12,7 +12,7 @@
 //!
 //! ```text
 //! ~aint-queue:* ~aint-queue-fleet:* resetchannels -@all +select +evalsha +script|load +blpop +smembers +type +time +get +set
-//! +exists +rename +hget +hset +hmget +hdel +hexists +hlen +hkeys +hincrby +lrange +lpush +rpush +ltrim
+//! +exists +rename +hget +hset +hmget +hdel +hexists +hlen +hscan +hstrlen +hkeys +hincrby +lrange +lpush +rpush +ltrim
 //! +llen +lpos +lrem +sadd +srem +scard +sismember +smismember +zadd +zrem +zscore +zcard +zcount +zrange
 //! +zrangebyscore +zrevrange +zlexcount +zrandmember
 //! ```
@@ -51,9 +51,9 @@ use self::scripts::Script;
 use self::summaries::SummaryAccess;
 use self::wait::WorkWaiter;
 use super::{
-    Claim, Clear, Cleared, ClockStep, ClockWatch, Cursor, JobCounts, JobState, JobView, LEASE, Leased,
-    LimitDecision, Owner, OwnerView, Page, PushError, Pushed, Reap, Store, StoreError, StoreIdentity, Turn,
-    TurnReply,
+    ChannelLimits, Claim, Clear, Cleared, ClockStep, ClockWatch, Cursor, JobCounts, JobState, JobView, LEASE,
+    Leased, LimitDecision, Owner, OwnerView, Page, PushError, Pushed, Reap, Store, StoreError, StoreIdentity,
+    Turn, TurnReply,
 };
 use crate::config;
 use crate::durations::micros;
@@ -185,9 +185,12 @@ impl Store for RedisStore {
         Ok(owner)
     }
 
-    async fn announce_limit(&self, max_waiting: Option<u64>) -> Result<(), StoreError> {
-        let mut call = self.call(Script::Announce, "announcing the limit of waiting jobs", &[]).await?;
-        call.arg(max_waiting.map_or_else(String::new, |limit| limit.to_string()));
+    async fn record_limits(&self, limits: ChannelLimits) -> Result<(), StoreError> {
+        let keys = [self.keys.outputs()];
+        let mut call = self.call(Script::RecordLimits, "recording the limits of the channel", &keys).await?;
+        for limit in [limits.max_waiting, limits.max_bytes] {
+            call.arg(limit.map_or_else(String::new, |limit| limit.to_string()));
+        }
         call.read(int).await?;
         Ok(())
     }

@@ -51,6 +51,7 @@ impl RedisStore {
         reply.conflicts.extend(answered);
         Ok(reply)
     }
+
     /// Adds the arguments of a turn to its call.
     fn fill_turn(
         &self,

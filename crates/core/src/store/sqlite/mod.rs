@@ -3,7 +3,7 @@
 //! | file | duty |
 //! |---|---|
 //! | `path_checks.rs`, `connect.rs` | checks the location of the file; opens it |
-//! | `schema.sql`, `upgrade_2.sql` to `upgrade_5.sql` | the tables; the upgrades of older files |
+//! | `schema.sql`, `upgrade_2.sql` to `upgrade_6.sql` | the tables; the upgrades of older files |
 //! | `file_watch.rs`, `file_holders.rs`, `cut_files.rs`, `rescue.rs` | files that are removed, replaced or cut while they are in use |
 //! | `file.rs` | the open file of this process, shared by all handles |
 //! | `writer_thread.rs` | the only writing thread: groups waiting calls into one transaction, replies after the commit |
@@ -24,6 +24,7 @@ mod error;
 mod file;
 mod file_holders;
 mod file_watch;
+mod job_bytes;
 mod keys;
 mod limits;
 mod outputs;
@@ -57,9 +58,9 @@ use self::file::File;
 use self::owner::OwnerCall;
 use self::record::RawRecord;
 use super::{
-    Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, LEASE, Leased, LimitDecision, MAX_BATCH,
-    Owner, OwnerView, Page, PushError, Pushed, Reap, Store, StoreError, StoreIdentity, Turn, TurnReply,
-    driver_rules,
+    ChannelLimits, Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, LEASE, Leased, LimitDecision,
+    MAX_BATCH, Owner, OwnerView, Page, PushError, Pushed, Reap, Store, StoreError, StoreIdentity, Turn,
+    TurnReply, driver_rules,
 };
 use crate::job::{JobId, JobMeta, JobOutput, NewJob, Timestamp};
 
@@ -181,6 +182,15 @@ impl Store for SqliteStore {
         let owner_call = self.owner_call(&owner, 0);
         self.file.write("joining", 0, move |tx| owner::join(tx, &owner_call)).await?;
         Ok(owner)
+    }
+
+    async fn record_limits(&self, limits: ChannelLimits) -> Result<(), StoreError> {
+        // Every producer of a file reads the configuration, so only the count is needed.
+        if limits.max_bytes.is_none() {
+            return Ok(());
+        }
+        let channel = self.channel;
+        self.file.write("counting bytes", 0, move |tx| job_bytes::begin(tx, channel)).await
     }
 
     async fn turn(&self, turn: Turn<'_>) -> Result<TurnReply, StoreError> {

@@ -4,6 +4,7 @@ use rusqlite::{Params, params};
 
 use super::bucket::{self, Channel};
 use super::error::SqliteError;
+use super::job_bytes;
 use super::pause::Pause;
 use super::rank;
 use super::record::RawRecord;
@@ -46,6 +47,7 @@ pub(super) fn status(tx: &Tx<'_>, channel: i64) -> Result<JobCounts, SqliteError
     Ok(JobCounts {
         front_ready_at: fronts.into_iter().min(),
         next_due: due.map(|due| Timestamp(due.cast_unsigned())),
+        bytes: job_bytes::get(tx, channel)?.map(|bytes| u64::try_from(bytes).unwrap_or(0)),
         ..status
     })
 }

@@ -71,6 +71,11 @@ CREATE TABLE outputs (                          -- apart from the records, so th
     text TEXT NOT NULL                          -- JSON: the last lines that its last failed run printed
 ) STRICT;
 
+CREATE TABLE job_bytes (                        -- channels that have or had a limit of bytes; kept by triggers, see job_bytes.sql
+    channel INTEGER PRIMARY KEY,
+    bytes   INTEGER NOT NULL                    -- of the records and outputs of its jobs
+) STRICT;
+
 CREATE TABLE holds (                            -- unique keys that are held for a time, also after the end of the job
     key   TEXT    NOT NULL PRIMARY KEY,         -- "channel:unique key"
     job   INTEGER NOT NULL,                     -- the job that took it

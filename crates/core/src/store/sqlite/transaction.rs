@@ -33,6 +33,11 @@ impl<'c> Tx<'c> {
         Ok(self.prepare(sql)?.execute(params)?)
     }
 
+    /// Executes statements that return nothing and take no parameters.
+    pub(super) fn execute_batch(&self, sql: &'static str) -> Result<(), SqliteError> {
+        Ok(self.connection.execute_batch(sql)?)
+    }
+
     /// The single number returned by a query; `None` for no row or null.
     pub(super) fn number(&self, sql: &'static str, params: impl Params) -> Result<Option<i64>, SqliteError> {
         let mut statement = self.prepare(sql)?;

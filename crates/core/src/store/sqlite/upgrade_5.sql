@@ -1,11 +1,6 @@
--- From schema 4 to schema 5: the summaries that masters publish. See schema.sql.
+-- From schema 4 to schema 5: the bytes of the jobs of some channels. See schema.sql.
 
-CREATE TABLE summaries (
-    owner INTEGER PRIMARY KEY,
-    at    INTEGER NOT NULL,
-    text  TEXT    NOT NULL
+CREATE TABLE job_bytes (
+    channel INTEGER PRIMARY KEY,
+    bytes   INTEGER NOT NULL
 ) STRICT;
-
-CREATE TRIGGER summary_ends_with_owner AFTER DELETE ON owners BEGIN
-    DELETE FROM summaries WHERE owner = old.id;
-END;

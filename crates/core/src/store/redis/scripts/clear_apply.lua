@@ -4,7 +4,7 @@
 -- ARGV 1   its name in clearing      ARGV 2  its state      ARGV 3  number of ids
 -- ARGV 4.. the ids, as returned by clear_peek.lua; then pairs of id and unique key to release
 -- reply    number of removed jobs; -1 when another clear has removed these ids
--- order    outputs, count, records, unique keys, then the ids; tombstones are not counted
+-- order    outputs, bytes, count, records, unique keys, then the ids; tombstones are not counted
 local name, state, count = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local list = state == 'waiting'
 local ids = redis.call(list and 'LRANGE' or 'ZRANGE', KEYS[OWN], 0, count - 1)
@@ -15,8 +15,10 @@ for n = 1, count do
 end
 local removed = 0
 if count > 0 then
+  local bytes = bytes_of(RECORDS, ids) + bytes_of(KEYS[OWN + 1], ids)
   -- First, because an outputs key of a foreign type ends the script here, before any change.
   redis.call('HDEL', KEYS[OWN + 1], unpack(ids))
+  count_bytes(-bytes)
   redis.call('HINCRBY', STATS, 'cleared', count)
   removed = redis.call('HDEL', RECORDS, unpack(ids))
   if removed < count then

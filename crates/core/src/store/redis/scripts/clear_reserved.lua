@@ -14,6 +14,7 @@ end
 if #ids == 0 then
   return 0
 end
+count_bytes(-bytes_of(RECORDS, ids) - bytes_of(KEYS[OWN + 1], ids))
 redis.call('HINCRBY', STATS, 'cleared', #ids)
 local removed = redis.call('HDEL', RECORDS, unpack(ids))
 redis.call('HDEL', KEYS[OWN + 1], unpack(ids))

@@ -20,6 +20,7 @@ end
 if #ids == 0 then
   return 0
 end
+count_bytes(-bytes_of(RECORDS, ids) - bytes_of(KEYS[#KEYS], ids))
 redis.call('HINCRBY', STATS, 'cleared', #ids)
 redis.call('HINCRBY', STATS, 'tombstones', #ids - #delayed - #failed)
 redis.call('HDEL', RECORDS, unpack(ids))

@@ -10,7 +10,7 @@ if not redis.call('ZSCORE', DEAD, ARGV[1]) then
   return 0
 end
 local time, front, failed, gone, freed = text(now()), { {}, {}, {} }, {}, {}, {}
-local prioritised, moved = redis.call('HGET', STATS, 'priorities'), 0
+local prioritised, moved, bytes = redis.call('HGET', STATS, 'priorities'), 0, 0
 for n = 2, #ARGV, 5 do
   local kind, id, key, place, meta = ARGV[n], ARGV[n + 1], ARGV[n + 2], PLACE[ARGV[n + 3]], ARGV[n + 4]
   if redis.call('SISMEMBER', KEYS[OWN], id) == 1 then
@@ -21,7 +21,9 @@ for n = 2, #ARGV, 5 do
       if kind == 'keep' then
         place = prioritised and place_of(record) or place
       else
-        redis.call('HSET', RECORDS, id, rewritten(record, meta))
+        local new = rewritten(record, meta)
+        bytes = bytes + #new - #record
+        redis.call('HSET', RECORDS, id, new)
       end
       if kind == 'failed' then
         failed[#failed + 1] = time
@@ -33,6 +35,7 @@ for n = 2, #ARGV, 5 do
     end
   end
 end
+count_bytes(bytes)
 put_in_front(front)
 if moved > #failed / 2 then
   wake()

@@ -87,7 +87,7 @@ scripts! {
     Claim, Writes, "claim", OWN_KEYS, LOCK_MEMBERS;
     Holder, Reads, "holder";
     Quarantine, Writes, "quarantine", OWN_KEYS;
-    Announce, Writes, "announce";
+    RecordLimits, Writes, "record_limits", OWN_KEYS;
     Unlisted, Reads, "unlisted", OWN_KEYS, ALL_OWNERS;
     Masters, Reads, "masters";
 }

@@ -223,9 +223,15 @@ if #names > 0 then
 end
 local record = '{' .. table.concat(meta, ',') .. '}\n' .. string.gsub(payload, '[\r\n]', ' ')
 
--- The limit of the configuration, which masters record. A job whose key is held is not added.
-local limit = tonumber(redis.call('HGET', STATS, 'max_waiting'))
-if limit and not (unique and holder(unique, KEYS[#KEYS])) then
+-- The limits of the configuration, which masters record. A job whose key is held is not added.
+local limits = redis.call('HMGET', STATS, 'max_waiting', 'max_bytes', 'bytes')
+local limit, most, bytes = tonumber(limits[1]), tonumber(limits[2]), tonumber(limits[3]) or 0
+local adds = not ((limit or most) and unique and holder(unique, KEYS[#KEYS]))
+if most and adds and bytes + #record > most then
+  return redis.error_reply('AINTFULL the channel is full: its jobs take ' .. text(bytes) .. ' bytes, this one ' .. #record
+    .. ', and max_bytes allows ' .. text(most) .. ': retry later, add workers, remove failed jobs, or raise max_bytes')
+end
+if limit and adds then
   local counts = redis.call('HMGET', STATS, 'tombstones', 'clearing_waiting', 'clearing_delayed')
   local jobs = entries() + redis.call('ZCARD', DELAYED) + (tonumber(counts[2]) or 0) + (tonumber(counts[3]) or 0)
     - (tonumber(counts[1]) or 0)

@@ -20,7 +20,7 @@
 --            expires_at      latest start, since 1970
 --            headers         an object of texts, metadata for the handler
 -- reply    {id, 1} for a new job, {id, 0} when the job with this id holds the unique key
--- errors   AINTARG (a wrong argument, with the reason), AINTFULL (max_waiting jobs wait), AINTKEY (a key belongs to another
+-- errors   AINTARG (a wrong argument, with the reason), AINTFULL (max_waiting or max_bytes is reached), AINTKEY (a key belongs to another
 --          program), AINTSCHEMA (the channel belongs to another version of aint-queue)
 --
 -- The test suite of aint-queue builds this file from the driver's own scripts. See docs/redis-producers.md.

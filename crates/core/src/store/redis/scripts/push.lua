@@ -11,7 +11,7 @@
 --           hold until the job's end or start), priority ('' for normal, high, low); start is '' for now, '+µs' for a
 --           delay, '@µs' for a time. Then the records of all jobs, whose metas agree with these options.
 -- reply     per job its id, or minus the id of the job that holds its key; {'DELAY', n} when job n (from 1) starts too late
--- order     ids and places are determined by reading; then layout, last_id, records, unique keys, places, token
+-- order     ids and places are determined by reading; then layout, last_id, bytes, records, unique keys, places, token
 local time = now()
 local longest, lead = tonumber(ARGV[1]), tonumber(ARGV[2])
 local base = 4 + 5 * tonumber(ARGV[4])
@@ -41,7 +41,7 @@ local next_id, record_ids = id_source(time, lead)
 local answers, records, keys, held, taken = {}, {}, {}, {}, {}
 local waiting, delayed, earliest, prioritised = { {}, {}, {} }, {}, nil, false
 local normal = waiting[2]
-local added, plain = 0, 0
+local added, plain, bytes = 0, 0, 0
 for n = 1, count do
   local option, key, due, existing, place = options[n], '', time, nil, 2
   if option then
@@ -67,6 +67,7 @@ for n = 1, count do
       record = '{"pushed_at":' .. text(time) .. ',' .. string.sub(record, 2)
     end
     records[2 * added - 1], records[2 * added] = id, record
+    bytes = bytes + #record
     if key ~= '' then
       taken[key] = not expired_unleased(id, record) and id or nil
       if ARGV[option + 3] == '' then
@@ -95,14 +96,19 @@ if added == 0 then
 end
 
 if ARGV[3] ~= '1' or prioritised or #held > 0 then
-  layout_2()
-elseif not schema then
-  redis.call('SET', SCHEMA, '1')
+  raise_layout('2')
+else
+  raise_layout('1')
 end
 if prioritised then
   has_priorities()
 end
 record_ids()
+-- A count that another program has put wrong is right again in an empty channel.
+if schema == '3' and redis.call('HLEN', RECORDS) == 0 then
+  redis.call('HDEL', STATS, 'bytes')
+end
+count_bytes(bytes)
 redis.call('HSET', RECORDS, unpack(records))
 if #keys > 0 then
   redis.call('HSET', UNIQUE, unpack(keys))

@@ -9,7 +9,7 @@
 -- order    ids, new records, failed, unique keys, old records, SREM; an ended owner disappears with its last entry
 local time = now()
 local next_id, record_ids = id_source(time, tonumber(ARGV[2]))
-local names, records, failed, freed, kept = {}, {}, {}, {}, {}
+local names, records, failed, freed, kept, bytes = {}, {}, {}, {}, {}, 0
 for n = 3, #ARGV, 2 do
   local name = ARGV[n]
   if redis.call('SISMEMBER', KEYS[OWN], name) == 1 then
@@ -22,6 +22,7 @@ for n = 3, #ARGV, 2 do
       end
       records[#records + 1] = id
       records[#records + 1] = ARGV[n + 1] .. '\n' .. record
+      bytes = bytes + #ARGV[n + 1] + 1
       failed[#failed + 1] = text(time)
       failed[#failed + 1] = id
       kept[#kept + 1] = name
@@ -30,6 +31,7 @@ for n = 3, #ARGV, 2 do
 end
 if #kept > 0 then
   record_ids()
+  count_bytes(bytes)
   redis.call('HSET', RECORDS, unpack(records))
   redis.call('ZADD', FAILED, unpack(failed))
   for _, pair in ipairs(freed) do

@@ -4,13 +4,15 @@
 -- ARGV       per job: id, unique key ('' for none), priority ('' for normal), meta
 -- reply      number of moved jobs; jobs that are not failed are skipped
 -- order      records, unique keys, RPUSH, ZREM, outputs
-local ids, back, uniques = {}, { {}, {}, {} }, 0
+local ids, back, uniques, bytes = {}, { {}, {}, {} }, 0, 0
 for n = 1, #ARGV, 4 do
   local id, key, place, meta = ARGV[n], ARGV[n + 1], PLACE[ARGV[n + 2]], ARGV[n + 3]
   uniques = uniques + (key ~= '' and 1 or 0)
   local record = redis.call('ZSCORE', FAILED, id) and redis.call('HGET', RECORDS, id)
   if record then
-    redis.call('HSET', RECORDS, id, rewritten(record, meta))
+    local new = rewritten(record, meta)
+    bytes = bytes + #new - #record
+    redis.call('HSET', RECORDS, id, new)
     if key ~= '' and not holder(key, KEYS[OWN + uniques - 1]) then
       redis.call('HSET', UNIQUE, key, id)
     end
@@ -19,6 +21,7 @@ for n = 1, #ARGV, 4 do
   end
 end
 if #ids > 0 then
+  count_bytes(bytes - bytes_of(KEYS[#KEYS], ids))
   put_at_back(back)
   redis.call('ZREM', FAILED, unpack(ids))
   redis.call('HDEL', KEYS[#KEYS], unpack(ids))

@@ -37,6 +37,9 @@ end
 -- Counted first, so that an error here leaves the jobs reserved; a missing record is no finished job.
 local function finish(...)
   local count = select('#', ...)
+  if schema == '3' then
+    count_bytes(-bytes_of(RECORDS, { ... }))
+  end
   redis.call('HINCRBY', STATS, 'done', count)
   local removed = redis.call('HDEL', RECORDS, ...)
   if removed < count then
@@ -70,7 +73,7 @@ if done > 0 then
 end
 
 if others > 0 then
-  local ids, settled, finished, freed = {}, {}, {}, {}
+  local ids, settled, finished, freed, bytes = {}, {}, {}, {}, 0
   local front, back, delayed, failed = { {}, {}, {} }, { {}, {}, {} }, {}, {}
   for n = 1, others do
     ids[n] = ARGV[done + 7 * n + 4]
@@ -85,10 +88,14 @@ if others > 0 then
       record = redis.call('HGET', RECORDS, id)
     end
     local output = ARGV[at + 6]
-    if record and output == '-' then
-      redis.call('HDEL', OUTPUTS, id)
-    elseif record and output ~= '' then
-      redis.call('HSET', OUTPUTS, id, output)
+    if record and output ~= '' then
+      bytes = bytes - bytes_of(OUTPUTS, { id })
+      if output == '-' then
+        redis.call('HDEL', OUTPUTS, id)
+      else
+        bytes = bytes + #output
+        redis.call('HSET', OUTPUTS, id, output)
+      end
     end
     if not record then
       conflict(id)
@@ -96,13 +103,16 @@ if others > 0 then
       finished[#finished + 1] = id
       freed[#freed + 1] = { key, id }
     else
+      bytes = bytes - #record
       if kind == 'found' then
         -- The settling master could not read the record. An unreadable text becomes the payload; a meta may name a key to release.
         local old = read(meta_of(record))
         record = old and record or '\n' .. record
         key = old and type(old.unique) == 'string' and old.unique or key
       end
-      redis.call('HSET', RECORDS, id, rewritten(record, meta))
+      record = rewritten(record, meta)
+      bytes = bytes + #record
+      redis.call('HSET', RECORDS, id, record)
       if kind == 'front' or kind == 'back' then
         local ends = kind == 'front' and front[place] or back[place]
         ends[#ends + 1] = id
@@ -118,6 +128,7 @@ if others > 0 then
       end
     end
   end
+  count_bytes(bytes)
   put_in_front(front)
   put_at_back(back)
   if prioritised then

@@ -1,7 +1,7 @@
 -- Fragment, first in every script: names the channel's keys and refuses foreign ones.
 --
 -- KEYS 1-15  all keys of the channel, in this order (keys.rs):
---    1 schema    string  layout version: "1", or "2" from the first data that version 1 does not know
+--    1 schema    string  layout version: "1"; "2" from the first data that version 1 does not know; "3" once bytes are counted
 --    2 records   hash    id -> meta JSON .. "\n" .. payload JSON
 --    3 waiting   list    ids of normal priority, front first; may contain tombstones: ids whose record was removed
 --    4 delayed   zset    id by due time
@@ -13,7 +13,9 @@
 --                        clock: the highest time that the server's clock has shown,
 --                        paused: 1 for no end, else the time of the end,
 --                        priorities: set once a job had high or low priority,
---                        max_waiting: the limit of waiting and delayed jobs, if there is one
+--                        max_waiting: the limit of waiting and delayed jobs, if there is one,
+--                        max_bytes: the limit of bytes, if there is one,
+--                        bytes: from layout 3 on, the bytes of all records and outputs
 --   10 unique    hash    unique key -> id, until the end or start of that job
 --   11 notify    list    at most one token: work may be available
 --   12 clearing  hash    name -> state, for each list or zset renamed by a clear
@@ -47,6 +49,6 @@ do
   end
 end
 local schema = redis.call('GET', SCHEMA)
-if schema and schema ~= '1' and schema ~= '2' then
+if schema and schema ~= '1' and schema ~= '2' and schema ~= '3' then
   return redis.error_reply('AINTSCHEMA ' .. schema)
 end

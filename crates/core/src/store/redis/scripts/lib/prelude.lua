@@ -121,17 +121,34 @@ local LISTS = { HIGH, WAITING, LOW }
 local filled = { there[13], true, there[14] }
 local PLACE = { high = 1, [''] = 2, normal = 2, low = 3 }
 
--- Raises the layout version to 2, because data unknown to version 1 follows. There is no way back.
-local function layout_2()
-  if schema ~= '2' then
-    schema = '2'
+-- Raises the layout version, because data unknown to lower versions follows. There is no way back.
+local function raise_layout(version)
+  if not schema or schema < version then
+    schema = version
     redis.call('SET', SCHEMA, schema)
   end
 end
 
+-- Adds to the bytes of all records and outputs, which are counted from layout 3 on.
+local function count_bytes(change)
+  if schema == '3' and change ~= 0 then
+    local bytes = tonumber(redis.call('HGET', STATS, 'bytes')) or 0
+    redis.call('HSET', STATS, 'bytes', text(math.max(0, bytes + change)))
+  end
+end
+
+-- The bytes of entries of a hash; 0 where bytes are not counted, which saves the calls.
+local function bytes_of(hash, ids)
+  local sum = 0
+  for n = 1, schema == '3' and #ids or 0 do
+    sum = sum + redis.call('HSTRLEN', hash, ids[n])
+  end
+  return sum
+end
+
 -- Records permanently that jobs of other priorities than normal exist or existed.
 local function has_priorities()
-  layout_2()
+  raise_layout('2')
   redis.call('HSET', STATS, 'priorities', '1')
 end
 
