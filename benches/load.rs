@@ -71,6 +71,7 @@ async fn bare_loop(server: &redis::Server, channel: &str) -> f64 {
             want: MAX_BATCH,
             max_bytes: MAX_BATCH_BYTES,
             overdue: None,
+            publish: None,
         };
         let reply = store.turn(turn).await.unwrap();
         done += settlements.len();

@@ -161,6 +161,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "job",
             "suggest",
             "condition",
+            "durations",
             "config",
             "store",
             "queue",

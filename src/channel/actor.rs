@@ -22,13 +22,16 @@ use super::settings::ChannelSettings;
 use super::shutdown::{Shutdown, Stopped};
 use super::status::{ChannelDetails, ChannelStatus, Heartbeat, HeldJobStatus};
 use super::store_calls::{Call, CallResult, OnJoin, StoreCalls};
+use super::summary::{MasterIdentity, Publication, SummaryInputs};
 use super::turns::{CallInputs, Turns};
 use super::work_wait::WorkWait;
 use crate::job::{Isolation, JobId, Timestamp};
 use crate::metrics::ChannelMetrics;
 use crate::pool::{Demand, EndedRun, Pool, RolloutError};
 use crate::retry::Policy;
-use crate::store::{CrossChannelPush, MAX_BATCH, MAX_BATCH_BYTES, OutputChange, Owner, Settlement, Store};
+use crate::store::{
+    CrossChannelPush, MAX_BATCH, MAX_BATCH_BYTES, OutputChange, Owner, Settlement, Store, Summary,
+};
 
 /// Most jobs held that wait until no other such job of the master runs. A few do not keep the channel from other jobs.
 const MAX_READY_EXCLUSIVE: usize = 8;
@@ -38,6 +41,8 @@ const MAX_READY_EXCLUSIVE: usize = 8;
 pub struct Setup {
     /// Name of the channel.
     pub name: Arc<str>,
+    /// The process, as other machines name it.
+    pub identity: MasterIdentity,
     /// The store of its jobs.
     pub store: Arc<dyn Store>,
     /// The workers of the channel.
@@ -75,6 +80,7 @@ pub struct Channel {
     pub(super) run_traces: RunTraces,
     pub(super) cancellations: Cancellations,
     pub(super) scope: ScopeProgress,
+    pub(super) publication: Publication,
     pub(super) shutdown: Option<Shutdown>,
     /// Whether `queue:quiet` is in effect on this master: it leases no jobs; running jobs end normally, leases are renewed and
     /// workers follow the usual rules. A pause, in contrast, is a state of the store and holds for every master.
@@ -127,6 +133,7 @@ impl Channel {
             run_traces: RunTraces::default(),
             cancellations: Cancellations::default(),
             scope: ScopeProgress::new(setup.scope),
+            publication: Publication::new(setup.identity),
             shutdown: None,
             is_quiet: setup.quiet,
             reload: None,
@@ -230,6 +237,7 @@ impl Channel {
         let inputs = self.call_inputs(now);
         let Some(mut call) = self.turns.next_call(&inputs, now) else { return };
         if let Call::Turn(request) = &mut call {
+            request.publish = self.summary(now);
             request.overdue = self.priority_wait.overdue(self.settings.priority_max_wait, now);
             request.releases = self.job_requests.take_releases();
             if self.job_requests.has_releases() {
@@ -241,6 +249,23 @@ impl Channel {
             }
         }
         self.store_calls.start(call, now);
+    }
+
+    /// The summary that a turn publishes, if one is due.
+    fn summary(&mut self, now: Instant) -> Option<Summary> {
+        if !self.publication.is_due(now) {
+            return None;
+        }
+        let (status, running) = (self.status(now), self.pool.running(now));
+        let inputs = SummaryInputs {
+            mode: self.settings.mode.as_str(),
+            single_job: !self.scope.is_all(),
+            status: &status,
+            running: &running,
+            totals: self.metrics.run_totals(),
+            store_time: self.store_time(now),
+        };
+        self.publication.publish(&inputs, now)
     }
 
     fn call_inputs(&self, now: Instant) -> CallInputs {

@@ -46,6 +46,7 @@ impl Channel {
             CallReply::Joined(owner) => {
                 self.store_calls.joined(owner, began);
                 self.turns.reset();
+                self.publication.reset();
             }
             CallReply::Turned(request, reply) => {
                 self.store_calls.renewed(began);

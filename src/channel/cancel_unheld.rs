@@ -99,8 +99,16 @@ async fn turn(
     seq: u64,
     settlements: &[Settlement],
 ) -> Result<TurnReply, StoreError> {
-    let turn =
-        Turn { owner, seq, settlements, releases: &[], want: 0, max_bytes: MAX_BATCH_BYTES, overdue: None };
+    let turn = Turn {
+        owner,
+        seq,
+        settlements,
+        releases: &[],
+        want: 0,
+        max_bytes: MAX_BATCH_BYTES,
+        overdue: None,
+        publish: None,
+    };
     store.turn(turn).await
 }
 

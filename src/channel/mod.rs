@@ -9,7 +9,8 @@
 //!
 //! The actor joins components that know nothing of each other: which call comes next (`turns`), the call in flight
 //! (`store_calls`), the jobs (`held_jobs`), how many to lease ahead (`prefetch`), requests of running jobs
-//! (`job_requests`), their traces (`run_traces`), cancels (`cancellations`), the stop (`shutdown`). Decisions take the time as an argument; only the
+//! (`job_requests`), their traces (`run_traces`), cancels (`cancellations`), the summary for other machines (`summary`), the stop
+//! (`shutdown`). Decisions take the time as an argument; only the
 //! actor reads the clock. A channel ends after [`Command::Stop`]; `shutdown` describes the ladder.
 
 mod actor;
@@ -31,6 +32,7 @@ mod shutdown;
 mod status;
 mod store_calls;
 mod store_health;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod turns;
@@ -45,5 +47,6 @@ pub use settings::ChannelSettings;
 pub use shutdown::Stopped;
 pub use status::{ChannelDetails, ChannelStatus, Heartbeat, HeldJobStatus, LastCounts};
 pub use store_calls::OnJoin;
+pub use summary::{MasterCondition, MasterIdentity, MasterSummary, RunRates, SummaryJob, WorkerSummary};
 
 pub use crate::store::CrossChannelPush;

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use crate::config::{JobLog, PushDestinations};
+use crate::config::{JobLog, Mode, PushDestinations};
 use crate::retry::Policy;
 use crate::store::PushLimit;
 
 /// Settings that a channel's decisions follow.
 #[derive(Clone, Debug)]
 pub struct ChannelSettings {
+    /// The mode of the workers, for display.
+    pub mode: Mode,
     /// Attempts and backoff: the consequences of outcomes.
     pub policy: Policy,
     /// Time limit of jobs that do not set their own; `None` for no limit.

@@ -52,6 +52,26 @@ pub struct ChannelStatus {
     pub stop_seconds_left: Option<u64>,
 }
 
+impl ChannelStatus {
+    /// Number of workers that there should be. Where programs are started once per job, those that run are wanted.
+    #[must_use]
+    pub fn wanted_workers(&self) -> usize {
+        self.pool.target.unwrap_or(self.workers.busy)
+    }
+
+    /// Number of workers that take jobs.
+    #[must_use]
+    pub fn serving_workers(&self) -> usize {
+        self.workers.idle + self.workers.busy
+    }
+
+    /// Resident bytes of the workers together, in their last samples.
+    #[must_use]
+    pub fn workers_memory(&self) -> u64 {
+        self.pool.rows.iter().filter_map(|worker| worker.memory).sum()
+    }
+}
+
 /// The state of a channel as `queue:why` needs it: what this master knows and the store does not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChannelDetails {

@@ -16,7 +16,7 @@ use super::store_health::StoreHealth;
 use crate::job::{JobId, Timestamp};
 use crate::store::{
     ChannelLimits, ClockWatch, KeyRelease, LEASE, Leased, LowerPriorities, MAX_BATCH_BYTES, Owner, Reap,
-    Settlement, Store, StoreError, Turn, TurnReply,
+    Settlement, Store, StoreError, Summary, Turn, TurnReply,
 };
 
 /// Age at which a lease is renewed, even without jobs to settle or to lease.
@@ -66,6 +66,8 @@ pub(super) struct TurnRequest {
     pub(super) overdue: Option<LowerPriorities>,
     pub(super) settlements: Vec<Settlement>,
     pub(super) releases: Vec<KeyRelease>,
+    /// The summary to publish.
+    pub(super) publish: Option<Summary>,
 }
 
 /// The reply to a call.
@@ -223,6 +225,7 @@ impl StoreCalls {
                         want: request.want,
                         max_bytes: MAX_BATCH_BYTES,
                         overdue: request.overdue,
+                        publish: request.publish.as_ref(),
                     };
                     match store.turn(turn).await {
                         Ok(reply) => CallReply::Turned(request, reply),

@@ -23,6 +23,7 @@ mod history;
 mod job_options;
 mod job_output;
 mod jobs;
+mod known_masters;
 mod list;
 mod listen;
 mod log;

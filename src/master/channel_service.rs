@@ -90,6 +90,7 @@ impl ChannelService {
         let place = Arc::new(ChannelPlace::new(&config, Arc::clone(&store), lock.place()));
         let actor = Channel::new(Setup {
             name: Arc::clone(&name),
+            identity: shared.identity.clone(),
             store: Arc::clone(&store),
             pool,
             settings,

@@ -103,6 +103,7 @@ pub(super) fn renewal(
         stop_wait: config.stop_wait,
     };
     let settings = ChannelSettings {
+        mode: worker.mode,
         policy: Policy::of(config),
         max_execute: worker.max_execute,
         sleep: worker.sleep,

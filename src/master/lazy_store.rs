@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 use crate::job::{JobId, JobMeta, JobOutput, NewJob, Timestamp};
 use crate::store::{
     ChannelLimits, Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, Leased, LimitDecision, Owner,
-    Page, PushError, Pushed, Reap, Store, StoreError, StoreIdentity, Turn, TurnReply,
+    OwnerView, Page, PushError, Pushed, Reap, Store, StoreError, StoreIdentity, Turn, TurnReply,
 };
 
 /// An attempt to open a store.
@@ -98,6 +98,9 @@ impl Store for LazyStore {
     }
     async fn take(&self, owner: &Owner, seq: u64, id: JobId) -> Result<Option<Leased>, StoreError> {
         self.store().await?.take(owner, seq, id).await
+    }
+    async fn masters(&self) -> Result<Vec<OwnerView>, StoreError> {
+        self.store().await?.masters().await
     }
     async fn leave(&self, owner: &Owner) -> Result<u64, StoreError> {
         self.store().await?.leave(owner).await

@@ -19,6 +19,7 @@ mod lazy_store;
 mod listen;
 mod listen_error;
 mod listen_options;
+mod own_identity;
 mod own_memory;
 mod own_program;
 mod place;
@@ -40,6 +41,7 @@ pub use control::{
 pub use listen::listen;
 pub use listen_error::ListenError;
 pub use listen_options::ListenOptions;
+pub use own_identity::boot;
 pub use own_program::own_program;
 pub use reexec::Handover;
 pub use run_dir::{ControlSocket, LockError, Presence, ServedStore, control_socket, presence, presences_in};

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::channel_setup::{job_program, renewal};
 use super::listen::runtime;
 use super::listen_error::ListenError;
+use super::own_identity::own_identity;
 use super::signals::{SignalAction, Signals, with_signals_blocked};
 use super::start::{incarnation, open_store};
 
@@ -49,6 +50,7 @@ pub fn run_once(
         let ReloadSpec { pool, settings } = spec;
         let actor = Channel::new(Setup {
             name: channel.name.as_str().into(),
+            identity: own_identity(),
             store,
             pool: Pool::new(pool, ProducerMemory::new(channel.memory_limit, 0).frames, Instant::now()),
             settings,

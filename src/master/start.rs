@@ -19,6 +19,7 @@ use super::control::MasterShared;
 use super::lazy_store::LazyStore;
 use super::listen_error::ListenError;
 use super::listen_options::ListenOptions;
+use super::own_identity::own_identity;
 use super::place;
 use super::reexec::Handover;
 use super::reload::ReloadQueue;
@@ -88,6 +89,7 @@ pub(super) async fn start(
     let shared = Arc::new(MasterShared {
         cross_channel: Arc::new(QueueSet::of(Arc::clone(&listen.config))),
         producer_memory: producer_memory.clone(),
+        identity: own_identity(),
         metrics: Metrics::of_master(),
         span_export,
         attention: Arc::default(),

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::job_names::JobNameMetrics;
 use super::requests::{PushedVia, RequestMetrics};
-use super::timings::Timings;
+use super::timings::{RunTotals, Timings, is_failure};
 use super::words::{
     DROP_REASONS, EXCEPTION_REASONS, EXIT_WAYS, JOB_STATES, OUTCOMES, RECYCLE_LIMITS, REFUSAL_REASONS,
     RELOAD_RESULTS, SCALE_DIRECTIONS, STORE_CALLS, STORE_ERRORS, index_of,
@@ -172,6 +172,16 @@ impl ChannelMetrics {
         self.run_seconds.observe(took.as_secs_f64());
         lock(&self.job_names).run_ended(job, outcome, took);
         lock(&self.timings).run_ended(outcome, took);
+    }
+
+    /// The runs that have ended since the start.
+    #[must_use]
+    pub fn run_totals(&self) -> RunTotals {
+        let counts = OUTCOMES.iter().zip(&self.runs).map(|(outcome, counter)| (outcome, counter.get()));
+        counts.fold(RunTotals::default(), |totals, (outcome, runs)| RunTotals {
+            ended: totals.ended + runs,
+            failed: totals.failed + if is_failure(outcome) { runs } else { 0 },
+        })
     }
 
     /// Counts a dispatch of a job that was ready for `waited`.

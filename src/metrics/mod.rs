@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 pub use channel::{ChannelMetrics, Sample};
 pub use requests::{OTHER_ROUTE, PushedVia, RequestMetrics};
-pub use timings::{CallTimes, Percentiles, Timings};
+pub use timings::{CallTimes, Percentiles, RunTotals, Timings};
 pub use words::{OUTCOMES, STORE_CALLS};
 
 /// Upper bounds of the buckets of waits and runs, in seconds: a millisecond to an hour.

@@ -60,6 +60,20 @@ pub struct Percentiles {
     pub max: f32,
 }
 
+/// Whether a run with this outcome failed, timed out, crashed or was lost.
+pub(super) fn is_failure(outcome: &str) -> bool {
+    FAILURES.contains(&outcome)
+}
+
+/// Number of ended runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunTotals {
+    /// All.
+    pub ended: u64,
+    /// Runs that failed, timed out, crashed or were lost.
+    pub failed: u64,
+}
+
 /// Calls of the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CallTimes {
@@ -85,7 +99,7 @@ impl Timings {
     pub(super) fn run_ended(&mut self, outcome: &str, took: Duration) {
         self.runs.record(took);
         self.ended += 1;
-        self.failed += u64::from(FAILURES.contains(&outcome));
+        self.failed += u64::from(is_failure(outcome));
     }
 
     pub(super) fn dispatched(&mut self, waited: Duration) {

@@ -8,7 +8,7 @@ use aint_queue::job::{JobId, JobMeta, JobOutput, NewJob, Timestamp};
 use aint_queue::store::model::Model;
 use aint_queue::store::{
     ChannelLimits, Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, Leased, LimitDecision, Owner,
-    Page, PushError, Pushed, Reap, Store, StoreError, Turn, TurnReply,
+    OwnerView, Page, PushError, Pushed, Reap, Store, StoreError, Turn, TurnReply,
 };
 use async_trait::async_trait;
 
@@ -96,6 +96,9 @@ impl Store for FaultyStore {
     }
     async fn take(&self, owner: &Owner, seq: u64, id: JobId) -> Result<Option<Leased>, StoreError> {
         self.call("take", self.model.take(owner, seq, id)).await
+    }
+    async fn masters(&self) -> Result<Vec<OwnerView>, StoreError> {
+        self.model.masters().await
     }
     async fn leave(&self, owner: &Owner) -> Result<u64, StoreError> {
         self.call("leave", self.model.leave(owner)).await

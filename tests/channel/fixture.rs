@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aint_queue::config::{Backoff, BackoffKind, JobLog, JobLogLevel};
+use aint_queue::config::{Backoff, BackoffKind, JobLog, JobLogLevel, Mode};
 use aint_queue::engine::channel::{
-    self, Channel, ChannelSettings, ChannelStatus, Command, OnJoin, Scope, Setup, Stopped,
+    self, Channel, ChannelSettings, ChannelStatus, Command, MasterIdentity, OnJoin, Scope, Setup, Stopped,
 };
 use aint_queue::engine::guardian::Guardian;
 use aint_queue::engine::metrics::Metrics;
@@ -114,6 +114,7 @@ pub async fn start_channel(options: Options) -> Fixture {
         jitter: 0.0,
     };
     let settings = ChannelSettings {
+        mode: Mode::ProcessPool,
         policy: Policy { max_attempts: options.max_attempts, backoff },
         max_execute: options.max_execute,
         sleep: options.sleep,
@@ -126,6 +127,7 @@ pub async fn start_channel(options: Options) -> Fixture {
     };
     let channel = Channel::new(Setup {
         name: "default".into(),
+        identity: MasterIdentity::default(),
         store: Arc::clone(&options.store),
         pool: Pool::new(
             GenerationSpec { spec: spec.clone(), guardian: guardian.handle() },

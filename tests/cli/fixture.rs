@@ -155,6 +155,7 @@ impl Fixture {
                 want,
                 max_bytes: 1 << 20,
                 overdue: None,
+                publish: None,
             };
             let leased = store.turn(turn(1, &[], jobs.len())).await.unwrap().leased;
             let settle = |(leased, (_, error)): (&Leased, &(&str, &str))| {

@@ -182,7 +182,11 @@ fn make_steady(value: &mut Value) {
         Value::String(text) if text.lines().count() == 1 && text.contains(' ') => *value = "SENTENCE".into(),
         Value::String(text) if text.lines().count() > 1 => *value = lines_of_metrics(text).into(),
         Value::Array(items) => items.iter_mut().for_each(make_steady),
-        Value::Object(fields) => fields.values_mut().for_each(make_steady),
+        Value::Object(fields) => {
+            // The masters in the store, of which the fake one is none.
+            fields.remove("masters");
+            fields.values_mut().for_each(make_steady);
+        }
         _ => {}
     }
 }

@@ -19,6 +19,7 @@ mod drain;
 mod idle;
 mod kills;
 mod log_file;
+mod masters;
 mod monitoring;
 mod other_store;
 mod outage;

@@ -153,6 +153,7 @@ impl Master {
             want,
             max_bytes: usize::MAX,
             overdue: None,
+            publish: None,
         };
         self.store.turn(turn).await
     }
@@ -185,6 +186,7 @@ impl Master {
             want: 0,
             max_bytes: usize::MAX,
             overdue: None,
+            publish: None,
         };
         assert_eq!(self.store.turn(turn).await.unwrap().conflicts, []);
     }

@@ -6,6 +6,7 @@ mod leases;
 mod outages;
 mod priorities;
 mod shutdown;
+mod summaries;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use tokio::time::{Instant, sleep};
 
 use super::*;
 use crate::config::plan::Plan;
-use crate::config::{Backoff, BackoffKind, JobLog, JobLogLevel};
+use crate::config::{Backoff, BackoffKind, JobLog, JobLogLevel, Mode};
 use crate::job::{
     FailReason, JobId, LimitClaim, LimitDecision, NewJob, Outcome, Payload, RetryDecision, Timestamp,
 };
@@ -79,7 +80,9 @@ impl Fixture {
             name: "demo".into(),
             store: Arc::new(store.clone()),
             pool,
+            identity: MasterIdentity::default(),
             settings: ChannelSettings {
+                mode: Mode::ProcessPool,
                 policy: Policy { max_attempts: 3, backoff },
                 max_execute: None,
                 sleep: 2 * SECOND,

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::StatusView;
+use super::masters::MasterJson;
 use crate::cli::time;
 use crate::pool::{PoolStatus, WorkerCounts};
 use crate::snapshot::Recent;
@@ -54,6 +55,12 @@ pub(super) struct StatusJson<'a> {
     degraded: bool,
     driver: String,
     durability: &'a str,
+    /// The masters of all machines; absent without any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    masters: Vec<MasterJson<'a>>,
+    /// Why the store does not tell the masters; absent when it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    masters_error: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     workers: Option<Workers<'a>>,
 }
@@ -113,6 +120,13 @@ impl<'a> From<&'a StatusView<'a>> for StatusJson<'a> {
             degraded: status.is_some_and(|status| status.pool.degraded),
             driver: report.channel.driver.to_string(),
             durability: &report.durability,
+            masters: report
+                .masters
+                .iter()
+                .flatten()
+                .map(|master| MasterJson::of(master, report.each))
+                .collect(),
+            masters_error: report.masters.as_ref().err().map(String::as_str),
             workers: status
                 .filter(|_| report.each)
                 .map(|status| Workers { counts: &status.workers, pool: &status.pool }),

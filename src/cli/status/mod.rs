@@ -1,6 +1,7 @@
 //! `queue:status`: shows whether a master runs, and the number of jobs in each state.
 
 mod json;
+mod masters;
 mod metrics;
 pub(in crate::cli) mod recent;
 mod watch;
@@ -12,6 +13,7 @@ use clap::Args;
 
 use self::json::StatusJson;
 use super::control::{self, MasterState};
+use super::known_masters::{KnownMaster, LocalMaster, known_masters};
 use super::table::{self, Column};
 use super::{CommandContext, Failure, progress, sanitize, time};
 use crate::channel::ChannelStatus;
@@ -64,6 +66,8 @@ struct StatusView<'a> {
     /// The last minute as the master has seen it.
     recent: Option<Box<Recent>>,
     durability: String,
+    /// The masters of all machines, or why the store does not tell them.
+    masters: Result<Vec<KnownMaster>, String>,
     /// Reserved jobs that no call can reach.
     unlisted: u64,
     /// Whether the store does not exist yet.
@@ -108,7 +112,9 @@ impl Status {
             let read = context.call_store(channel, doing, async |store| {
                 let counts = store.status().await?;
                 let unlisted = if counts.reserved > 0 { store.unlisted().await? } else { 0 };
-                Ok((counts, unlisted, store.durability().await?, store.identity()))
+                // A user may lack the permission for them, and the status is more than its masters.
+                let masters = store.masters().await;
+                Ok((counts, unlisted, store.durability().await?, store.identity(), masters))
             });
             let mut recent = None;
             let mut master = control::query(
@@ -124,8 +130,10 @@ impl Status {
                 },
             );
             match read {
-                Ok((counts, unlisted, durability, identity)) => {
+                Ok((counts, unlisted, durability, identity, masters)) => {
                     master.compare(channel, identity);
+                    let local = LocalMaster::of(channel, master.answer().is_some());
+                    let masters = masters.map(|views| known_masters(views, &local));
                     // The durability that the store will have.
                     let durability = if missing { "fsync".to_owned() } else { durability };
                     reports.push(StatusView {
@@ -134,6 +142,7 @@ impl Status {
                         counts,
                         recent,
                         durability,
+                        masters: masters.map_err(|error| error.to_string()),
                         unlisted,
                         missing,
                         each: self.workers,
@@ -177,7 +186,8 @@ fn render(reports: &[StatusView<'_>], appearance: Appearance) -> String {
     let Appearance { colours, columns } = appearance;
     let mut shown = String::new();
     for report in reports {
-        let StatusView { channel, master, counts, recent, durability, unlisted, missing, each } = report;
+        let StatusView { channel, master, counts, recent, durability, masters, unlisted, missing, each } =
+            report;
         if !shown.is_empty() {
             shown.push('\n');
         }
@@ -220,6 +230,10 @@ fn render(reports: &[StatusView<'_>], appearance: Appearance) -> String {
             }
             false => format!("Store: {}, durability {durability}\n", channel.driver),
         });
+        match masters {
+            Ok(masters) => shown.push_str(&masters::render(masters, *each, columns)),
+            Err(error) => shown.push_str(&trouble(&masters::unknown(error), colours)),
+        }
         if let (true, Some(status)) = (*each, master.answer()) {
             shown.push_str(&workers::render(status, columns));
         }
@@ -332,6 +346,7 @@ mod tests {
             counts,
             recent: None,
             durability,
+            masters: Ok(Vec::new()),
             unlisted: 0,
             missing: false,
             each: false,

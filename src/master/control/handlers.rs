@@ -15,7 +15,8 @@ use tokio::time::timeout;
 use super::protocol::{ControlRequest, ControlResponse, KnownOutput, Reply, ResponseLine};
 use super::server::RequestHandler;
 use crate::channel::{
-    ChannelDetails, ChannelStatus, Command, CrossChannelPush, LastCounts, OutputSource, Stopped,
+    ChannelDetails, ChannelStatus, Command, CrossChannelPush, LastCounts, MasterIdentity, OutputSource,
+    Stopped,
 };
 use crate::job::JobId;
 use crate::logging::LogWriter;
@@ -43,6 +44,8 @@ pub(in crate::engine::master) struct MasterShared {
     /// Memory for jobs that producers send.
     pub(in crate::engine::master) producer_memory: ProducerMemory,
     pub(in crate::engine::master) cross_channel: Arc<dyn CrossChannelPush>,
+    /// This process, as other machines name it.
+    pub(in crate::engine::master) identity: MasterIdentity,
     /// The metrics of all channels.
     pub(in crate::engine::master) metrics: Metrics,
     /// The export of spans.

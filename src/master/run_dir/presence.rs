@@ -22,6 +22,8 @@ pub struct Presence {
     pub running: bool,
     /// The master's process id; unknown in another pid namespace.
     pub pid: Option<i32>,
+    /// The owner that it is in the store; unknown until it has joined.
+    pub incarnation: Option<String>,
     /// The store that the master serves, as far as its record tells.
     pub served: ServedStore,
     /// The reason why the master cannot be trusted: another user may have put its files in place.
@@ -66,17 +68,20 @@ pub(super) fn holder(path: &Path) -> Option<Holder> {
 
 /// Whether there is a master behind the lock at `path`.
 pub(super) fn presence(path: &Path) -> Presence {
+    let incarnation = |record: &Record| Some(record.incarnation.clone()).filter(|owner| !owner.is_empty());
     let found = match lock_state(path) {
         LockState::Held(record) => match record.process_state() {
             ProcessState::Alive => Presence {
                 running: true,
                 pid: Some(record.pid),
+                incarnation: incarnation(&record),
                 served: record.served,
                 ..Presence::default()
             },
             // The held lock proves a master; its pid has no meaning in this namespace.
             ProcessState::OtherNamespace => {
-                Presence { running: true, served: record.served, ..Presence::default() }
+                let incarnation = incarnation(&record);
+                Presence { running: true, incarnation, served: record.served, ..Presence::default() }
             }
             // Only the guardian of a dead master holds the lock, while it kills processes.
             ProcessState::Gone => Presence::default(),

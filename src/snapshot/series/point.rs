@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Sighting;
+use crate::channel::ChannelStatus;
 use crate::job::Timestamp;
 use crate::metrics::{CallTimes, Percentiles, Timings};
 use crate::store::JobCounts;
@@ -114,13 +115,11 @@ impl Point {
             paused: counts.paused,
         });
         let workers = seen.status.map(|status| WorkerValues {
-            // Where programs are started once per job, those that run are wanted.
-            wanted: number(status.pool.target.unwrap_or(status.workers.busy)),
-            serving: number(status.workers.idle + status.workers.busy),
+            wanted: number(status.wanted_workers()),
+            serving: number(status.serving_workers()),
             busy: number(status.workers.busy),
         });
-        let memory =
-            seen.status.map(|status| status.pool.rows.iter().filter_map(|worker| worker.memory).sum());
+        let memory = seen.status.map(ChannelStatus::workers_memory);
         Self {
             at: seen.at,
             #[expect(clippy::cast_possible_truncation, reason = "seven digits are enough")]

@@ -66,6 +66,7 @@ async fn leasing_stops_at_max_bytes(fixture: Fixture) {
             want: 10,
             max_bytes,
             overdue: None,
+            publish: None,
         };
         let leased = master.store.turn(turn).await.unwrap().leased;
         leased.iter().map(|l| l.id()).collect::<Vec<_>>()

@@ -11,6 +11,7 @@ mod expiry;
 mod ids;
 mod limits;
 mod malformed;
+mod masters;
 mod order;
 mod outputs;
 mod pause;

@@ -237,6 +237,7 @@ async fn turn_is_bounded_over_all_priorities(fixture: Fixture) {
         want: 9,
         max_bytes: 14,
         overdue: None,
+        publish: None,
     };
     let leased = master.store.turn(turn).await.unwrap().leased;
     assert_eq!(leased.iter().map(|l| l.id()).collect::<Vec<_>>(), at(&ids, [4, 5]));
@@ -288,6 +289,7 @@ async fn overdue_turn(master: &mut Master, overdue: LowerPriorities, want: usize
         want,
         max_bytes: usize::MAX,
         overdue: Some(overdue),
+        publish: None,
     };
     let reply = master.store.turn(turn).await.unwrap();
     (reply.leased.iter().map(|leased| leased.id()).collect(), reply)

@@ -197,6 +197,7 @@ impl<'d> ModelAndDriver<'d> {
                     want: *want,
                     max_bytes: *max_bytes,
                     overdue: *overdue,
+                    publish: None,
                 };
                 let m = self.model.turn(turn(&mo, &m, &mf)).await.unwrap();
                 let r = self.real.turn(turn(&ro, &r, &rf)).await.unwrap();
@@ -226,6 +227,7 @@ impl<'d> ModelAndDriver<'d> {
                     want: 5,
                     max_bytes: 9,
                     overdue: None,
+                    publish: None,
                 };
                 let replayed = |reply| matches!(reply, Err(StoreError::Replayed));
                 prop_assert!(replayed(self.model.turn(turn(&mo, &m)).await));

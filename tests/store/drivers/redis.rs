@@ -26,7 +26,7 @@ struct OnServer {
 }
 
 /// The minimum of permissions for the driver; `INFO` and `CONFIG GET` add information only.
-const PERMISSIONS: &str = "~aint-queue:* resetchannels -@all +select +evalsha +script|load +blpop +smembers +type +time \
+const PERMISSIONS: &str = "~aint-queue:* ~aint-queue-fleet:* resetchannels -@all +select +evalsha +script|load +blpop +smembers +type +time \
     +get +set +exists +rename +hget +hset +hmget +hdel +hexists +hlen +hscan +hstrlen +hkeys +hincrby +lrange +lpush +rpush +ltrim \
     +llen +lpos +lrem +sadd +srem +scard +sismember +smismember +zadd +zrem +zscore +zcard +zcount +zrange \
     +zrangebyscore +zrevrange +zlexcount +zrandmember";

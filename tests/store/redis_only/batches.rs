@@ -99,6 +99,7 @@ async fn leases_of_any_size_between_tombstones_are_exact() {
                 want,
                 max_bytes,
                 overdue: None,
+                publish: None,
             };
             let leased = store.turn(turn).await.unwrap().leased;
             let ids: Vec<_> = leased.iter().map(Leased::id).collect();

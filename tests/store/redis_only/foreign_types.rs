@@ -86,6 +86,7 @@ impl Full {
             want: 5,
             max_bytes: 1 << 20,
             overdue: None,
+            publish: None,
         };
         let all = Clear { waiting: true, delayed: true, failed: true, reserved: true };
         vec![
@@ -224,7 +225,7 @@ async fn unknown_layout_version_is_refused_by_every_call() {
     let server = Server::start();
     let store = open(&server).await;
     store.push(&[job("a")]).await.unwrap();
-    send(&server, &["SET", &key("schema"), "3"]);
+    send(&server, &["SET", &key("schema"), "4"]);
     let before = everything(&server);
     for outcome in [
         connect(&server.config()).await.map(drop),

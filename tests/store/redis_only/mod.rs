@@ -14,6 +14,7 @@ mod priorities;
 #[path = "../../support/proxy.rs"]
 mod proxy;
 mod reaper;
+mod summaries;
 mod wakeups;
 
 use std::collections::BTreeMap;

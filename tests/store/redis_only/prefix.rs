@@ -21,20 +21,21 @@ async fn open(config: &Redis) -> Arc<dyn Store> {
     Arc::new(connect(config).await.unwrap())
 }
 
-/// Adds a user whose keys match the pattern, with the commands of the documentation.
-fn add_user(server: &Server, pattern: &str) {
+/// Adds a user with the keys and commands of the documentation, behind a prefix.
+fn add_user(server: &Server, prefix: &str) {
     let documented = include_str!("../../../docs/operations.md");
     let start = documented.find("~aint-queue:*").unwrap();
     let rules = documented[start..].split("```").next().unwrap();
-    let mut parts = vec!["ACL", "SETUSER", "shop", "on", ">secret", pattern];
-    parts.extend(rules.split_whitespace().skip(1));
+    let rules = rules.replace('~', &format!("~{prefix}"));
+    let mut parts = vec!["ACL", "SETUSER", "shop", "on", ">secret"];
+    parts.extend(rules.split_whitespace());
     send(server, &parts);
 }
 
 #[tokio::test]
 async fn prefixes_separate_applications_in_one_database() {
     let server = Server::start();
-    add_user(&server, "~shop:aint-queue:*");
+    add_user(&server, "shop:");
     let shop = Redis {
         username: Some("shop".into()),
         password: Some(Secret::new("secret")),

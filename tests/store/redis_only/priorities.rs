@@ -78,6 +78,7 @@ async fn large_due_jobs_are_moved_in_bounded_steps() {
             want: 500,
             max_bytes: usize::MAX,
             overdue: None,
+            publish: None,
         };
         let reply = store.turn(turn).await.unwrap();
         assert!(reply.leased.len() <= 5);

@@ -156,8 +156,16 @@ impl Runner {
     ) -> Result<TurnReply, StoreError> {
         self.seq += 1;
         let (owner, seq) = (&self.owner, self.seq);
-        let turn =
-            Turn { owner, seq, settlements, releases, want, max_bytes: MAX_BATCH_BYTES, overdue: None };
+        let turn = Turn {
+            owner,
+            seq,
+            settlements,
+            releases,
+            want,
+            max_bytes: MAX_BATCH_BYTES,
+            overdue: None,
+            publish: None,
+        };
         let reply = self.setup.store.turn(turn).await?;
         self.clock = (reply.now, Instant::now());
         Ok(reply)

@@ -22,6 +22,7 @@ pub mod redis;
 mod selection;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+mod summary;
 
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
@@ -42,6 +43,7 @@ pub use push_limit::{PushLimit, RefusedPushes};
 pub use selection::{
     Found, JobFilter, SearchLimits, count_failed, list, reload_failed, remove_failed, search,
 };
+pub use summary::{MAX_MASTERS, MAX_SUMMARY_BYTES, OwnerView, Published, Summary};
 
 pub use crate::job::LimitDecision;
 use crate::job::{JobId, JobMeta, JobOutput, JobRecord, NewJob, Timestamp};
@@ -79,7 +81,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn record_limits(&self, limits: ChannelLimits) -> Result<(), StoreError>;
 
     /// A step of an owner: renews its lease, applies settlements, then releases, moves due delayed jobs to waiting (at
-    /// most [`MAX_BATCH`]), leases up to `want` jobs.
+    /// most [`MAX_BATCH`]), leases up to `want` jobs. A published summary replaces the last one of this owner and ends with the
+    /// owner.
     ///
     /// Jobs are leased by priority, and within a priority from the front. "Front" and "back" of waiting refer to the job's
     /// priority throughout this trait. A job whose record cannot be parsed may be treated as a normal one.
@@ -110,6 +113,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Leases one job by id: failed, delayed, or among the first 10,000 waiting. `None` when the job is elsewhere or gone.
     /// A failed job takes its unique key again if the key is free, as in [`Store::requeue`].
     async fn take(&self, owner: &Owner, seq: u64, id: JobId) -> Result<Option<Leased>, StoreError>;
+
+    /// The owners of the channel with the summaries that they have published last, the longest lease first, at most
+    /// [`MAX_MASTERS`]. For display and alerts only: neither a summary nor its absence is a reason to act on jobs.
+    async fn masters(&self) -> Result<Vec<OwnerView>, StoreError>;
 
     /// Ends the owner. Its jobs return to the front of waiting in the order of ids, without a counted attempt. Returns
     /// the number of jobs.
@@ -259,6 +266,8 @@ pub struct Turn<'a> {
     /// Lower priorities whose front job goes before all others in this turn, the lowest first, as far as `want` reaches. `None`: the
     /// reply need not tell which lower priorities wait.
     pub overdue: Option<LowerPriorities>,
+    /// The state of this owner to publish, stamped by the store's clock. See [`Store::masters`].
+    pub publish: Option<&'a Summary>,
 }
 
 /// A set of the priorities below `high`.

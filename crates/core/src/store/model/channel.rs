@@ -1,5 +1,6 @@
 //! State and changes of the model, one method per method of the contract. No locks, no waiting.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -9,8 +10,9 @@ use super::waiting_order::{self, WaitingOrder};
 use crate::job::{FailReason, JobId, JobMeta, JobOutput, MAX_DELAY, NewJob, Priority, Timestamp};
 use crate::store::driver_rules::{self, TAKE_DEPTH};
 use crate::store::{
-    Claim, Destination, JobState, KeyRelease, Leased, LimitDecision, MAX_BATCH, OutputChange, Owner,
-    PushError, Pushed, Reap, SettleConflict, Settlement, StoreError, Turn, TurnReply,
+    Claim, Destination, JobState, KeyRelease, Leased, LimitDecision, MAX_BATCH, MAX_MASTERS, OutputChange,
+    Owner, OwnerView, Published, PushError, Pushed, Reap, SettleConflict, Settlement, StoreError, Summary,
+    Turn, TurnReply,
 };
 
 /// A channel: its jobs, its owners, its counts.
@@ -66,6 +68,8 @@ pub(super) enum JobLocation {
 struct Lease {
     until: Timestamp,
     seq: u64,
+    /// The last summary and the time of its publication.
+    published: Option<(Timestamp, Summary)>,
 }
 
 impl Job {
@@ -144,12 +148,27 @@ impl Channel {
 
     pub(super) fn join(&mut self, now: Timestamp) -> Owner {
         let owner = Owner::random();
-        self.owners.insert(owner.clone(), Lease { until: now.after(self.lease), seq: 0 });
+        self.owners.insert(owner.clone(), Lease { until: now.after(self.lease), seq: 0, published: None });
         owner
     }
 
     pub(super) fn owners(&self) -> Vec<Owner> {
         self.owners.keys().cloned().collect()
+    }
+
+    pub(super) fn masters(&self, now: Timestamp) -> Vec<OwnerView> {
+        let mut leases: Vec<_> = self.owners.iter().collect();
+        leases.sort_by_key(|(_, lease)| Reverse(lease.until));
+        let view = |(owner, lease): (&Owner, &Lease)| OwnerView {
+            owner: owner.clone(),
+            lease_left: Some(lease.until.since(now)).filter(|left| !left.is_zero()),
+            published: lease.published.as_ref().map(|(at, summary)| Published {
+                at: *at,
+                age: now.since(*at),
+                summary: Some(summary.clone()),
+            }),
+        };
+        leases.into_iter().take(MAX_MASTERS).map(view).collect()
     }
 
     pub(super) fn expire_lease(&mut self, owner: &Owner) {
@@ -164,13 +183,16 @@ impl Channel {
         if seq <= lease.seq {
             return Err(StoreError::Replayed);
         }
-        *lease = Lease { until: now.after(self.lease), seq };
+        (lease.until, lease.seq) = (now.after(self.lease), seq);
         Ok(())
     }
 
     pub(super) fn turn(&mut self, now: Timestamp, turn: &Turn<'_>) -> Result<TurnReply, StoreError> {
         self.renew_lease(now, turn.owner, turn.seq)?;
         self.highest = self.highest.max(now);
+        if let (Some(summary), Some(lease)) = (turn.publish, self.owners.get_mut(turn.owner)) {
+            lease.published = Some((now, summary.clone()));
+        }
         let conflicts = self.settle(now, turn.owner, turn.settlements);
         for free in turn.releases {
             match free {

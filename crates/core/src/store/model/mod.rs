@@ -22,7 +22,8 @@ use tokio::time::Instant;
 use self::channel::Channel;
 use super::{
     ChannelLimits, Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, LEASE, Leased, LimitDecision,
-    MAX_BATCH, Owner, Page, PushError, Pushed, Reap, Store, StoreError, Turn, TurnReply, driver_rules,
+    MAX_BATCH, Owner, OwnerView, Page, PushError, Pushed, Reap, Store, StoreError, Turn, TurnReply,
+    driver_rules,
 };
 use crate::durations::micros;
 use crate::job::{JobId, JobMeta, JobOutput, NewJob, Timestamp};
@@ -219,6 +220,10 @@ impl Store for Model {
 
     async fn take(&self, owner: &Owner, seq: u64, id: JobId) -> Result<Option<Leased>, StoreError> {
         self.with(|channel, now| channel.take(now, owner, seq, id))
+    }
+
+    async fn masters(&self) -> Result<Vec<OwnerView>, StoreError> {
+        Ok(self.with(|channel, now| channel.masters(now)))
     }
 
     async fn leave(&self, owner: &Owner) -> Result<u64, StoreError> {

@@ -60,8 +60,18 @@ impl RedisStore {
 impl Call<'_> {
     /// Sends the call and parses its reply. The scripts' refusals of an owner's call are errors.
     pub(super) async fn read<T>(self, parse: impl FnOnce(Value) -> Option<T>) -> Result<T, StoreError> {
+        let reply = self.attempt().await;
+        self.parsed(reply, parse)
+    }
+
+    /// The parsed reply of an attempt.
+    pub(super) fn parsed<T>(
+        self,
+        reply: Result<Value, CallError>,
+        parse: impl FnOnce(Value) -> Option<T>,
+    ) -> Result<T, StoreError> {
         let (store, doing) = (self.store, self.doing);
-        let reply = self.send().await?;
+        let reply = reply.map_err(|error| store.failed(error, doing))?;
         if is_word(&reply, "LOST") {
             return Err(StoreError::Lost);
         }
@@ -76,8 +86,14 @@ impl Call<'_> {
         self
     }
 
-    /// Sends the call once. An unknown script has run nothing, so it is loaded and the call repeated.
+    /// Sends the call once.
     pub(super) async fn send(self) -> Result<Value, StoreError> {
+        let reply = self.attempt().await;
+        reply.map_err(|error| self.store.failed(error, self.doing))
+    }
+
+    /// Sends the call once. An unknown script has run nothing, so it is loaded and the call repeated.
+    pub(super) async fn attempt(&self) -> Result<Value, CallError> {
         let calls = &self.store.calls;
         let mut answer = calls.send(&self.connection, &self.cmd, Duration::ZERO).await;
         if answer.as_ref().is_err_and(|error| error.class() == ErrorClass::LoadScript) {
@@ -88,6 +104,6 @@ impl Call<'_> {
                 Err(error) => Err(error),
             };
         }
-        answer.map_err(|error| self.store.failed(error, self.doing))
+        answer
     }
 }

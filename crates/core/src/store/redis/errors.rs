@@ -58,7 +58,7 @@ const CODES: &[(&str, ErrorClass)] = &[
     (
         "NOPERM",
         Refused(
-            "its user lacks a permission: grant it the commands and the keys `aint-queue:*` named in the documentation",
+            "its user lacks a permission: grant it the commands and the keys `aint-queue:*` and `aint-queue-fleet:*` named in the documentation",
         ),
     ),
     (
@@ -175,6 +175,11 @@ impl CallError {
             Self::ServerError(error) => class(&error.code, &error.detail),
             Self::Connect(_) | Self::NoAnswer(_) | Self::Broken(_) => Reconnect,
         }
+    }
+
+    /// Whether the server refuses the keys of the call to this user: the call has run nothing.
+    pub(super) fn denies_a_key(&self) -> bool {
+        matches!(self, Self::ServerError(error) if error.is("NOPERM") && error.contains("key"))
     }
 
     /// The error for the caller of the store.

@@ -28,14 +28,16 @@ const NAMES: [&str; COUNT] = [
 #[derive(Debug)]
 pub(super) struct Keys {
     prefix: String,
+    summaries: String,
     fixed: [String; COUNT],
 }
 
 impl Keys {
     pub(super) fn of(prefix: &str, channel: &str) -> Self {
+        let summaries = format!("{prefix}aint-queue-fleet:{{{channel}}}:summaries");
         let prefix = format!("{prefix}aint-queue:{{{channel}}}:");
         let fixed = NAMES.map(|name| format!("{prefix}{name}"));
-        Self { prefix, fixed }
+        Self { prefix, summaries, fixed }
     }
 
     /// The keys passed to every script.
@@ -55,6 +57,11 @@ impl Keys {
     /// The stored outputs, by id.
     pub(super) fn outputs(&self) -> String {
         format!("{}outputs", self.prefix)
+    }
+
+    /// The summaries that masters publish, by owner. Outside the pattern of the other keys, which producers may write.
+    pub(super) fn summaries(&self) -> &str {
+        &self.summaries
     }
 
     /// The holder of a timed hold on a unique key.
@@ -84,6 +91,7 @@ mod tests {
         assert_eq!(keys.notify(), "aint-queue:{mail.v2}:notify");
         assert_eq!(keys.reserved(&Owner::named("ab12")), "aint-queue:{mail.v2}:reserved:ab12");
         assert_eq!(keys.outputs(), "aint-queue:{mail.v2}:outputs");
+        assert_eq!(keys.summaries(), "aint-queue-fleet:{mail.v2}:summaries");
         assert_eq!(keys.unique("k}{"), "aint-queue:{mail.v2}:unique:k}{");
         assert_eq!(keys.rate("api"), "aint-queue:{mail.v2}:rate:api");
         assert_eq!(keys.clearing("waiting:7"), "aint-queue:{mail.v2}:clearing:waiting:7");

@@ -11,14 +11,15 @@
 //! driver also reads version, policy and durability:
 //!
 //! ```text
-//! ~aint-queue:* resetchannels -@all +select +evalsha +script|load +blpop +smembers +type +time +get +set
+//! ~aint-queue:* ~aint-queue-fleet:* resetchannels -@all +select +evalsha +script|load +blpop +smembers +type +time +get +set
 //! +exists +rename +hget +hset +hmget +hdel +hexists +hlen +hscan +hstrlen +hkeys +hincrby +lrange +lpush +rpush +ltrim
 //! +llen +lpos +lrem +sadd +srem +scard +sismember +smismember +zadd +zrem +zscore +zcard +zcount +zrange
 //! +zrangebyscore +zrevrange +zlexcount +zrandmember
 //! ```
 //!
 //! All keys of a channel are named `aint-queue:{channel}:…`, behind the prefix of the configuration, if any, which the
-//! pattern of the ACL user needs as well; `scripts/lib/channel_keys.lua` lists them.
+//! pattern of the ACL user needs as well; `scripts/lib/channel_keys.lua` lists them. The summaries of masters are under
+//! `aint-queue-fleet:{channel}:summaries`, because producers may write all keys of the other pattern.
 
 mod call;
 mod clear;
@@ -32,6 +33,7 @@ mod push;
 mod reply;
 mod scripts;
 mod server;
+mod summaries;
 mod turn;
 mod wait;
 
@@ -46,11 +48,12 @@ use self::connection::{Connector, ServerAddress};
 use self::keys::Keys;
 use self::reply::{Entries, count, entries, int};
 use self::scripts::Script;
+use self::summaries::SummaryAccess;
 use self::wait::WorkWaiter;
 use super::{
     ChannelLimits, Claim, Clear, Cleared, ClockStep, ClockWatch, Cursor, JobCounts, JobState, JobView, LEASE,
-    Leased, LimitDecision, Owner, Page, PushError, Pushed, Reap, Store, StoreError, StoreIdentity, Turn,
-    TurnReply,
+    Leased, LimitDecision, Owner, OwnerView, Page, PushError, Pushed, Reap, Store, StoreError, StoreIdentity,
+    Turn, TurnReply,
 };
 use crate::config;
 use crate::durations::micros;
@@ -69,6 +72,7 @@ pub struct RedisStore {
     owners: Mutex<Vec<Owner>>,
     /// The server's clock, and when it last went forward.
     clock: Mutex<ServerClock>,
+    summary_access: SummaryAccess,
     /// Average size of the records leased last, an estimate for the next ones.
     record_bytes: AtomicUsize,
 }
@@ -132,6 +136,7 @@ impl RedisStore {
             reap_delay: options.reap_delay.unwrap_or(options.lease / 3),
             owners: Mutex::default(),
             clock: Mutex::default(),
+            summary_access: SummaryAccess::default(),
             record_bytes: AtomicUsize::new(INITIAL_RECORD_BYTES),
         };
         store.check_server(config.allow_eviction).await?;
@@ -212,6 +217,10 @@ impl Store for RedisStore {
 
     async fn take(&self, owner: &Owner, seq: u64, id: JobId) -> Result<Option<Leased>, StoreError> {
         self.lease_one(owner, seq, id).await
+    }
+
+    async fn masters(&self) -> Result<Vec<OwnerView>, StoreError> {
+        self.published().await
     }
 
     async fn leave(&self, owner: &Owner) -> Result<u64, StoreError> {

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::log_macros::warn;
 
+use super::call::Call;
 use super::connection::info_field;
 use super::reply::{Entries, count, entries, fields, int, is_word, jobs, leased, list, metas, text, texts};
 use super::scripts::Script;
@@ -117,8 +118,9 @@ impl RedisStore {
 
     /// Ends an owner; `None` when the owner does not exist.
     async fn end(&self, owner: &Owner, how: &str) -> Result<Option<Ended>, StoreError> {
-        let mut call = self.call(Script::EndOwner, ENDING, &[self.keys.reserved(owner)]).await?;
-        call.arg(owner.as_str()).arg(how);
+        let fill = |call: &mut Call<'_>, _| {
+            call.arg(owner.as_str()).arg(how);
+        };
         let read = |reply| {
             if is_word(&reply, "NONE") {
                 return Some(None);
@@ -126,7 +128,7 @@ impl RedisStore {
             let [left, now, ids] = fields(reply)?;
             Some(Some(Ended { left: int(left)? == 1, now: Timestamp(count(now)?), entries: entries(ids)? }))
         };
-        call.read(read).await
+        self.call_with_summaries(Script::EndOwner, ENDING, vec![self.keys.reserved(owner)], fill, read).await
     }
 
     /// Returns the jobs of an ended owner in batches that any master can continue.

@@ -15,11 +15,13 @@ use crate::job::{FailReason, JobId, JobMeta, MAX_DELAY, Timestamp};
 use crate::store::driver_rules::{meta_text, output_text};
 use crate::store::{
     Destination, KeyRelease, LowerPriorities, MAX_BATCH, MAX_BATCH_BYTES, OutputChange, SettleConflict,
-    Settlement, StoreError, Turn, TurnReply,
+    Settlement, StoreError, Summary, Turn, TurnReply,
 };
 
 /// Largest byte bound that Lua represents exactly; in effect no bound.
 const MAX_LUA_INTEGER: usize = 1 << 52;
+
+const DOING: &str = "taking a turn";
 
 impl RedisStore {
     pub(super) async fn take_turn(&self, turn: Turn<'_>) -> Result<TurnReply, StoreError> {
@@ -27,22 +29,19 @@ impl RedisStore {
         if turn.settlements.iter().any(|settlement| settlement.output != OutputChange::Keep) {
             keys.push(self.keys.outputs());
         }
-        let mut call = self.call(Script::Turn, "taking a turn", &keys).await?;
-        call.arg(turn.owner.as_str()).arg(turn.seq).arg(micros(self.lease));
-        call.arg(turn.want.min(MAX_BATCH)).arg(turn.max_bytes.min(MAX_LUA_INTEGER));
-        call.arg(first_step(self.record_bytes.load(Ordering::Relaxed)));
-        call.arg(overdue_argument(turn.overdue));
         let (once, again) = split(turn.settlements);
-        settle(&mut call, &once);
-        for free in turn.releases {
-            let (kind, id, key) = match free {
-                KeyRelease::Unique { id, key } => ("unique", id, key),
-                KeyRelease::Lock { id, key } => ("lock", id, key),
-            };
-            call.arg(kind).arg(id.0).arg(key);
-        }
+        let fill = |call: &mut Call<'_>, publishes: bool| {
+            self.fill_turn(call, &turn, &once, turn.publish.filter(|_| publishes));
+        };
         let began = Instant::now();
-        let (mut reply, foreign, bytes) = call.read(read).await?;
+        let (mut reply, foreign, bytes) = match turn.publish {
+            Some(_) => self.call_with_summaries(Script::Turn, DOING, keys, fill, read).await?,
+            None => {
+                let mut call = self.call(Script::Turn, DOING, &keys).await?;
+                fill(&mut call, false);
+                call.read(read).await?
+            }
+        };
         self.observe_clock(reply.now, began);
         reply.held = reply.held.saturating_sub(self.try_quarantine(turn.owner, &foreign).await);
         if let Some(average) = bytes.checked_div(reply.leased.len()) {
@@ -51,6 +50,31 @@ impl RedisStore {
         let answered = repeated(&once, &again, &reply.conflicts);
         reply.conflicts.extend(answered);
         Ok(reply)
+    }
+
+    /// Adds the arguments of a turn to its call.
+    fn fill_turn(
+        &self,
+        call: &mut Call<'_>,
+        turn: &Turn<'_>,
+        once: &[&Settlement],
+        publish: Option<&Summary>,
+    ) {
+        call.arg(turn.owner.as_str()).arg(turn.seq).arg(micros(self.lease));
+        call.arg(turn.want.min(MAX_BATCH)).arg(turn.max_bytes.min(MAX_LUA_INTEGER));
+        call.arg(first_step(self.record_bytes.load(Ordering::Relaxed)));
+        call.arg(overdue_argument(turn.overdue));
+        settle(call, once);
+        for free in turn.releases {
+            let (kind, id, key) = match free {
+                KeyRelease::Unique { id, key } => ("unique", id, key),
+                KeyRelease::Lock { id, key } => ("lock", id, key),
+            };
+            call.arg(kind).arg(id.0).arg(key);
+        }
+        if let Some(summary) = publish {
+            call.arg("publish").arg(summary.as_str()).arg("");
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! | file | duty |
 //! |---|---|
 //! | `path_checks.rs`, `connect.rs` | checks the location of the file; opens it |
-//! | `schema.sql`, `upgrade_2.sql` to `upgrade_4.sql` | the tables; the upgrades of older files |
+//! | `schema.sql`, `upgrade_2.sql` to `upgrade_6.sql` | the tables; the upgrades of older files |
 //! | `file_watch.rs`, `file_holders.rs`, `cut_files.rs`, `rescue.rs` | files that are removed, replaced or cut while they are in use |
 //! | `file.rs` | the open file of this process, shared by all handles |
 //! | `writer_thread.rs` | the only writing thread: groups waiting calls into one transaction, replies after the commit |
@@ -61,8 +61,8 @@ use self::owner::OwnerCall;
 use self::record::RawRecord;
 use super::{
     ChannelLimits, Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, LEASE, Leased, LimitDecision,
-    MAX_BATCH, Owner, Page, PushError, Pushed, Reap, Store, StoreError, StoreIdentity, Turn, TurnReply,
-    driver_rules,
+    MAX_BATCH, Owner, OwnerView, Page, PushError, Pushed, Reap, Store, StoreError, StoreIdentity, Turn,
+    TurnReply, driver_rules,
 };
 use crate::job::{JobId, JobMeta, JobOutput, NewJob, Timestamp};
 
@@ -197,7 +197,8 @@ impl Store for SqliteStore {
 
     async fn turn(&self, turn: Turn<'_>) -> Result<TurnReply, StoreError> {
         let settlements: Vec<_> = turn.settlements.iter().map(turn::PreparedSettlement::of).collect();
-        let bytes = settlements.iter().map(turn::PreparedSettlement::bytes).sum();
+        let published = turn.publish.map_or(0, |summary| summary.as_str().len());
+        let bytes = published + settlements.iter().map(turn::PreparedSettlement::bytes).sum::<usize>();
         let args = turn::TurnArgs {
             owner_call: self.owner_call(turn.owner, turn.seq),
             settlements,
@@ -205,6 +206,7 @@ impl Store for SqliteStore {
             want: turn.want,
             max_bytes: turn.max_bytes,
             overdue: turn.overdue,
+            publish: turn.publish.cloned(),
         };
         let (reply, leased) =
             self.file.write("taking a turn", bytes, move |tx| turn::turn(tx, &args)).await?;
@@ -241,6 +243,11 @@ impl Store for SqliteStore {
         let id = id.0.cast_signed();
         let taken = self.file.write("taking a job", 0, move |tx| owner::take(tx, &owner_call, id)).await?;
         Ok(taken.map(RawRecord::leased))
+    }
+
+    async fn masters(&self) -> Result<Vec<OwnerView>, StoreError> {
+        let (channel, boot) = (self.channel, self.boot.clone());
+        self.file.read("listing masters", move |tx| owner::masters(tx, channel, &boot)).await
     }
 
     async fn leave(&self, owner: &Owner) -> Result<u64, StoreError> {

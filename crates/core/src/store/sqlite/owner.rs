@@ -11,8 +11,9 @@ use super::record::{self, RawRecord};
 use super::transaction::Tx;
 use super::{clock, keys, limits};
 use crate::durations::micros;
-use crate::store::MAX_BATCH;
+use crate::job::Timestamp;
 use crate::store::driver_rules::{TAKE_DEPTH, lasting_key, meta_text};
+use crate::store::{MAX_BATCH, MAX_MASTERS, Owner, OwnerView, Published, Summary};
 
 /// A call with a `seq`, and the lease that it renews.
 #[derive(Clone, Debug)]
@@ -55,6 +56,40 @@ pub(super) fn renew_lease(tx: &Tx<'_>, owner_call: &OwnerCall) -> Result<i64, Sq
         params![id, seq, owner_call.boot, owner_call.deadline()],
     )?;
     Ok(bucket)
+}
+
+/// Stores the summary of the owner of a bucket in place of the last one.
+pub(super) fn publish(tx: &Tx<'_>, bucket: i64, summary: &Summary) -> Result<(), SqliteError> {
+    tx.execute(
+        "INSERT OR REPLACE INTO summaries (owner, at, text) SELECT id, ?2, ?3 FROM owners WHERE lane = ?1",
+        params![bucket, tx.now.0.cast_signed(), summary.as_str()],
+    )?;
+    Ok(())
+}
+
+/// The owners of a channel with their summaries, the longest lease first.
+pub(super) fn masters(tx: &Tx<'_>, channel: i64, boot: &str) -> Result<Vec<OwnerView>, SqliteError> {
+    let mut statement = tx.prepare(
+        "SELECT o.name, CASE o.boot WHEN ?2 THEN o.deadline - ?3 ELSE 0 END AS left, s.at, s.text
+         FROM owners o LEFT JOIN summaries s ON s.owner = o.id
+         WHERE o.channel = ?1 ORDER BY left DESC, o.id LIMIT ?4",
+    )?;
+    let views =
+        statement.query_map(params![channel, boot, clock::since_boot(), MAX_MASTERS as i64], |row| {
+            let at: Option<i64> = row.get(2)?;
+            let text: Option<String> = row.get(3)?;
+            let left = u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0);
+            Ok(OwnerView {
+                owner: Owner::named(row.get::<_, String>(0)?),
+                lease_left: (left > 0).then(|| Duration::from_micros(left)),
+                published: at.zip(text).map(|(at, text)| Published {
+                    at: Timestamp(at.cast_unsigned()),
+                    age: tx.now.since(Timestamp(at.cast_unsigned())),
+                    summary: Summary::new(text),
+                }),
+            })
+        })?;
+    Ok(views.collect::<Result<_, _>>()?)
 }
 
 /// The ids in a bucket.

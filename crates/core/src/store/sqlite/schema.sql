@@ -99,3 +99,14 @@ CREATE TABLE rates (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX rates_by_unused ON rates (unused);
+
+CREATE TABLE summaries (                        -- apart from the owners, whose rows each turn rewrites
+    owner INTEGER PRIMARY KEY,
+    at    INTEGER NOT NULL,                     -- time of the publication, in µs since 1970
+    text  TEXT    NOT NULL                      -- JSON: what the master tells about itself
+) STRICT;
+
+-- A trigger, so that the summary also ends with an owner that a process of an earlier version ends.
+CREATE TRIGGER summary_ends_with_owner AFTER DELETE ON owners BEGIN
+    DELETE FROM summaries WHERE owner = old.id;
+END;

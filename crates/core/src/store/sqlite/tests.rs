@@ -39,7 +39,7 @@ async fn hold(store: &SqliteStore) -> mpsc::Sender<()> {
 }
 
 fn turn<'a>(owner: &'a Owner, seq: u64, settlements: &'a [Settlement], want: usize) -> Turn<'a> {
-    Turn { owner, seq, settlements, releases: &[], want, max_bytes: usize::MAX, overdue: None }
+    Turn { owner, seq, settlements, releases: &[], want, max_bytes: usize::MAX, overdue: None, publish: None }
 }
 
 fn done(leased: &[Leased]) -> Vec<Settlement> {

@@ -12,7 +12,8 @@ use super::{keys, limits, outputs};
 use crate::job::{FailReason, JobId, MAX_DELAY, Priority, Timestamp};
 use crate::store::driver_rules::{CLOCK_STEP, meta_text, output_text};
 use crate::store::{
-    Destination, KeyRelease, LowerPriorities, MAX_BATCH, OutputChange, SettleConflict, Settlement, TurnReply,
+    Destination, KeyRelease, LowerPriorities, MAX_BATCH, OutputChange, SettleConflict, Settlement, Summary,
+    TurnReply,
 };
 
 /// A settlement as row values.
@@ -81,12 +82,16 @@ pub(super) struct TurnArgs {
     pub(super) want: usize,
     pub(super) max_bytes: usize,
     pub(super) overdue: Option<LowerPriorities>,
+    pub(super) publish: Option<Summary>,
 }
 
 /// Makes a turn; the leased jobs are beside the reply, because the caller parses them.
 pub(super) fn turn(tx: &Tx<'_>, args: &TurnArgs) -> Result<(TurnReply, Vec<RawRecord>), SqliteError> {
     let own = owner::renew_lease(tx, &args.owner_call)?;
     record_clock(tx)?;
+    if let Some(summary) = &args.publish {
+        owner::publish(tx, own, summary)?;
+    }
     let channel = Channel::read(tx, args.owner_call.channel)?;
     let mut ends = WaitingEnds::of(channel.waiting);
     let settled = settle(tx, &channel, own, &args.settlements, &mut ends)?;

@@ -1,6 +1,7 @@
 -- Ends an owner: its later calls return LOST. free.lua then returns its jobs.
 --
 -- KEYS 16  the owner's reserved set
+-- KEYS 17  the summaries, if this user may use them
 -- ARGV 1   owner
 -- ARGV 2   leave (own request), force (known to be dead), expired (only if its lease has expired)
 -- reply    'LOST' to a leaving owner that has ended already, 'NONE' when there is nothing to end, or
@@ -26,6 +27,9 @@ if not died then
   redis.call('ZADD', DEAD, died, owner)
   redis.call('ZREM', OWNERS, owner)
   redis.call('HDEL', SEQS, owner)
+  if KEYS[OWN + 1] and redis.call('TYPE', KEYS[OWN + 1]).ok == 'hash' then
+    redis.call('HDEL', KEYS[OWN + 1], owner)
+  end
 end
 local ids = redis.call('SMEMBERS', KEYS[OWN])
 if #ids == 0 then

@@ -89,6 +89,7 @@ scripts! {
     Quarantine, Writes, "quarantine", OWN_KEYS;
     RecordLimits, Writes, "record_limits", OWN_KEYS;
     Unlisted, Reads, "unlisted", OWN_KEYS, ALL_OWNERS;
+    Masters, Reads, "masters";
 }
 
 static WITH_FLAGS: LazyLock<Vec<Loaded>> = LazyLock::new(|| PARTS.iter().map(|p| p.load(true)).collect());

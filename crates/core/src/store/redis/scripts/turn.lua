@@ -2,6 +2,7 @@
 --
 -- KEYS 16  the owner's reserved set
 -- KEYS 17  only with a change of an output: the outputs
+-- last key only with a summary to publish: the summaries
 -- ARGV 1   owner           ARGV 2  seq             ARGV 3  lease in µs
 -- ARGV 4   want            ARGV 5  most payload bytes
 -- ARGV 6   number of records to read first
@@ -12,13 +13,13 @@
 -- ARGV 10.. d ids; then, per other settlement: kind, id, unique key ('' for none), delay in µs, priority ('' for normal),
 --          meta, output; kind is done, front, back, delayed, failed, or found: failed with an unreadable record, whose text
 --          becomes the payload; output is '' for no change, - for its removal, or the new one. No id occurs twice. Then, per
---          release: unique or lock, id, key
+--          release: unique or lock, id, key. Then, with a summary to publish: publish, the summary, ''
 -- reply    'LOST', 'REPLAYED', or
 --          {conflicts, ids, records, time to the next due job or end of a pause or -1, held, waiting, now, lower}
 --          waiting is the number of leasable jobs after this turn: none while the channel is paused
 --          lower is the sum of 1 if entries of priority normal are left, and 2 if ones of priority low are
 --          conflicts alternates an id and whether it has a record (1 stale, 0 cleared)
--- order    renew; SMISMEMBER; new places of held jobs; SREM; releases; promote; raise; peek; SADD; LTRIM
+-- order    renew; SMISMEMBER; new places of held jobs; SREM; releases; summary; promote; raise; peek; SADD; LTRIM
 local owner, want, most = ARGV[1], tonumber(ARGV[4]), tonumber(ARGV[5])
 local done, others = tonumber(ARGV[8]), tonumber(ARGV[9])
 local RESERVED, OUTPUTS = KEYS[OWN], KEYS[OWN + 1]
@@ -154,9 +155,27 @@ if others > 0 then
   end
 end
 
+-- A summary is for display only: a key of another program keeps no turn from its jobs. A program of an earlier version ends
+-- owners without their summaries.
+local function publish(summaries, summary)
+  local kind = redis.call('TYPE', summaries).ok
+  if kind ~= 'hash' and kind ~= 'none' then
+    return
+  end
+  redis.call('HSET', summaries, owner, text(time) .. '\n' .. summary)
+  if redis.call('HLEN', summaries) > redis.call('ZCARD', OWNERS) then
+    for _, name in ipairs(redis.call('HKEYS', summaries)) do
+      if not redis.call('ZSCORE', OWNERS, name) then
+        redis.call('HDEL', summaries, name)
+      end
+    end
+  end
+end
 for n = 10 + done + 7 * others, #ARGV, 3 do
   if ARGV[n] == 'unique' then
     free(ARGV[n + 2], ARGV[n + 1])
+  elseif ARGV[n] == 'publish' then
+    publish(KEYS[#KEYS], ARGV[n + 1])
   else
     redis.call('ZREM', LOCKS, lock_of(ARGV[n + 2], owner, ARGV[n + 1]))
   end
