@@ -87,7 +87,7 @@ pub struct Channel {
     pub(super) is_quiet: bool,
     /// The reload that is under way: the settings to come, and who waits for its result.
     reload: Option<(ChannelSettings, ReloadReply)>,
-    work_wait: WorkWait,
+    pub(super) work_wait: WorkWait,
 }
 
 /// The reason for which the actor woke.

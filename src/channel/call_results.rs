@@ -53,6 +53,9 @@ impl Channel {
                 let took = now.saturating_duration_since(began);
                 self.prefetch.turned(took);
                 let (settled, leased) = (request.settlements.len(), reply.leased.len());
+                if leased > 0 {
+                    self.work_wait.found_jobs();
+                }
                 self.run_traces.turned(&self.name, TurnFacts { settled, leased, took });
                 self.on_turn(&request, reply, began, now);
                 self.update_demand(now);

@@ -116,7 +116,7 @@ pub(super) static KEYS: &[Key] = keys! { c: Channel;
     "worker.type": Choice(&["process", "process-pool", "coroutine"], &[]), = "\"process\"", [Restart], c.worker.mode.as_str(),
         "`process`: a fresh process per job, one after the other; `process-pool`: long-lived processes; `coroutine`: one process, many jobs at once";
     "worker.sleep_seconds": Number(0.01, 3_600.0), "seconds" = "2", [], c.worker.sleep,
-        "longest wait of an idle channel before it asks the store again; a push wakes the channel at once";
+        "longest wait of a channel after its last job before it asks the store again, then twice as long, up to 10 seconds; a push wakes the channel at once";
     "worker.memory_limit": Integer(16, 1 << 20), "MiB" = "96", [], c.worker.recycling.memory_limit.map(mib),
         "memory of a long-lived worker; a worker above it is replaced between two jobs";
     "worker.memory_hard_limit": Integer(16, 1 << 20), "MiB" = "", [], c.worker.recycling.memory_hard_limit.map(mib),
