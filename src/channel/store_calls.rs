@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::store_health::StoreHealth;
@@ -116,6 +117,8 @@ pub(super) struct StoreCalls {
     /// Number of the last call of this owner: the store ignores calls that arrive out of order.
     seq: u64,
     in_flight: Option<InFlight>,
+    /// The removal of what an interrupted clear has left behind.
+    clear_finish: JoinSet<()>,
     /// Start of the last call that renewed the lease: the store renewed at some moment after that.
     renewed: Instant,
     /// When to search for expired leases.
@@ -134,6 +137,7 @@ impl StoreCalls {
             owner: None,
             seq: 0,
             in_flight: None,
+            clear_finish: JoinSet::new(),
             renewed: now,
             reap_at: now + REAP_INTERVAL,
             health: StoreHealth::new(now),
@@ -194,6 +198,9 @@ impl StoreCalls {
 
     /// Starts a call. The caller has asked [`StoreCalls::can_start`].
     pub(super) fn start(&mut self, call: Call, now: Instant) {
+        if matches!(call, Call::ReapExpired) {
+            self.finish_clear();
+        }
         let store = Arc::clone(&self.store);
         let owner = self.owner.clone();
         let limits = self.limits;
@@ -240,6 +247,19 @@ impl StoreCalls {
             })
         });
         self.in_flight = Some(InFlight { began: now, future });
+    }
+
+    /// Has the store finish an interrupted clear: its jobs would count in the limits of the channel until the next clear. In a task
+    /// of its own, because many jobs take longer than the lease may wait.
+    fn finish_clear(&mut self) {
+        while self.clear_finish.try_join_next().is_some() {}
+        if self.clear_finish.is_empty() {
+            let store = Arc::clone(&self.store);
+            self.clear_finish.spawn(async move {
+                // An error of the store is met by the next turn, which reports it.
+                let _ = store.finish_clear().await;
+            });
+        }
     }
 
     /// The end of the call in flight, and when the call began; pending while there is none.

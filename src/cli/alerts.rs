@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::history::{period, step_for};
 use super::render::size;
 use super::status::recent::seconds;
-use super::{CommandContext, Failure, control, render, time};
+use super::{CommandContext, Exit, Failure, control, render, time};
 use crate::channel::ChannelStatus;
 use crate::config::Channel;
 use crate::job::Timestamp;
@@ -31,7 +31,7 @@ const GAP_SECONDS: f64 = 2.0;
 #[derive(Debug, Args)]
 pub(crate) struct Alerts {
     /// The condition
-    #[arg(long = "try", value_name = "CONDITION", value_parser = condition)]
+    #[arg(long = "try", value_name = "CONDITION", value_parser = condition, allow_hyphen_values = true)]
     condition: Condition,
     /// Only times at which the condition was true for so long
     #[arg(long = "for", value_name = "TIME", default_value = "0s", value_parser = parse_duration)]
@@ -98,6 +98,11 @@ struct EpisodeJson {
 
 impl Alerts {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
+        if self.for_time > self.last {
+            return Err(Failure::new(Exit::Usage, "try the condition")
+                .because("--for is longer than the time to look back, --last")
+                .hint("look back further, up to 24h, or wait for less"));
+        }
         let channel = context.channel()?;
         let seen = self.read(context, channel)?;
         let now = Timestamp::from(std::time::SystemTime::now());

@@ -264,7 +264,7 @@ mod tests {
         let lines = process_lines(&process);
         assert_eq!(lines[0], "process killed by SIGSEGV, core dumped, beside 2 other runs");
         assert!(lines[1].ends_with(", killed 300 ms later"), "{lines:?}");
-        assert_eq!(lines[2], "memory peak 61.0 MiB, limit 96.0 MiB");
+        assert_eq!(lines[2], "memory peak 61 MiB, limit 96 MiB");
         let exited = ProcessEnd { exit: Some(3), ..ProcessEnd::default() };
         assert_eq!(process_lines(&exited), ["process exited with 3, alone"]);
         let asked = ProcessEnd { asked_at: Some(Timestamp(0)), ..ProcessEnd::default() };

@@ -20,11 +20,14 @@ pub(super) fn seconds(duration: Duration) -> String {
     format!("{} s", duration.as_secs_f64())
 }
 
-/// A number of bytes: `512 bytes`, `1.5 KiB`, `12.0 MiB`, `3.2 GiB`.
+/// A number of bytes: `512 bytes`, `1.5 KiB`, `12 MiB`, `3.2 GiB`.
 pub(super) fn size(bytes: u64) -> String {
     let units = [(1_u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     match units.into_iter().find(|(unit, _)| bytes >= *unit) {
-        Some((unit, name)) => format!("{:.1} {name}", bytes as f64 / unit as f64),
+        Some((unit, name)) => {
+            let number = format!("{:.1}", bytes as f64 / unit as f64);
+            format!("{} {name}", number.strip_suffix(".0").unwrap_or(&number))
+        }
         None => format!("{bytes} bytes"),
     }
 }
@@ -66,10 +69,7 @@ mod tests {
     #[test]
     fn durations_are_short() {
         assert_eq!([5, 1_500, 61_000, 7_200_000].map(duration), ["5 ms", "1.5 s", "1 min", "2 h"]);
-        assert_eq!(
-            [0, 1_536, 100 << 20, 5 << 40].map(size),
-            ["0 bytes", "1.5 KiB", "100.0 MiB", "5120.0 GiB"]
-        );
+        assert_eq!([0, 1_536, 100 << 20, 5 << 40].map(size), ["0 bytes", "1.5 KiB", "100 MiB", "5120 GiB"]);
         assert_eq!([90_000, 500].map(|ms| seconds(Duration::from_millis(ms))), ["90 s", "0.5 s"]);
     }
 

@@ -135,6 +135,9 @@ impl Store for LazyStore {
     async fn clear(&self, which: Clear) -> Result<Cleared, StoreError> {
         self.store().await?.clear(which).await
     }
+    async fn finish_clear(&self) -> Result<(), StoreError> {
+        self.store().await?.finish_clear().await
+    }
     async fn pause(&self, time: Option<Duration>) -> Result<Option<Timestamp>, StoreError> {
         self.store().await?.pause(time).await
     }

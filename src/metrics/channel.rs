@@ -11,8 +11,8 @@ use super::job_names::JobNameMetrics;
 use super::requests::{PushedVia, RequestMetrics};
 use super::timings::{RunTotals, Timings, is_failure};
 use super::words::{
-    DROP_REASONS, EXCEPTION_REASONS, EXIT_WAYS, JOB_STATES, OUTCOMES, RECYCLE_LIMITS, REFUSAL_REASONS,
-    RELOAD_RESULTS, SCALE_DIRECTIONS, STORE_CALLS, STORE_ERRORS, index_of,
+    DROP_REASONS, EXCEPTION_REASONS, EXIT_WAYS, JOB_STATES, OUTCOMES, RECYCLE_LIMITS, RELOAD_RESULTS,
+    SCALE_DIRECTIONS, STORE_CALLS, STORE_ERRORS, index_of,
 };
 use super::{Families, raise_to};
 use crate::pool::{END_CAUSES, KILL_REASONS, PoolStatus, WorkerCounts};
@@ -65,7 +65,6 @@ struct Gauges {
     max_waiting: IntGauge,
     max_bytes: IntGauge,
     stored_bytes: IntGauge,
-    refused_pushes: [IntCounter; REFUSAL_REASONS.len()],
     recycled: [IntCounter; RECYCLE_LIMITS.len()],
     started: IntCounter,
     ended: IntCounterVec,
@@ -153,7 +152,6 @@ impl ChannelMetrics {
                 max_waiting: gauge(&families.max_waiting),
                 max_bytes: gauge(&families.max_bytes),
                 stored_bytes: gauge(&families.stored_bytes),
-                refused_pushes: REFUSAL_REASONS.map(|reason| counter(&families.refused_pushes, reason)),
                 recycled: RECYCLE_LIMITS.map(|limit| counter(&families.recycled, limit)),
                 started: families.started.with_label_values(&[name]),
                 ended: families.ended.clone(),
@@ -247,12 +245,6 @@ impl ChannelMetrics {
         self.gauges.max_bytes.set(signed(limits.max_bytes.unwrap_or(0)));
         self.gauges.workers_min.set(signed(workers.0 as u64));
         self.gauges.workers_max.set(signed(workers.1 as u64));
-    }
-
-    /// Updates the numbers of pushes refused because of `max_waiting`, of `max_bytes`, and because the store is full.
-    pub fn refused_pushes(&self, refused: [u64; REFUSAL_REASONS.len()]) {
-        let raise = |(counter, to): (&IntCounter, u64)| raise_to(counter, to);
-        self.gauges.refused_pushes.iter().zip(refused).for_each(raise);
     }
 
     /// Sets the values of the store.

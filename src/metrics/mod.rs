@@ -23,7 +23,10 @@ use tokio::time::Instant;
 pub use channel::{ChannelMetrics, Sample};
 pub use requests::{OTHER_ROUTE, PushedVia, RequestMetrics};
 pub use timings::{CallTimes, Percentiles, RunTotals, Timings};
+use words::REFUSAL_REASONS;
 pub use words::{OUTCOMES, STORE_CALLS};
+
+use crate::store::RefusedPushes;
 
 /// Upper bounds of the buckets of waits and runs, in seconds: a millisecond to an hour.
 const RUN_BUCKETS: [f64; 20] = [
@@ -381,12 +384,23 @@ impl Metrics {
         lock(&self.names).clone()
     }
 
+    /// Updates the numbers of refused pushes, also into channels that this master does not serve.
+    fn count_refused_pushes(&self) {
+        for (channel, refused) in RefusedPushes::by_channel() {
+            let RefusedPushes { max_waiting, max_bytes, store_full } = refused;
+            for (reason, pushes) in REFUSAL_REASONS.into_iter().zip([max_waiting, max_bytes, store_full]) {
+                raise_to(&self.families.refused_pushes.with_label_values(&[&*channel, reason]), pushes);
+            }
+        }
+    }
+
     /// All metrics in the text format of Prometheus.
     #[must_use]
     pub fn render(&self) -> String {
         for channel in lock(&self.channels).iter() {
             channel.set_sample_age(Instant::now());
         }
+        self.count_refused_pushes();
         let families = self.registry.gather();
         TextEncoder::new().encode_to_string(&families).expect("metrics declared here always encode")
     }
@@ -437,7 +451,6 @@ mod tests {
         mail.sample(&Sample { workers: &workers, pool: &pool(false, 7), ..Sample::default() });
         mail.sample(&Sample { pool: &pool(true, 8), ..Sample::default() });
         metrics.master_lines_dropped(3);
-        mail.refused_pushes([4, 2, 1]);
         let text = metrics.render();
         for line in [
             r#"aint_queue_runs_total{channel="mail",outcome="timed_out"} 1"#,
@@ -456,7 +469,6 @@ mod tests {
             r#"aint_queue_worker_lines_dropped_total{channel="mail",reason="rate"} 8"#,
             r#"aint_queue_worker_lines_dropped_total{channel="mail",reason="slow_reader"} 2"#,
             "aint_queue_master_lines_dropped_total 3",
-            r#"aint_queue_pushes_refused_total{channel="mail",reason="max_waiting"} 4"#,
             r#"aint_queue_run_seconds_bucket{channel="mail",le="0.05"} 1"#,
             "process_resident_memory_bytes",
             "aint_queue_build_info{version=",

@@ -11,7 +11,7 @@ use super::series::{Point, Recent, ScaledAt, Series, Sighting, Step};
 use crate::channel::{ChannelStatus, Command};
 use crate::job::Timestamp;
 use crate::metrics::{ChannelMetrics, Sample, Timings};
-use crate::store::{JobCounts, RefusedPushes, Store, StoreError};
+use crate::store::{JobCounts, Store, StoreError};
 
 /// Takes the samples of one channel and has its history.
 pub struct Sampler {
@@ -96,8 +96,6 @@ impl Sampler {
     }
 
     async fn take(&self, sampling: &mut Sampling) -> Sampled {
-        let refused = RefusedPushes::of(&self.name);
-        self.metrics.refused_pushes([refused.max_waiting, refused.max_bytes, refused.store_full]);
         let began = Instant::now();
         let counts = self.store.status().await;
         if let Ok(counts) = &counts {

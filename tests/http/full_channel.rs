@@ -46,11 +46,11 @@ fn full_channel_refuses_pushes_with_reason() {
 #[test]
 fn channel_with_too_many_bytes_refuses_pushes_with_reason() {
     let fixture = Fixture::sqlite(
-        "[http]\nlisten = \"127.0.0.1:0\"\n[channels.default]\nmax_bytes = 400\n[channels.default.worker]\ntype = \"coroutine\"\n",
+        "[http]\nlisten = \"127.0.0.1:0\"\n[channels.default]\nmax_bytes = 400\n[channels.default.worker]\ntype = \"coroutine\"\n[channels.other]\nmax_bytes = 400\n",
     );
     // Before a master has started, a push begins the count.
     fixture.push("noop", "{}", &["--delay", "1h"]);
-    let status = |option: &[&str]| fixture.ok(&[&["queue:status"], option].concat());
+    let status = |option: &[&str]| fixture.ok(&[&["queue:status", "-t", "default"], option].concat());
     let counted = |status: &str| {
         let status: serde_json::Value = serde_json::from_str(status).unwrap();
         (status["bytes"].as_u64().unwrap(), status["max_bytes"].as_u64().unwrap())
@@ -82,6 +82,12 @@ fn channel_with_too_many_bytes_refuses_pushes_with_reason() {
     ] {
         assert!(metrics.contains(&metric), "{metric}: {metrics}");
     }
+    // Refusals of a channel that the master does not serve are counted too.
+    let other = format!("{{\"job\":\"noop\",\"payload\":\"{}\"}}", "x".repeat(500));
+    assert_eq!(Request::push("other", &other).send(address).status, 503);
+    let metrics = status(&["--metrics"]);
+    let refused = "aint_queue_pushes_refused_total{channel=\"other\",reason=\"max_bytes\"} 1";
+    assert!(metrics.contains(refused), "{metrics}");
     fixture.ok(&["queue:clear", "--state", "delayed", "--yes"]);
     assert_eq!(counted(&status(&["--json"])).0, 0);
     assert_eq!(Request::push("default", &large).send(address).status, 201);

@@ -17,6 +17,7 @@ mod conditions;
 mod control;
 mod drain;
 mod idle;
+mod interrupted_clear;
 mod kills;
 mod log_file;
 mod masters;

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use aint_queue::job::{FailReason, JobId, Priority};
 use aint_queue::store::sqlite::SqliteStore;
-use aint_queue::store::{Claim, ClaimKind, JobState, LimitDecision, Pushed, Reap, Store, StoreError};
+use aint_queue::store::{
+    ChannelLimits, Claim, ClaimKind, JobState, LimitDecision, Pushed, Reap, Store, StoreError,
+};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -248,4 +250,24 @@ async fn pause_is_compatible_with_earlier_versions() {
     assert_ne!(stored(), 0);
     master.lease_exactly(&[id]).await;
     assert_eq!(stored(), 0);
+}
+
+#[tokio::test]
+async fn deletions_of_other_programs_are_counted() {
+    let limits = ChannelLimits { max_waiting: None, max_bytes: Some(1 << 30) };
+    for deletions in ["DELETE FROM records; DELETE FROM jobs", "DELETE FROM jobs; DELETE FROM records"] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir);
+        store.record_limits(limits).await.unwrap();
+        store.push(&[job("a"), job("b")]).await.unwrap();
+        hand(&dir).execute_batch(deletions).unwrap();
+        assert_eq!(number(&dir, "SELECT bytes FROM job_bytes"), 0, "{deletions}");
+    }
+    // A count that was put wrong begins again with the next master, if the channel is empty.
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    store.record_limits(limits).await.unwrap();
+    hand(&dir).execute_batch("UPDATE job_bytes SET bytes = 99").unwrap();
+    store.record_limits(limits).await.unwrap();
+    assert_eq!(number(&dir, "SELECT bytes FROM job_bytes"), 0);
 }

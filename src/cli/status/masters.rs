@@ -51,7 +51,7 @@ fn row(master: &KnownMaster) -> Vec<String> {
         return row;
     };
     let WorkerSummary { wanted, serving, busy } = summary.workers;
-    let rate = summary.runs.per_second;
+    let rate = summary.runs.per_second.filter(|rate| (0.0..1e9).contains(rate));
     let state = if summary.single_job { "queue:run".to_owned() } else { format::word(summary.state) };
     vec![
         host,

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use aint_queue::Config;
 use aint_queue::job::{JobId, JobMeta, NewJob, Priority, UniqueUntil};
-use aint_queue::store::{ChannelLimits, Clear, Destination, JobCounts, JobState, Owner, Pushed, Reap, Store};
+use aint_queue::store::{
+    ChannelLimits, Clear, Destination, JobCounts, JobState, Owner, PushLimit, Pushed, Reap, Store,
+};
 
 use super::{key, open, open_plain, send};
 use crate::fixture::{Master, done, end, job, unique};
@@ -226,5 +229,15 @@ async fn wrong_count_of_bytes_is_right_again_in_an_empty_channel() {
     send(&server, &["DEL", &key("records")]);
     assert!(store.status().await.unwrap().bytes.unwrap() > 0);
     store.push(&[job("b")]).await.unwrap();
+    assert_eq!(store.status().await.unwrap().bytes, Some(stored_bytes(&server)));
+
+    // Also above the limit, where a push is refused before it reaches the server.
+    send(&server, &["DEL", &key("records"), &key("waiting")]);
+    send(&server, &["HSET", &key("stats"), "bytes", "99999999999"]);
+    let limit = PushLimit::of(&aint_queue::config::Channel {
+        max_bytes: Some(1 << 30),
+        ..Config::built_in(std::path::Path::new("/srv")).channels["default"].clone()
+    });
+    limit.push(&*store, &[job("c")]).await.unwrap();
     assert_eq!(store.status().await.unwrap().bytes, Some(stored_bytes(&server)));
 }

@@ -58,7 +58,7 @@ fields! {
     Reserved, "reserved", Number, history, "jobs held by masters";
     Failed, "failed", Number, history, "jobs that failed permanently";
     Total, "total", Number, now, "jobs in all states, the done ones included";
-    StoredBytes, "stored_bytes", Bytes, now, "bytes of all jobs in the store; unknown in a channel without `max_bytes`";
+    StoredBytes, "stored_bytes", Bytes, now, "bytes of all jobs in the store; unknown in a channel that never had `max_bytes`";
     OldestWaiting, "oldest_waiting", Duration, history, "time for which the front waiting job has waited; unknown without one";
     NextDue, "next_due", Duration, now, "time until the next delayed job is due; unknown without one";
     Paused, "paused", Bool, history, "no master leases jobs";

@@ -167,6 +167,15 @@ impl<'t> Parser<'_, 't> {
             return Ok(Part { column, typed: Typed::Logic(Logic::Same { left, right, negated }) });
         }
         let ((left, unit, is_literal), right) = (number(left)?, number(right)?);
+        for (number, beside) in [(&left, right.1), (&right.0, unit)] {
+            if let (Numeric::Literal(percent), Unit::Share) = (number, beside)
+                && *percent > 1.0
+            {
+                let share = percent / 100.0;
+                let message = format!("a share is at most 1: write {percent} % as {percent}% or {share}");
+                return Err(ConditionError { column: at, message });
+            }
+        }
         if Unit::beside((unit, is_literal), (right.1, right.2)).is_none() {
             let message = format!("{unit} cannot be compared with {}", right.1);
             return Err(ConditionError { column: at, message });

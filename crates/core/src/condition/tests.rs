@@ -160,6 +160,8 @@ fn mistakes_are_named_with_their_column() {
         ("waiting > 60s", 9, "a number cannot be compared with a duration"),
         ("oldest_waiting > 5MiB", 16, "a duration cannot be compared with a number of bytes"),
         ("oldest_waiting - 5MiB > 0", 16, "a number of bytes cannot be subtracted from a duration"),
+        ("failure_rate > 5", 14, "a share is at most 1: write 5 % as 5% or 0.05"),
+        ("20 < failure_rate", 4, "a share is at most 1: write 20 % as 20% or 0.2"),
         ("5s * 5s > 0", 4, "a duration cannot be multiplied by a duration"),
         ("5 / 5s > 0", 3, "a number cannot be divided by a duration"),
         ("1 < waiting < 5", 13, "comparisons cannot be chained: write a < b and b < c"),
@@ -171,12 +173,12 @@ fn mistakes_are_named_with_their_column() {
         (
             "waiting > 5parsecs",
             11,
-            "\"5parsecs\" has no known unit: durations have ms, s, m, h or d, shares %, bytes B, KiB, MiB, GiB, kB, MB or GB",
+            "\"5parsecs\" has no known unit: durations have ms, s, m, h or d, shares %, bytes B, KiB, MiB, GiB, TiB, kB, MB, GB or TB",
         ),
         (
             "waiting > 1h5",
             11,
-            "\"5\" has no known unit: durations have ms, s, m, h or d, shares %, bytes B, KiB, MiB, GiB, kB, MB or GB",
+            "\"5\" has no known unit: durations have ms, s, m, h or d, shares %, bytes B, KiB, MiB, GiB, TiB, kB, MB, GB or TB",
         ),
         ("waiting > 1.2.3", 11, "\"1.2.3\" is no number: write 1000, 1_000 or 0.05"),
         ("waiting > $5", 11, "\"$\" has no meaning in a condition"),

@@ -118,8 +118,7 @@ impl<'t> Reader<'t> {
                 (_, None) => {
                     let bytes = BYTES.into_iter().find(|(name, _)| *name == unit && parts == 0);
                     let Some((_, bytes)) = bytes else {
-                        let units =
-                            "durations have ms, s, m, h or d, shares %, bytes B, KiB, MiB, GiB, kB, MB or GB";
+                        let units = "durations have ms, s, m, h or d, shares %, bytes B, KiB, MiB, GiB, TiB, kB, MB, GB or TB";
                         return Err(wrong(format!("\"{digits}{unit}\" has no known unit: {units}")));
                     };
                     return Ok(TokenKind::Literal(number * bytes, Unit::Bytes));

@@ -27,10 +27,10 @@ pub(super) fn otel(table: &Table, diagnostics: &mut Diagnostics<'_>) -> Otel {
         turns: read.flag("turns"),
     };
     if let Some(node) = read.node("endpoint")
-        && !otel.endpoint.as_deref().is_some_and(is_http_url)
+        && let Err(why) = check_endpoint(otel.endpoint.as_deref().unwrap_or_default())
     {
         let remedy = "write the base URL of an OTLP/HTTP collector, such as \"http://127.0.0.1:4318\"";
-        diagnostics.problems.of_value(node, "is not a URL with http:// or https:// and a host", remedy);
+        diagnostics.problems.of_value(node, why, remedy);
     }
     // A producer that shares the file sends no spans of its own accord, and needs no warning.
     if cfg!(all(feature = "server", not(feature = "otel")))
@@ -64,14 +64,37 @@ pub fn traces_endpoint(config: Option<&Otel>, variable: &dyn Fn(&str) -> Option<
     written.or_else(of_traces).or_else(of_all).or(default)
 }
 
-/// Whether a text is a URL of an endpoint: scheme, host, and printable characters alone.
-fn is_http_url(text: &str) -> bool {
-    let behind = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-    let host = behind.and_then(|behind| behind.split('/').next()).unwrap_or_default();
-    !host.is_empty()
-        && !host.starts_with(':')
-        && !host.contains('@')
-        && text.bytes().all(|b| b.is_ascii_graphic() && b != b'?' && b != b'#')
+/// Checks the URL of an endpoint: scheme, host, port and path. The error completes "the value ...".
+fn check_endpoint(text: &str) -> Result<(), &'static str> {
+    const FORM: &str = "is not a URL with http:// or https:// and a host";
+    let behind = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")).ok_or(FORM)?;
+    if !text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(FORM);
+    }
+    if text.contains(['?', '#']) {
+        return Err("has a query or a fragment, which an endpoint cannot have");
+    }
+    let authority = behind.split('/').next().unwrap_or_default();
+    if authority.contains('@') {
+        return Err("names a user, which is not sent to a collector");
+    }
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(address) => {
+            let (address, port) = address.split_once(']').ok_or(FORM)?;
+            address.parse::<std::net::Ipv6Addr>().map_err(|_| FORM)?;
+            (address, port)
+        }
+        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+    };
+    let port = match port {
+        "" => Ok(1),
+        port => port.strip_prefix(':').unwrap_or_default().parse::<u16>(),
+    };
+    match (host, port) {
+        ("", _) => Err(FORM),
+        (_, Ok(1..)) => Ok(()),
+        _ => Err("has no port from 1 to 65535 behind its host"),
+    }
 }
 
 #[cfg(test)]
@@ -80,8 +103,14 @@ mod tests {
 
     #[test]
     fn endpoint_is_a_url_of_http() {
-        for good in ["http://127.0.0.1:4318", "https://otel.example/base/", "http://[::1]:4318"] {
-            assert!(is_http_url(good), "{good}");
+        for good in [
+            "http://127.0.0.1:4318",
+            "https://otel.example/base/",
+            "http://[::1]:4318",
+            "http://[::1]",
+            "http://c:1/v1/traces",
+        ] {
+            assert_eq!(check_endpoint(good), Ok(()), "{good}");
         }
         for wrong in [
             "127.0.0.1:4318",
@@ -91,8 +120,14 @@ mod tests {
             "http://a@b",
             "http://x?y",
             "http://a b",
+            "http://a:",
+            "http://a:99999",
+            "http://a:0",
+            "http://[::1",
+            "http://[x]",
+            "http://[::1]9",
         ] {
-            assert!(!is_http_url(wrong), "{wrong}");
+            assert!(check_endpoint(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -160,6 +160,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// interrupted one. Returns the number of jobs removed by this call, by state.
     async fn clear(&self, which: Clear) -> Result<Cleared, StoreError>;
 
+    /// Finishes a clear that was interrupted; one that makes progress is left alone. Masters call this from time to time, because what
+    /// is left of a clear counts in the limits of the channel.
+    async fn finish_clear(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Stops leasing for every master until [`Store::resume`], or for `time` by the store's clock (at most
     /// [`crate::job::MAX_DELAY`]). Replaces a current pause. Renewals, settlements and promotions of due jobs continue.
     /// Returns the end of the pause.
@@ -578,6 +584,11 @@ impl JobCounts {
             JobState::Reserved => self.reserved,
             JobState::Failed => self.failed,
         }
+    }
+
+    /// Whether the store has any job.
+    pub(crate) fn has_jobs(&self) -> bool {
+        self.waiting + self.reserved + self.delayed + self.failed > 0
     }
 
     /// The sum of waiting, reserved, delayed, done and failed.

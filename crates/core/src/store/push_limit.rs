@@ -45,14 +45,20 @@ pub struct RefusedPushes {
 }
 
 impl RefusedPushes {
-    /// The refused pushes into a channel.
+    /// The refused pushes into each channel that this process has pushed into or serves, by its name.
     #[must_use]
-    pub fn of(channel: &str) -> Self {
-        let Some(counters) = lock(&REFUSED).get(channel).cloned() else { return Self::default() };
-        Self {
-            max_waiting: counters.max_waiting.load(Ordering::Relaxed),
-            max_bytes: counters.max_bytes.load(Ordering::Relaxed),
-            store_full: counters.store_full.load(Ordering::Relaxed),
+    pub fn by_channel() -> Vec<(Arc<str>, Self)> {
+        let channels = lock(&REFUSED);
+        channels.iter().map(|(channel, counters)| (Arc::clone(channel), counters.read())).collect()
+    }
+}
+
+impl Counters {
+    fn read(&self) -> RefusedPushes {
+        RefusedPushes {
+            max_waiting: self.max_waiting.load(Ordering::Relaxed),
+            max_bytes: self.max_bytes.load(Ordering::Relaxed),
+            store_full: self.store_full.load(Ordering::Relaxed),
         }
     }
 }
@@ -144,7 +150,8 @@ impl Limited {
             return Some(Excess::Waiting { waiting, most });
         }
         let most = self.limits.max_bytes?;
-        let stored = counts.bytes.unwrap_or(0);
+        // A count that another program has put wrong keeps no empty channel closed.
+        let stored = if counts.has_jobs() { counts.bytes.unwrap_or(0) } else { 0 };
         let added = jobs.iter().map(driver_rules::new_record_bytes).sum::<usize>() as u64;
         (added > 0 && stored.saturating_add(added) > most).then_some(Excess::Bytes { stored, added, most })
     }

@@ -1,8 +1,11 @@
 //! Clears: whole states are renamed in one step and removed in batches; the next clear finishes an interrupted one.
 
+use std::collections::BTreeMap;
+
 use super::RedisStore;
 use super::reply::{Entries, count, int, texts};
 use super::scripts::Script;
+use crate::mutex::lock;
 use crate::store::{Clear, Cleared, MAX_BATCH, StoreError};
 
 const DOING: &str = "clearing jobs";
@@ -22,6 +25,25 @@ impl RedisStore {
             cleared.reserved = self.remove_reserved().await?;
         }
         Ok(cleared)
+    }
+
+    /// Finishes interrupted clears: those whose front has not changed since the last call, because a clear removes jobs from the front.
+    /// A clear under way counts the jobs that it removes, so this leaves it alone.
+    pub(super) async fn finish_clears(&self) -> Result<(), StoreError> {
+        let mut fronts = BTreeMap::new();
+        for name in self.put_aside(Clear::default()).await? {
+            let mut peek = self.call(Script::ClearPeek, DOING, &[self.keys.clearing(&name)]).await?;
+            peek.arg(state_of(&name)).arg(1);
+            let front = peek.read(texts).await?;
+            let is_left = lock(&self.clear_fronts).get(&name) == Some(&front);
+            if is_left {
+                self.remove_aside(&name).await?;
+            } else {
+                fronts.insert(name, front);
+            }
+        }
+        *lock(&self.clear_fronts) = fronts;
+        Ok(())
     }
 
     /// Renames the states to clear; returns the names of all pending ones, those of an interrupted clear included.

@@ -37,6 +37,7 @@ mod summaries;
 mod turn;
 mod wait;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -73,6 +74,8 @@ pub struct RedisStore {
     /// The server's clock, and when it last went forward.
     clock: Mutex<ServerClock>,
     summary_access: SummaryAccess,
+    /// The fronts of renamed lists and zsets at the last look for interrupted clears.
+    clear_fronts: Mutex<BTreeMap<String, Vec<String>>>,
     /// Average size of the records leased last, an estimate for the next ones.
     record_bytes: AtomicUsize,
 }
@@ -137,6 +140,7 @@ impl RedisStore {
             owners: Mutex::default(),
             clock: Mutex::default(),
             summary_access: SummaryAccess::default(),
+            clear_fronts: Mutex::default(),
             record_bytes: AtomicUsize::new(INITIAL_RECORD_BYTES),
         };
         store.check_server(config.allow_eviction).await?;
@@ -275,6 +279,10 @@ impl Store for RedisStore {
 
     async fn clear(&self, which: Clear) -> Result<Cleared, StoreError> {
         self.empty(which).await
+    }
+
+    async fn finish_clear(&self) -> Result<(), StoreError> {
+        self.finish_clears().await
     }
 
     async fn pause(&self, time: Option<Duration>) -> Result<Option<Timestamp>, StoreError> {

@@ -100,10 +100,19 @@ fn drop_bucket(tx: &Tx<'_>, bucket: i64) -> Result<u64, SqliteError> {
     Ok(jobs.cast_unsigned())
 }
 
+/// A cleared bucket whose rows are not deleted yet.
+fn remnant(tx: &Tx<'_>, channel: i64) -> Result<Option<i64>, SqliteError> {
+    tx.number("SELECT id FROM lanes WHERE channel = ?1 AND state = 0 LIMIT 1", [channel])
+}
+
+/// Whether a clear is under way or was interrupted.
+pub(super) fn has_remnant(tx: &Tx<'_>, channel: i64) -> Result<bool, SqliteError> {
+    Ok(remnant(tx, channel)?.is_some())
+}
+
 /// Deletes one batch of cleared rows; returns whether none is left.
 pub(super) fn sweep(tx: &Tx<'_>, channel: i64) -> Result<bool, SqliteError> {
-    let bucket = tx.number("SELECT id FROM lanes WHERE channel = ?1 AND state = 0 LIMIT 1", [channel])?;
-    let Some(bucket) = bucket else { return Ok(true) };
+    let Some(bucket) = remnant(tx, channel)? else { return Ok(true) };
     let mut gone = tx.prepare(
         "SELECT j.id, octet_length(r.payload) FROM jobs j LEFT JOIN records r ON r.id = j.id
          WHERE j.lane = ?1 ORDER BY j.rank LIMIT ?2",

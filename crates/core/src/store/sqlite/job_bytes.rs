@@ -5,9 +5,15 @@ use super::transaction::Tx;
 
 const TRIGGERS: &str = include_str!("job_bytes.sql");
 
-/// Begins the count of a channel, unless it has begun: reads the sizes of all its records and outputs.
+/// Begins the count of a channel, unless it has begun: reads the sizes of all its records and outputs. The count of a channel
+/// without jobs begins again, in case another program has put it wrong.
 pub(super) fn begin(tx: &Tx<'_>, channel: i64) -> Result<(), SqliteError> {
     if get(tx, channel)?.is_some() {
+        tx.execute(
+            "UPDATE job_bytes SET bytes = 0 WHERE channel = ?1 AND NOT EXISTS
+                 (SELECT 1 FROM lanes l JOIN jobs j ON j.lane = l.id WHERE l.channel = ?1)",
+            [channel],
+        )?;
         return Ok(());
     }
     tx.execute_batch(TRIGGERS)?;

@@ -342,6 +342,16 @@ impl Store for SqliteStore {
         Ok(cleared)
     }
 
+    async fn finish_clear(&self) -> Result<(), StoreError> {
+        let channel = self.channel;
+        // The count of a clear under way is known already, so that both may delete its rows.
+        while self.file.read("looking for cleared jobs", move |tx| commands::has_remnant(tx, channel)).await?
+        {
+            self.file.write("clearing", 0, move |tx| commands::sweep(tx, channel)).await?;
+        }
+        Ok(())
+    }
+
     async fn pause(&self, time: Option<Duration>) -> Result<Option<Timestamp>, StoreError> {
         let channel = self.channel;
         self.file.write("pausing", 0, move |tx| commands::pause(tx, channel, time)).await
