@@ -661,6 +661,10 @@ local record = '{' .. table.concat(meta, ',') .. '}\n' .. string.gsub(payload, '
 -- The limits of the configuration, which masters record. A job whose key is held is not added.
 local limits = redis.call('HMGET', STATS, 'max_waiting', 'max_bytes', 'bytes')
 local limit, most, bytes = tonumber(limits[1]), tonumber(limits[2]), tonumber(limits[3]) or 0
+-- A count that another program has put wrong keeps no empty channel closed.
+if most and redis.call('HLEN', RECORDS) == 0 then
+  bytes = 0
+end
 local adds = not ((limit or most) and unique and holder(unique, KEYS[#KEYS]))
 if most and adds and bytes + #record > most then
   return redis.error_reply('AINTFULL the channel is full: its jobs take ' .. text(bytes) .. ' bytes, this one ' .. #record
