@@ -34,7 +34,7 @@ fn master_finishes_an_interrupted_clear_on_sqlite() {
     let fixture = Fixture::sqlite(LIMITED);
     fill(&fixture);
     // The first transaction of a clear: an empty lane takes the place of the cleared one.
-    let store = Connection::open(fixture.file("aint-queue.db")).unwrap();
+    let store = Connection::open(fixture.file("queue.db")).unwrap();
     store
         .execute_batch(
             "BEGIN IMMEDIATE;
