@@ -92,10 +92,10 @@ impl Pool {
         if worker.state.is_dying() {
             return;
         }
+        self.lifetimes.killed(reason);
         let reason = worker.state.kill_reason().unwrap_or(reason);
         worker.state = WorkerState::Dying { reason, boot_failure: None };
         worker.killed_at = Some(now);
-        self.lifetimes.killed(reason);
         self.generations.current().guardian.kill(child);
     }
 

@@ -128,10 +128,12 @@ impl Reader {
 
     /// Makes a check that is due.
     fn check(&self, checks: &mut CommitChecks) {
-        let found = self.poll(&mut checks.version).unwrap_or(false);
-        let is_commit_ahead =
-            checks.schedule.expects_commit() && self.watch.has_uncommitted(&self.connection);
-        checks.schedule.checked(found, is_commit_ahead, Instant::now());
+        let polled = self.poll(&mut checks.version);
+        // After a failed check nothing may touch the files: an index that was cut ends the process at the next access.
+        let is_commit_ahead = polled.is_ok()
+            && checks.schedule.expects_commit()
+            && self.watch.has_uncommitted(&self.connection);
+        checks.schedule.checked(polled.unwrap_or(false), is_commit_ahead, Instant::now());
         if checks.announcements.is_some() && !checks.schedule.is_announced() {
             checks.announcements = None;
             warn!(
