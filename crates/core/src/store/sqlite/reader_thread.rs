@@ -116,9 +116,10 @@ impl Reader {
 
     fn start_checks(&self) -> CommitChecks {
         let announcements = CommitWatch::start(&self.watch.log_handle());
-        if let Err(error) = &announcements {
+        let failure = announcements.as_ref().err().map(ToString::to_string);
+        if failure.is_some() {
             warn!(
-                file = %self.watch.place().path.display(), %error,
+                file = %self.watch.place().path.display(), error = failure.as_deref(),
                 "kernel announces no writes to the store (inotify): checking for jobs 40 times a second: raise fs.inotify.max_user_instances"
             );
         }
