@@ -220,7 +220,7 @@ impl<E: SpanExporter> Sender<E> {
         queue.in_flight = 0;
     }
 
-    /// One request; answers the error.
+    /// Sends a single request; returns the error.
     fn try_send(&self, batch: Vec<SpanData>) -> Option<String> {
         let limit = match lock(&self.shared.queue).stop_at {
             Some(stop_at) => stop_at.saturating_duration_since(Instant::now()),

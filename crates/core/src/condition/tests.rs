@@ -129,7 +129,7 @@ fn windows_look_back() {
         ("avg(waiting, 1m) == 25", Some(true)),
         ("delta(waiting, 1m) == 30", Some(true)),
         ("rate(waiting, 60) == 0.5", Some(true)),
-        // One sample has no change.
+        // A window of one sample has no change.
         ("delta(waiting, 10s) >= 0", None),
         ("rate(waiting, 10s) >= 0", None),
         ("max(oldest_waiting, 1h) > 30s", Some(true)),

@@ -146,7 +146,7 @@ mod tests {
             traces_endpoint(config.as_ref(), &variable)
         };
         let env = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a:1/"), ("OTEL_SDK_DISABLED", "true")];
-        assert_eq!(of(None, &[]), None, "nobody asks for traces");
+        assert_eq!(of(None, &[]), None, "neither table nor environment asks for traces");
         assert_eq!(of(None, &env[..1]).as_deref(), Some("http://a:1/v1/traces"));
         assert_eq!(
             of(Some(settings(true, Some("http://b:1"))), &env[..1]).as_deref(),

@@ -76,7 +76,7 @@ impl Reader {
                 }
                 Event::Request(Request::Poll) => {
                     let checks = checks.get_or_insert_with(|| self.start_checks());
-                    // One that is due follows anyway.
+                    // A check that is due follows anyway.
                     if checks.schedule.due() > Instant::now() {
                         // A failed check is repeated when the next one is due; every wait has a time limit of its own.
                         let _ = self.poll(&mut checks.version);
