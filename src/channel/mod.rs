@@ -36,6 +36,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 mod turns;
+mod views;
 mod work_wait;
 
 pub use actor::{Channel, Setup};
