@@ -1,5 +1,7 @@
 //! The cost of a master without work.
 
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -9,16 +11,25 @@ use crate::redis::Server;
 /// Time over which wake-ups are counted: long enough for all timers of a second and more.
 const COUNTED_TIME: Duration = Duration::from_secs(6);
 
-/// The number of times that the threads of a process have slept, each of which ended in a wake-up. A loaded machine wakes no
+/// The number of times that each thread of a process has slept, each of which ended in a wake-up. A loaded machine wakes no
 /// thread more often.
-fn sleeps(pid: i32) -> u64 {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().map(|thread| thread.unwrap().path());
-    let sleeps = |thread: std::path::PathBuf| {
-        let status = fs::read_to_string(thread.join("status")).ok()?;
+fn sleeps(pid: i32) -> HashMap<OsString, u64> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().map(|thread| thread.unwrap());
+    let sleeps = |thread: fs::DirEntry| {
+        let status = fs::read_to_string(thread.path().join("status")).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
-        line.trim().parse::<u64>().ok()
+        Some((thread.file_name(), line.trim().parse::<u64>().ok()?))
     };
-    threads.filter_map(sleeps).sum()
+    threads.filter_map(sleeps).collect()
+}
+
+/// The wake-ups between two readings. A thread that ended in between takes its earlier sleeps with it, so each thread is compared
+/// with itself; its end counts as one.
+fn wakeups_between(before: &HashMap<OsString, u64>, after: &HashMap<OsString, u64>) -> u64 {
+    let ended = before.keys().filter(|thread| !after.contains_key(*thread)).count() as u64;
+    let slept =
+        |(thread, sleeps): (&OsString, &u64)| sleeps.saturating_sub(before.get(thread).copied().unwrap_or(0));
+    ended + after.iter().map(slept).sum::<u64>()
 }
 
 /// The wake-ups of master and guardian per second.
@@ -27,7 +38,16 @@ fn wakeups(master: &Master) -> (u64, u64) {
     let (before, begin) = (count(), Instant::now());
     std::thread::sleep(COUNTED_TIME);
     let (after, seconds) = (count(), begin.elapsed().as_secs());
-    ((after.0 - before.0) / seconds, (after.1 - before.1) / seconds)
+    (wakeups_between(&before.0, &after.0) / seconds, wakeups_between(&before.1, &after.1) / seconds)
+}
+
+#[test]
+fn ended_thread_takes_no_wakeups_from_others() {
+    let readings =
+        |threads: &[(&str, u64)]| threads.iter().map(|(id, sleeps)| (OsString::from(id), *sleeps)).collect();
+    let before = readings(&[("1", 10), ("2", 900)]);
+    let after = readings(&[("1", 13), ("3", 4)]);
+    assert_eq!(wakeups_between(&before, &after), 1 + 3 + 4);
 }
 
 fn idle_master_rarely_wakes(driver: &str, channels: usize, limit: u64) {
