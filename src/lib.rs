@@ -196,6 +196,7 @@ extern crate self as aint_queue;
 #[doc(hidden)]
 #[path = "."]
 pub mod engine {
+    pub mod alerts;
     pub mod channel;
     pub mod demo_jobs;
     pub mod fd;

@@ -7,6 +7,8 @@
 //! with `${…}` substituted), `validate` (each table against the list in `keys`), `inherit` (`[defaults]` under each
 //! channel), `build` (defaults of keys, contradictions). One run reports every mistake with its position and its remedy.
 
+#[cfg(feature = "server")]
+pub mod alerts;
 mod build;
 mod channel_name;
 #[cfg(feature = "server")]

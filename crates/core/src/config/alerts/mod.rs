@@ -1,0 +1,36 @@
+//! The settings of alerts.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The severity of an alert.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing; nothing is at risk.
+    Info,
+    /// Somebody should look today.
+    #[default]
+    Warning,
+    /// Somebody must look now.
+    Critical,
+}
+
+impl Severity {
+    /// The value of `severity`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
