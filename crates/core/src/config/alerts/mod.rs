@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Worth knowing; nothing is at risk.
+    /// For the record: nothing is at risk.
     Info,
-    /// Somebody should look today.
+    /// A look is wanted within the day.
     #[default]
     Warning,
-    /// Somebody must look now.
+    /// A look is wanted now.
     Critical,
 }
 
