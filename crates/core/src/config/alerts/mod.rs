@@ -1,8 +1,12 @@
 //! The settings of alerts.
 
+mod rule;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub use rule::Rule;
 
 /// The severity of an alert.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
