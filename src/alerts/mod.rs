@@ -1,7 +1,37 @@
 //! Alerts: messages to people about channels that need them.
 //!
-//! `notification` is the message that a receiver sends.
+//! `phase` follows one alert from the values of its rule, `group` decides when a receiver gets the next message, `notification`
+//! is the message.
 
+mod group;
 mod notification;
+mod phase;
 
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::stable_hash;
+
+pub use group::{Concern, Due, Group, Timing};
 pub use notification::{Alert, AlertStatus, Notification};
+pub use phase::{Ended, Phase, Verdict};
+
+/// The identity of an alert: of a rule in a channel, and of a host where the rule is over values of one host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Fingerprint(pub u64);
+
+impl Fingerprint {
+    /// The identity of an alert, the same in every master.
+    #[must_use]
+    pub fn of(channel: &str, rule: &str, host: Option<&str>) -> Self {
+        Self(stable_hash(format!("{channel}\0{rule}\0{}", host.unwrap_or_default()).as_bytes()))
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 use aint_queue_core::condition::{Field, Values};
 
 use super::series::{Point, Recent};
+use super::trends::Trends;
 use crate::channel::ChannelStatus;
 use crate::job::Timestamp;
 use crate::metrics::Percentiles;
@@ -34,6 +35,12 @@ pub struct PresentValues<'a> {
     pub recent: &'a Recent,
     /// Most workers of the configuration.
     pub max_workers: usize,
+    /// Bytes that all workers may use together, if there is a limit.
+    pub memory_limit: Option<u64>,
+    /// The values that need a memory.
+    pub trends: Trends,
+    /// Masters of the channel that are alive, on all machines; `None` if that is not known.
+    pub masters: Option<u64>,
     /// The points until now.
     pub past: PastValues<'a>,
 }
@@ -52,14 +59,20 @@ impl<'a> PastValues<'a> {
         self.points[begin..].iter()
     }
 
-    /// The share of failed runs in the last minutes.
-    fn failure_rate(&self) -> Option<f64> {
+    /// The runs that ended in the time of the failure rate, and the failed ones among them.
+    #[must_use]
+    pub fn recent_runs(&self) -> (u32, u32) {
         let (mut runs, mut failed) = (0_u32, 0_u32);
         for point in self.last(FAILURE_WINDOW) {
             runs = runs.saturating_add(point.runs);
             failed = failed.saturating_add(point.failed_runs);
         }
-        (runs >= MIN_RUNS).then(|| f64::from(failed) / f64::from(runs))
+        (runs, failed)
+    }
+
+    fn failure_rate(&self) -> Option<f64> {
+        let (runs, failed) = self.recent_runs();
+        failure_rate(runs, failed)
     }
 }
 
@@ -99,6 +112,11 @@ impl Values for PresentValues<'_> {
                 let counts = self.counts?;
                 counts.next_due.map(|due| seconds(due.since(counts.now)))
             }
+            Field::PausedFor => Some(self.trends.paused_seconds),
+            Field::Masters => self.masters.map(|masters| masters as f64),
+            Field::NewPoison => Some(self.trends.poison as f64),
+            Field::WorkersRestarts => Some(self.trends.restarts as f64),
+            Field::MemoryLimit => self.memory_limit.map(|limit| limit as f64),
             Field::RateIn => self.recent.arrived_per_second,
             Field::RateOut => self.recent.settled_per_second,
             Field::FailureRate => self.past.failure_rate(),
@@ -135,6 +153,12 @@ impl Values for PresentValues<'_> {
     }
 }
 
+/// The share of failed runs; `None` for too few runs.
+#[must_use]
+pub fn failure_rate(runs: u32, failed: u32) -> Option<f64> {
+    (runs >= MIN_RUNS).then(|| f64::from(failed) / f64::from(runs))
+}
+
 fn percentile(times: Option<Percentiles>, which: fn(Percentiles) -> f32) -> Option<f64> {
     times.map(|times| f64::from(which(times)))
 }
@@ -169,7 +193,12 @@ fn value_at(point: &Point, field: Field) -> Option<f64> {
         | Field::NextDue
         | Field::WorkersMax
         | Field::WorkersBooting
+        | Field::WorkersRestarts
         | Field::StuckSlots
+        | Field::MemoryLimit
+        | Field::Masters
+        | Field::PausedFor
+        | Field::NewPoison
         | Field::LongestRun
         | Field::StoreDownFor
         | Field::Degraded
@@ -245,6 +274,9 @@ mod tests {
             status: &status,
             recent: &recent,
             max_workers: 9,
+            memory_limit: Some(1 << 20),
+            trends: Trends { paused_seconds: 0.0, restarts: 4, poison: 1 },
+            masters: Some(2),
             past: PastValues::new(&points, NOW),
         };
         for (field, value) in [
@@ -256,6 +288,11 @@ mod tests {
             (Field::RateIn, Some(2.5)),
             (Field::RateOut, None),
             (Field::WorkersMax, Some(9.0)),
+            (Field::MemoryLimit, Some(1_048_576.0)),
+            (Field::WorkersRestarts, Some(4.0)),
+            (Field::NewPoison, Some(1.0)),
+            (Field::Masters, Some(2.0)),
+            (Field::PausedFor, Some(0.0)),
             (Field::StoreDownFor, Some(1.5)),
             (Field::LongestRun, Some(0.0)),
             (Field::Quiet, Some(1.0)),

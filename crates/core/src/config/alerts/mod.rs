@@ -25,6 +25,8 @@ pub mod template;
 #[cfg(all(test, feature = "server"))]
 mod tests;
 
+mod rule;
+
 use std::fmt;
 
 #[cfg(feature = "server")]
@@ -44,16 +46,18 @@ pub use smtp_server::{SmtpServer, SmtpTls};
 
 use serde::{Deserialize, Serialize};
 
+pub use rule::Rule;
+
 /// The severity of an alert.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Worth knowing; nothing is at risk.
+    /// For the record: nothing is at risk.
     Info,
-    /// Somebody should look today.
+    /// A look is wanted within the day.
     #[default]
     Warning,
-    /// Somebody must look now.
+    /// A look is wanted now.
     Critical,
 }
 

@@ -42,6 +42,7 @@ const OWN_KEYS: &str = include_str!("lib/own_keys.lua");
 const LOCK_MEMBERS: &str = include_str!("lib/lock_members.lua");
 const OWNER_CALL: &str = include_str!("lib/owner_call.lua");
 const PAUSE_STATE: &str = include_str!("lib/pause_state.lua");
+const COUNTS: &str = include_str!("lib/counts.lua");
 const ALL_OWNERS: &str = include_str!("lib/all_owners.lua");
 
 /// Declares [`Script`] and the parts of each: name, effect, file, fragments.
@@ -74,7 +75,7 @@ scripts! {
     Expired, Reads, "expired";
     Metas, Reads, "metas";
     Free, Writes, "free", OWN_KEYS;
-    Status, Reads, "status", PAUSE_STATE;
+    Status, Reads, "status", PAUSE_STATE, COUNTS;
     Find, Reads, "find", OWN_KEYS, ALL_OWNERS;
     Page, Reads, "page";
     Requeue, Writes, "requeue", OWN_KEYS;
@@ -90,6 +91,9 @@ scripts! {
     RecordLimits, Writes, "record_limits", OWN_KEYS;
     Unlisted, Reads, "unlisted", OWN_KEYS, ALL_OWNERS;
     Masters, Reads, "masters";
+    LookAtAlerts, Writes, "look_at_alerts", PAUSE_STATE, COUNTS;
+    Silence, Writes, "silence";
+    Alerts, Reads, "alerts";
 }
 
 static WITH_FLAGS: LazyLock<Vec<Loaded>> = LazyLock::new(|| PARTS.iter().map(|p| p.load(true)).collect());
