@@ -110,7 +110,7 @@ impl Alerts {
         let now = Timestamp::from(std::time::SystemTime::now());
         let present = PresentValues {
             counts: seen.counts.as_ref(),
-            status: &seen.status,
+            status: Some(&seen.status),
             recent: &seen.recent,
             max_workers: channel.worker.plan.max,
             memory_limit: channel.worker.scaling.memory_limit,

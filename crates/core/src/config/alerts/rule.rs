@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Severity;
-use crate::condition::Condition;
+use crate::condition::{Across, Condition};
 
 /// A rule: the condition of an alert, and what the alert says.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,6 +86,14 @@ impl Rule {
             resend: None,
             to: None,
         }
+    }
+
+    /// Whether the rule is over values that each host has for itself.
+    #[must_use]
+    pub fn is_per_host(&self) -> bool {
+        let names_host =
+            |condition: &Condition| condition.fields().iter().any(|f| f.across() == Across::Host);
+        names_host(&self.when) || self.until.as_ref().is_some_and(names_host)
     }
 
     /// The built-in rules.
