@@ -42,6 +42,8 @@ pub(super) fn channel(
         keep_output: read.flag("keep_output"),
         driver: driver(&read, base, diagnostics),
         snapshot: snapshot(&read, base),
+        #[cfg(feature = "server")]
+        rules: Vec::new(),
         job_log: job_log(&read),
         worker: worker(&read, base, interpolated, diagnostics),
     };

@@ -109,6 +109,8 @@ pub(super) static KEYS: &[Key] = keys! { c: Channel;
         "the program of a `command` handler";
     "job_snapshot.handler[].timeout_seconds": Number(0.1, 3_600.0), "seconds" = "10", [], NOT_SHOWN,
         "longest run of the program";
+    "alerts.rule": Tables, = "[]", [], NOT_SHOWN,
+        "rules of alerts of the channel, with the keys of a rule; an item with the name of another rule changes that one";
     "job_log.level": Choice(&["off", "debug", "info"], &[]), = "\"info\"", [], c.job_log.level.as_str(),
         "level of the line that the log has for each job that is done or released; failures always have a line";
     "job_log.lines_per_second": Integer(0, 1_000_000), "lines" = "50", [], c.job_log.lines_per_second,

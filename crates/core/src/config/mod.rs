@@ -134,6 +134,9 @@ pub struct Channel {
     pub driver: Driver,
     /// Periodic counts and their receivers.
     pub snapshot: Snapshot,
+    /// The rules of alerts; none while no receiver is declared.
+    #[cfg(feature = "server")]
+    pub rules: Vec<alerts::Rule>,
     /// The lines of the log about jobs that are done or released.
     pub job_log: JobLog,
     /// The workers of the channel.
