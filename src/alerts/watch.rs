@@ -73,7 +73,7 @@ pub struct WatchPlace {
     pub file: Option<PathBuf>,
 }
 
-/// A running watch. Its drop ends the watch without a word to the store; others get the watch when its lease ends.
+/// A running watch. Its drop ends the watch as [`WatchHandle::stop`] does, but does not wait for the end.
 pub struct WatchHandle {
     stop: oneshot::Sender<()>,
     task: tokio::task::JoinHandle<()>,

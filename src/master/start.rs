@@ -11,6 +11,7 @@ use std::time::Instant;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use super::alerting::Alerting;
 use super::capacity;
 use super::channel_service::{ChannelService, ClaimedChannel};
 use super::channel_setup::{JobProgram, job_program};
@@ -92,6 +93,7 @@ pub(super) async fn start(
         identity: own_identity(),
         metrics: Metrics::of_master(),
         span_export,
+        alerting: Alerting::start(&listen.config, &own_identity().host),
         attention: Arc::default(),
         channels: listen.channels.clone(),
         base: listen.config.directory(),

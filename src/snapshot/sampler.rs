@@ -61,6 +61,12 @@ impl Sampler {
         &self.name
     }
 
+    /// The store of the channel.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
     /// Takes a sample. Without an answer of the store its last values stay in the metrics, and the history has a gap.
     pub async fn sample(&self) -> Sampled {
         let mut sampling = self.sampling.lock().await;
