@@ -5,6 +5,7 @@
 
 mod channel;
 mod commands;
+mod kept;
 mod keys;
 mod limits;
 mod listing;
@@ -21,9 +22,9 @@ use tokio::time::Instant;
 
 use self::channel::Channel;
 use super::{
-    ChannelLimits, Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, LEASE, Leased, LimitDecision,
-    MAX_BATCH, Owner, OwnerView, Page, PushError, Pushed, Reap, Store, StoreError, Turn, TurnReply,
-    driver_rules,
+    ChannelLimits, Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, KeptPage, KeptTrim, KeptView,
+    LEASE, Leased, LimitDecision, MAX_BATCH, Owner, OwnerView, Page, PushError, Pushed, Reap, Store,
+    StoreError, Turn, TurnReply, driver_rules,
 };
 use crate::durations::micros;
 use crate::job::{JobId, JobMeta, JobOutput, NewJob, Timestamp};
@@ -253,6 +254,18 @@ impl Store for Model {
 
     async fn output(&self, id: JobId) -> Result<Option<JobOutput>, StoreError> {
         Ok(self.with(|channel, _| channel.outputs.get(&id).cloned()))
+    }
+
+    async fn kept(&self, after: Option<Cursor>, limit: usize) -> Result<KeptPage, StoreError> {
+        Ok(self.with(|channel, now| channel.kept.page(now, after, limit)))
+    }
+
+    async fn kept_job(&self, id: JobId) -> Result<Option<KeptView>, StoreError> {
+        Ok(self.with(|channel, now| channel.kept.get(now, id)))
+    }
+
+    async fn trim_kept(&self) -> Result<KeptTrim, StoreError> {
+        Ok(self.with(|channel, now| channel.kept.trim(now)))
     }
 
     async fn holder(&self, key: &str) -> Result<Option<JobId>, StoreError> {

@@ -110,3 +110,19 @@ CREATE TABLE summaries (                        -- apart from the owners, whose 
 CREATE TRIGGER summary_ends_with_owner AFTER DELETE ON owners BEGIN
     DELETE FROM summaries WHERE owner = old.id;
 END;
+
+CREATE TABLE kept (                             -- done jobs of channels that keep them: in no lane and in no count
+    id      INTEGER PRIMARY KEY,
+    channel INTEGER NOT NULL,
+    at      INTEGER NOT NULL,                   -- time of the settlement, in µs since 1970
+    text    TEXT    NOT NULL                    -- JSON: how the run went
+) STRICT;
+
+CREATE INDEX kept_by_time ON kept (channel, at, id);
+
+CREATE TABLE kept_limits (                      -- channels with such jobs
+    channel INTEGER PRIMARY KEY,
+    jobs    INTEGER NOT NULL,                   -- number of its rows in kept
+    count   INTEGER NOT NULL,                   -- most of them
+    age     INTEGER NOT NULL                    -- most age in µs
+) STRICT;
