@@ -73,7 +73,7 @@ impl DoneRun {
 }
 
 /// Has the store remove kept jobs that have become too old, also in a channel whose jobs do not end. A channel that keeps none looks
-/// once for those of an earlier configuration, and goes on until none is left.
+/// once for those of an earlier configuration, and repeats it until none is left.
 #[derive(Debug)]
 pub(super) struct KeptCleanUp {
     /// The store may have kept jobs.
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn removal_goes_on_until_nothing_is_left() {
+    async fn removal_is_repeated_until_nothing_is_left() {
         let model = Model::at(Timestamp(1_790_000_000_000_000));
         let store: Arc<dyn Store> = Arc::new(model.clone());
         let (mut clean_up, start) = (KeptCleanUp::new(), Instant::now());

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn search_goes_on_behind_its_last_match() {
+    async fn search_continues_behind_its_last_match() {
         let store = keeping(&["a1", "b", "a2", "a3", "b", "a4"]).await;
         let wanted = Wanted { job: None, text: Some("A") };
         let page = find(&store, wanted, None, SearchLimits::unbounded(2)).await.unwrap();

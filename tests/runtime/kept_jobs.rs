@@ -94,7 +94,7 @@ fn done_jobs_in_redis_outlive_their_master() {
 }
 
 #[test]
-fn done_jobs_are_bounded_by_count_and_a_reload_changes_the_limit() {
+fn reload_changes_the_number_of_kept_jobs() {
     let fixture = keeping("keep_done = { count = 3 }");
     let master = fixture.listen(&[]);
     fixture.push_lines("default", (0..20).map(|n| format!(r#"{{"job":"j{n}"}}"#)));
