@@ -35,7 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("suggest", &[]),
     ("condition", &["suggest"]),
     ("job", &["durations"]),
-    ("config", &["job", "trust", "access", "dangling_link", "known_directories", "suggest"]),
+    ("config", &["job", "trust", "access", "dangling_link", "known_directories", "suggest", "condition"]),
     ("middleware", &["job"]),
     (
         "store",

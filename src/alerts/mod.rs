@@ -1,7 +1,47 @@
 //! Alerts: messages to people about channels that need them.
 //!
-//! `notification` is the message that a receiver sends.
+//! `phase` follows one alert from the values of its rule, `group` decides when a receiver gets the next message, `book` keeps both for
+//! a channel; all three are pure. `watch` runs a book: it looks at the store, evaluates the rules over the values of all masters
+//! (`fleet_values`, `host_report`) and sends what is due; `host_book` is the book of the rules over values of one host.
+//! `notification` is the message.
 
+mod book;
+mod fleet_values;
+mod group;
+mod host_book;
+mod host_report;
 mod notification;
+mod phase;
+mod watch;
 
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::stable_hash;
+
+pub use book::{AlertBook, AlertRecord, Answer, Circumstances, EndedAlert};
+pub use group::{Concern, Due, Group, Timing};
+pub use host_report::HostReport;
 pub use notification::{Alert, AlertStatus, Notification};
+pub use phase::{Ended, Phase, Verdict};
+pub use watch::{Delivered, Outbox, WatchHandle, WatchPlace, WatchSettings};
+
+/// The identity of an alert: of a rule in a channel, and of a host where the rule is over values of one host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Fingerprint(pub u64);
+
+impl Fingerprint {
+    /// The identity of an alert, the same in every master.
+    #[must_use]
+    pub fn of(channel: &str, rule: &str, host: Option<&str>) -> Self {
+        Self(stable_hash(format!("{channel}\0{rule}\0{}", host.unwrap_or_default()).as_bytes()))
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}

@@ -188,6 +188,9 @@ impl Channel {
     }
 
     fn settle(&mut self, settlement: Settlement, is_callback: bool) {
+        if let Destination::Failed(JobMeta { failed: Some(reason), .. }) = &settlement.to {
+            self.metrics.job_failed(*reason);
+        }
         self.scope.settles(settlement.id, &settlement.to, is_callback);
         self.held_jobs.settle(settlement);
     }

@@ -15,8 +15,8 @@ use crate::config::Channel;
 use crate::job::Timestamp;
 use crate::job_json::time::parse_duration;
 use crate::master::{ControlRequest, ControlResponse};
-use crate::snapshot::{PastValues, Point, PresentValues, Recent, Step};
-use crate::store::JobCounts;
+use crate::snapshot::{PastValues, Point, PresentValues, Recent, Step, Trends};
+use crate::store::{JobCounts, OwnerView};
 
 /// The longest window of a condition, for which the present needs points.
 const LONGEST_WINDOW: Duration = Duration::from_secs(3600);
@@ -57,6 +57,8 @@ struct Seen {
     counts: Option<JobCounts>,
     status: Box<ChannelStatus>,
     recent: Recent,
+    trends: Trends,
+    masters: Option<u64>,
     /// The points of the longest window.
     last_hour: Vec<Point>,
     /// The points of the time to look back on.
@@ -108,9 +110,12 @@ impl Alerts {
         let now = Timestamp::from(std::time::SystemTime::now());
         let present = PresentValues {
             counts: seen.counts.as_ref(),
-            status: &seen.status,
+            status: Some(&seen.status),
             recent: &seen.recent,
             max_workers: channel.worker.plan.max,
+            memory_limit: channel.worker.scaling.memory_limit,
+            trends: seen.trends,
+            masters: seen.masters,
             past: PastValues::new(&seen.last_hour, now),
         };
         let value = self.condition.evaluate(&present);
@@ -134,16 +139,23 @@ impl Alerts {
         let points = history(step_for(self.last), self.last)?;
         let last_hour = history(Step::TenSeconds, LONGEST_WINDOW)?;
         let take = |response| match response {
-            ControlResponse::Status { report, recent, .. } => Some((report, recent)),
+            ControlResponse::Status { report, recent, trends, .. } => Some((report, recent, trends)),
             _ => None,
         };
-        let (status, recent) = control::ask(channel, &doing, ControlRequest::Status, |_| {}, take)?;
+        let (status, recent, trends) = control::ask(channel, &doing, ControlRequest::Status, |_| {}, take)?;
         // A store that does not answer makes its values unknown, as in a rule.
-        let counts = context.call_store(channel, doing, async |store| store.status().await).ok();
+        let answers = context
+            .call_store(channel, doing, async |store| Ok((store.status().await?, store.masters().await?)));
+        let (counts, masters) = answers.ok().unzip();
+        let alive =
+            |masters: Vec<OwnerView>| masters.iter().filter(|master| master.is_alive()).count() as u64;
+        let masters = masters.map(alive);
         Ok(Seen {
             counts,
             status: Box::new(status),
             recent: recent.map(|recent| *recent).unwrap_or_default(),
+            trends: trends.unwrap_or_default(),
+            masters,
             last_hour,
             points,
         })

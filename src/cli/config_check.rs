@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::{CommandContext, Exit, Failure};
 use crate::access::{self, Access};
+use crate::config::alerts::{Receiver, ReceiverKind};
 use crate::config::command_check::Search;
 use crate::config::{self, Channel, CommandLine, Config, Handler, SnapshotHandler, command_check};
 
@@ -69,6 +70,19 @@ fn missing_files(config: &Config) -> Vec<String> {
             missing.push(format!("\"{file}\" of channels.{name}.worker.ca_file cannot be read: {error}"));
         }
     }
+    for receiver in receivers(config) {
+        let ca_file = match &receiver.kind {
+            ReceiverKind::Email { server, .. } => server.ca_file.as_ref(),
+            kind => kind.target().and_then(|target| target.ca_file.as_ref()),
+        };
+        if let Some(file) = ca_file
+            && let Err(error) = std::fs::File::open(file)
+        {
+            let error = access::explained(error, file, Access::Read);
+            let (file, name) = (file.display(), &receiver.name);
+            missing.push(format!("\"{file}\" of alerts.receivers.{name}.ca_file cannot be read: {error}"));
+        }
+    }
     missing
 }
 
@@ -82,6 +96,12 @@ fn missing_scripts(config: &Config) -> Vec<String> {
                 let (file, name) = (file.display(), &channel.name);
                 missing.push(format!("the script of channels.{name}.{key} does not exist: {file}"));
             }
+        }
+    }
+    for (name, command) in alert_programs(config) {
+        if let Some(file) = command_check::missing_script(command.argv(), directory) {
+            let file = file.display();
+            missing.push(format!("the script of alerts.receivers.{name}.command does not exist: {file}"));
         }
     }
     missing
@@ -103,7 +123,25 @@ fn missing_programs(config: &Config) -> Vec<String> {
             }
         }
     }
+    for (name, command) in alert_programs(config) {
+        let Some(program) = command.argv().first() else { continue };
+        if let Err(why) = command_check::locate(program, Search { base: Path::new("/"), path: None }) {
+            missing.push(format!("the program of alerts.receivers.{name}.command cannot be started: {why}"));
+        }
+    }
     missing
+}
+
+fn receivers(config: &Config) -> impl Iterator<Item = &Receiver> {
+    config.alerts.iter().flat_map(|alerts| alerts.receivers.values())
+}
+
+/// The programs of receivers of alerts, with the names of the receivers.
+fn alert_programs(config: &Config) -> impl Iterator<Item = (&str, &CommandLine)> {
+    receivers(config).filter_map(|receiver| match &receiver.kind {
+        ReceiverKind::Command { command, .. } => Some((receiver.name.as_str(), command)),
+        _ => None,
+    })
 }
 
 fn programs(channel: &Channel) -> Vec<(&'static str, &CommandLine)> {

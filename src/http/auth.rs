@@ -240,6 +240,7 @@ mod tests {
             max_connections: 1,
             max_connections_per_peer: 1,
             timeout: Duration::ZERO,
+            public_url: None,
         };
         Auth::new(&settings, settings.listen, Readers { token: None, is_own_listener: false })
     }
@@ -325,6 +326,7 @@ mod tests {
             max_connections: 1,
             max_connections_per_peer: 1,
             timeout: Duration::ZERO,
+            public_url: None,
         };
         let readers = Readers { token: token.map(Secret::new), is_own_listener };
         let auth = Auth::new(&settings, settings.listen, readers);

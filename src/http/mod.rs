@@ -135,6 +135,7 @@ pub fn bind(config: &Config) -> Result<Vec<Listener>, BindError> {
             max_connections: SCRAPE_CONNECTIONS,
             max_connections_per_peer: SCRAPE_CONNECTIONS,
             timeout: SCRAPE_TIMEOUT,
+            public_url: None,
         };
         listeners.push(Listener::bind(settings, false, token.clone())?);
     }

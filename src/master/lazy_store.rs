@@ -13,9 +13,9 @@ use tokio::sync::OnceCell;
 
 use crate::job::{JobId, JobMeta, JobOutput, NewJob, Timestamp};
 use crate::store::{
-    ChannelLimits, Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, KeptPage, KeptTrim, KeptView,
-    Leased, LimitDecision, Owner, OwnerView, Page, PushError, Pushed, Reap, Store, StoreError, StoreIdentity,
-    Turn, TurnReply,
+    AlertLook, AlertLooked, AlertRecords, ChannelLimits, Claim, Clear, Cleared, Cursor, JobCounts, JobState,
+    JobView, KeptPage, KeptTrim, KeptView, Leased, LimitDecision, Owner, OwnerView, Page, PushError, Pushed,
+    Reap, Store, StoreError, StoreIdentity, Turn, TurnReply,
 };
 
 /// An attempt to open a store.
@@ -114,6 +114,15 @@ impl Store for LazyStore {
     }
     async fn status(&self) -> Result<JobCounts, StoreError> {
         self.store().await?.status().await
+    }
+    async fn look_at_alerts(&self, look: AlertLook<'_>) -> Result<AlertLooked, StoreError> {
+        self.store().await?.look_at_alerts(look).await
+    }
+    async fn alerts(&self) -> Result<AlertRecords, StoreError> {
+        self.store().await?.alerts().await
+    }
+    async fn silence(&self, rule: &str, time: Option<(Duration, &str)>) -> Result<Timestamp, StoreError> {
+        self.store().await?.silence(rule, time).await
     }
     async fn get(&self, id: JobId) -> Result<Option<JobView>, StoreError> {
         self.store().await?.get(id).await

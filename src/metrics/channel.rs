@@ -15,6 +15,7 @@ use super::words::{
     SCALE_DIRECTIONS, STORE_CALLS, STORE_ERRORS, index_of,
 };
 use super::{Families, raise_to};
+use crate::job::FailReason;
 use crate::pool::{END_CAUSES, KILL_REASONS, PoolStatus, WorkerCounts};
 use crate::store::{ChannelLimits, JobCounts, StoreError};
 
@@ -27,6 +28,7 @@ pub struct ChannelMetrics {
     wait_seconds: Histogram,
     job_names: Arc<Mutex<JobNameMetrics>>,
     leased: IntCounter,
+    failed: [IntCounter; FailReason::ALL.len()],
     exceptions: [IntCounter; EXCEPTION_REASONS.len()],
     leases_lost: IntCounter,
     jobs_reaped: IntCounter,
@@ -119,6 +121,7 @@ impl ChannelMetrics {
             wait_seconds: families.wait_seconds.with_label_values(&[name]),
             job_names: Arc::new(Mutex::new(names)),
             leased: families.leased.with_label_values(&[name]),
+            failed: FailReason::ALL.map(|reason| counter(&families.failed, reason.as_str())),
             exceptions: EXCEPTION_REASONS.map(|reason| counter(&families.exceptions, reason)),
             leases_lost: families.leases_lost.with_label_values(&[name]),
             jobs_reaped: families.jobs_reaped.with_label_values(&[name]),
@@ -201,6 +204,17 @@ impl ChannelMetrics {
     /// Counts leased jobs.
     pub fn leased(&self, jobs: usize) {
         self.leased.inc_by(jobs as u64);
+    }
+
+    /// Counts a job that has failed permanently.
+    pub fn job_failed(&self, reason: FailReason) {
+        self.failed[reason as usize].inc();
+    }
+
+    /// The jobs that were given up because they ended their workers or were lost too often.
+    #[must_use]
+    pub fn given_up(&self) -> u64 {
+        [FailReason::Poison, FailReason::Lost].iter().map(|reason| self.failed[*reason as usize].get()).sum()
     }
 
     /// Counts a refused settlement. `reason` is "stale" or "cleared".

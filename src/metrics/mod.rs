@@ -59,6 +59,7 @@ struct Families {
     job_runs: IntCounterVec,
     job_run_seconds: prometheus::CounterVec,
     leased: IntCounterVec,
+    failed: IntCounterVec,
     exceptions: IntCounterVec,
     leases_lost: IntCounterVec,
     jobs_reaped: IntCounterVec,
@@ -169,6 +170,11 @@ impl Families {
                 &["channel", "job"],
             )),
             leased: declare.counters("aint_queue_leased_total", "Jobs leased from the store.", &[]),
+            failed: declare.counters(
+                "aint_queue_jobs_failed_total",
+                "Jobs that this master has let fail permanently, by reason.",
+                &["reason"],
+            ),
             exceptions: declare.counters(
                 "aint_queue_settle_exceptions_total",
                 "Settlements that the store refused, by reason.",

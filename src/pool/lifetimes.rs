@@ -104,6 +104,12 @@ impl LifetimeCounts {
         *self == Self::default()
     }
 
+    /// Workers that crashed or failed to start.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        ["crash", "boot"].iter().filter_map(|cause| self.ended.get(*cause)).sum()
+    }
+
     pub(super) fn started(&mut self) {
         self.started += 1;
     }

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::series::{Point, Recent, ScaledAt, Series, Sighting, Step};
+use super::trends::{Totals, TrendMemory, Trends};
 use crate::channel::{ChannelStatus, Command};
 use crate::job::Timestamp;
 use crate::metrics::{ChannelMetrics, Sample, Timings};
@@ -22,6 +23,7 @@ pub struct Sampler {
     /// Taken while a sample is: one follows the other.
     sampling: tokio::sync::Mutex<Sampling>,
     series: Mutex<Series>,
+    trends: Mutex<TrendMemory>,
 }
 
 /// The memory of the sampler between two samples.
@@ -50,7 +52,7 @@ impl Sampler {
     ) -> Self {
         let sampling = tokio::sync::Mutex::new(Sampling { last: None, cleared: Timings::default() });
         let series = Mutex::new(Series::new(Instant::now()));
-        Self { name, store, commands, metrics, sampling, series }
+        Self { name, store, commands, metrics, sampling, series, trends: Mutex::default() }
     }
 
     /// The name of the channel.
@@ -63,6 +65,12 @@ impl Sampler {
     pub async fn sample(&self) -> Sampled {
         let mut sampling = self.sampling.lock().await;
         self.take(&mut sampling).await
+    }
+
+    /// Takes a sample with counts that the store has given just now; `None` if it has not answered. Returns the state of the channel.
+    pub async fn sample_with(&self, counts: Option<JobCounts>, took: Duration) -> Option<ChannelStatus> {
+        let mut sampling = self.sampling.lock().await;
+        self.complete(counts.as_ref(), took, &mut sampling).await
     }
 
     /// Takes a sample unless the last one is newer than this.
@@ -86,6 +94,12 @@ impl Sampler {
         lock(&self.series).recent(SystemTime::now().into())
     }
 
+    /// The values that need a memory.
+    #[must_use]
+    pub fn trends(&self) -> Trends {
+        lock(&self.trends).trends(Instant::now())
+    }
+
     /// The points of a ring and the changes of the number of workers in the last `period`, the oldest first.
     #[must_use]
     pub fn history(&self, step: Step, period: Duration) -> (Vec<Point>, Vec<ScaledAt>) {
@@ -98,10 +112,20 @@ impl Sampler {
     async fn take(&self, sampling: &mut Sampling) -> Sampled {
         let began = Instant::now();
         let counts = self.store.status().await;
-        if let Ok(counts) = &counts {
-            let now = Instant::now();
-            self.metrics.store_call("status", now.duration_since(began));
-            self.metrics.counts(counts, now);
+        let status = self.complete(counts.as_ref().ok(), began.elapsed(), sampling).await;
+        Sampled { counts, status }
+    }
+
+    /// Adds the state of the channel to the counts, and records both.
+    async fn complete(
+        &self,
+        counts: Option<&JobCounts>,
+        took: Duration,
+        sampling: &mut Sampling,
+    ) -> Option<ChannelStatus> {
+        if let Some(counts) = counts {
+            self.metrics.store_call("status", took);
+            self.metrics.counts(counts, Instant::now());
         }
         let (reply, answer) = oneshot::channel();
         // Without an answer the channel has ended.
@@ -113,23 +137,28 @@ impl Sampler {
             self.metrics.sample(&Sample {
                 running: status.running,
                 ready: status.ready,
-                store_up: status.store_error.is_none() && counts.is_ok(),
+                store_up: status.store_error.is_none() && counts.is_some(),
                 quiet: status.quiet,
                 workers: &status.workers,
                 pool: &status.pool,
             });
         }
         let now = Instant::now();
+        let totals = Totals {
+            restarts: status.as_ref().map_or(0, |status| status.pool.lifetimes.failures()),
+            poison: self.metrics.given_up(),
+        };
+        lock(&self.trends).record(counts.map(|counts| counts.paused), totals, now);
         self.metrics.exchange_timings(&mut sampling.cleared);
         lock(&self.series).record(&Sighting {
             at: SystemTime::now().into(),
             now,
-            counts: counts.as_ref().ok(),
+            counts,
             status: status.as_ref(),
             timings: &sampling.cleared,
         });
         sampling.cleared.clear();
         sampling.last = Some(now);
-        Sampled { counts, status }
+        status
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use aint_queue_core::condition::{Field, Values};
 
 use super::series::{Point, Recent};
+use super::trends::Trends;
 use crate::channel::ChannelStatus;
 use crate::job::Timestamp;
 use crate::metrics::Percentiles;
@@ -28,12 +29,18 @@ pub struct PastValues<'a> {
 pub struct PresentValues<'a> {
     /// The counts of the store; `None` while it does not answer.
     pub counts: Option<&'a JobCounts>,
-    /// The state of the master.
-    pub status: &'a ChannelStatus,
+    /// The state of the master; `None` for a channel that it does not serve.
+    pub status: Option<&'a ChannelStatus>,
     /// The last minute.
     pub recent: &'a Recent,
     /// Most workers of the configuration.
     pub max_workers: usize,
+    /// Bytes that all workers may use together, if there is a limit.
+    pub memory_limit: Option<u64>,
+    /// The values that need a memory.
+    pub trends: Trends,
+    /// Masters of the channel that are alive, on all machines; `None` if that is not known.
+    pub masters: Option<u64>,
     /// The points until now.
     pub past: PastValues<'a>,
 }
@@ -52,14 +59,20 @@ impl<'a> PastValues<'a> {
         self.points[begin..].iter()
     }
 
-    /// The share of failed runs in the last minutes.
-    fn failure_rate(&self) -> Option<f64> {
+    /// The runs that ended in the time of the failure rate, and the failed ones among them.
+    #[must_use]
+    pub fn recent_runs(&self) -> (u32, u32) {
         let (mut runs, mut failed) = (0_u32, 0_u32);
         for point in self.last(FAILURE_WINDOW) {
             runs = runs.saturating_add(point.runs);
             failed = failed.saturating_add(point.failed_runs);
         }
-        (runs >= MIN_RUNS).then(|| f64::from(failed) / f64::from(runs))
+        (runs, failed)
+    }
+
+    fn failure_rate(&self) -> Option<f64> {
+        let (runs, failed) = self.recent_runs();
+        failure_rate(runs, failed)
     }
 }
 
@@ -78,11 +91,10 @@ impl Values for PastValues<'_> {
 }
 
 impl Values for PresentValues<'_> {
-    #[expect(clippy::cast_precision_loss, reason = "numbers of jobs, workers and bytes")]
+    #[expect(clippy::cast_precision_loss, reason = "numbers of jobs and bytes")]
     fn value(&self, field: Field) -> Option<f64> {
         let count = |number: fn(&JobCounts) -> u64| self.counts.map(|counts| number(counts) as f64);
         let seconds = |time: Duration| time.as_secs_f64();
-        let workers = &self.status.workers;
         match field {
             Field::Waiting => count(|counts| counts.waiting),
             Field::Delayed => count(|counts| counts.delayed),
@@ -99,40 +111,73 @@ impl Values for PresentValues<'_> {
                 let counts = self.counts?;
                 counts.next_due.map(|due| seconds(due.since(counts.now)))
             }
+            Field::PausedFor => Some(self.trends.paused_seconds),
+            Field::Masters => self.masters.map(|masters| masters as f64),
             Field::RateIn => self.recent.arrived_per_second,
             Field::RateOut => self.recent.settled_per_second,
-            Field::FailureRate => self.past.failure_rate(),
-            Field::WaitP50 => percentile(self.recent.wait_seconds, |times| times.p50),
-            Field::WaitP95 => percentile(self.recent.wait_seconds, |times| times.p95),
-            Field::WaitP99 => percentile(self.recent.wait_seconds, |times| times.p99),
-            Field::RunP50 => percentile(self.recent.run_seconds, |times| times.p50),
-            Field::RunP95 => percentile(self.recent.run_seconds, |times| times.p95),
-            Field::RunP99 => percentile(self.recent.run_seconds, |times| times.p99),
-            Field::WorkersWanted => Some(self.status.pool.target.unwrap_or(workers.busy) as f64),
-            Field::WorkersServing => Some((workers.idle + workers.busy) as f64),
-            Field::WorkersBusy => Some(workers.busy as f64),
-            Field::WorkersMax => Some(self.max_workers as f64),
-            Field::WorkersBooting => Some(workers.booting as f64),
-            Field::StuckSlots => Some(workers.stuck_slots as f64),
-            Field::LongestRun => {
-                let jobs = self.status.pool.rows.iter().filter_map(|worker| worker.job.as_ref());
-                Some(jobs.map(|job| job.age_ms).max().unwrap_or(0) as f64 / 1000.0)
-            }
-            Field::WorkersMemory => {
-                let memory = self.status.pool.rows.iter().filter_map(|worker| worker.memory);
-                Some(memory.sum::<u64>() as f64)
-            }
-            Field::StoreDownFor => Some(self.status.store_error_ms.unwrap_or(0) as f64 / 1000.0),
-            Field::StoreCall => self.recent.store_seconds.map(|calls| f64::from(calls.max)),
-            Field::Degraded => Some(f64::from(u8::from(self.status.pool.degraded))),
-            Field::Quiet => Some(f64::from(u8::from(self.status.quiet))),
-            Field::Stopping => Some(f64::from(u8::from(self.status.stopping))),
+            of_master => self.of_master(of_master, self.status?),
         }
     }
 
     fn window(&self, field: Field, time: Duration) -> Vec<(f64, f64)> {
         self.past.window(field, time)
     }
+}
+
+impl PresentValues<'_> {
+    /// A value of the master.
+    #[expect(clippy::cast_precision_loss, reason = "numbers of workers and bytes")]
+    fn of_master(&self, field: Field, status: &ChannelStatus) -> Option<f64> {
+        let yes = |is_so: bool| Some(f64::from(u8::from(is_so)));
+        let workers = &status.workers;
+        match field {
+            Field::FailureRate => self.past.failure_rate(),
+            Field::NewPoison => Some(self.trends.poison as f64),
+            Field::WaitP50 => percentile(self.recent.wait_seconds, |times| times.p50),
+            Field::WaitP95 => percentile(self.recent.wait_seconds, |times| times.p95),
+            Field::WaitP99 => percentile(self.recent.wait_seconds, |times| times.p99),
+            Field::RunP50 => percentile(self.recent.run_seconds, |times| times.p50),
+            Field::RunP95 => percentile(self.recent.run_seconds, |times| times.p95),
+            Field::RunP99 => percentile(self.recent.run_seconds, |times| times.p99),
+            Field::WorkersWanted => Some(status.wanted_workers() as f64),
+            Field::WorkersServing => Some(status.serving_workers() as f64),
+            Field::WorkersBusy => Some(workers.busy as f64),
+            Field::WorkersMax => Some(self.max_workers as f64),
+            Field::WorkersBooting => Some(workers.booting as f64),
+            Field::WorkersRestarts => Some(self.trends.restarts as f64),
+            Field::StuckSlots => Some(workers.stuck_slots as f64),
+            Field::LongestRun => {
+                let jobs = status.pool.rows.iter().filter_map(|worker| worker.job.as_ref());
+                Some(jobs.map(|job| job.age_ms).max().unwrap_or(0) as f64 / 1000.0)
+            }
+            Field::WorkersMemory => Some(status.workers_memory() as f64),
+            Field::MemoryLimit => self.memory_limit.map(|limit| limit as f64),
+            Field::StoreDownFor => Some(status.store_error_ms.unwrap_or(0) as f64 / 1000.0),
+            Field::StoreCall => self.recent.store_seconds.map(|calls| f64::from(calls.max)),
+            Field::Degraded => yes(status.pool.degraded),
+            Field::Quiet => yes(status.quiet),
+            Field::Stopping => yes(status.stopping),
+            Field::Waiting
+            | Field::Delayed
+            | Field::Reserved
+            | Field::Failed
+            | Field::Total
+            | Field::StoredBytes
+            | Field::OldestWaiting
+            | Field::NextDue
+            | Field::Paused
+            | Field::PausedFor
+            | Field::Masters
+            | Field::RateIn
+            | Field::RateOut => None,
+        }
+    }
+}
+
+/// The share of failed runs; `None` for too few runs.
+#[must_use]
+pub fn failure_rate(runs: u32, failed: u32) -> Option<f64> {
+    (runs >= MIN_RUNS).then(|| f64::from(failed) / f64::from(runs))
 }
 
 fn percentile(times: Option<Percentiles>, which: fn(Percentiles) -> f32) -> Option<f64> {
@@ -169,7 +214,12 @@ fn value_at(point: &Point, field: Field) -> Option<f64> {
         | Field::NextDue
         | Field::WorkersMax
         | Field::WorkersBooting
+        | Field::WorkersRestarts
         | Field::StuckSlots
+        | Field::MemoryLimit
+        | Field::Masters
+        | Field::PausedFor
+        | Field::NewPoison
         | Field::LongestRun
         | Field::StoreDownFor
         | Field::Degraded
@@ -242,9 +292,12 @@ mod tests {
         let points = [point(60, 1), point(30, 2)];
         let values = PresentValues {
             counts: Some(&counts),
-            status: &status,
+            status: Some(&status),
             recent: &recent,
             max_workers: 9,
+            memory_limit: Some(1 << 20),
+            trends: Trends { paused_seconds: 0.0, restarts: 4, poison: 1 },
+            masters: Some(2),
             past: PastValues::new(&points, NOW),
         };
         for (field, value) in [
@@ -256,6 +309,11 @@ mod tests {
             (Field::RateIn, Some(2.5)),
             (Field::RateOut, None),
             (Field::WorkersMax, Some(9.0)),
+            (Field::MemoryLimit, Some(1_048_576.0)),
+            (Field::WorkersRestarts, Some(4.0)),
+            (Field::NewPoison, Some(1.0)),
+            (Field::Masters, Some(2.0)),
+            (Field::PausedFor, Some(0.0)),
             (Field::StoreDownFor, Some(1.5)),
             (Field::LongestRun, Some(0.0)),
             (Field::Quiet, Some(1.0)),

@@ -7,9 +7,9 @@ use std::time::Duration;
 use aint_queue::job::{JobId, JobMeta, JobOutput, NewJob, Timestamp};
 use aint_queue::store::model::Model;
 use aint_queue::store::{
-    ChannelLimits, Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, KeptPage, KeptTrim, KeptView,
-    Leased, LimitDecision, Owner, OwnerView, Page, PushError, Pushed, Reap, Store, StoreError, Turn,
-    TurnReply,
+    AlertLook, AlertLooked, AlertRecords, ChannelLimits, Claim, Clear, Cleared, Cursor, JobCounts, JobState,
+    JobView, KeptPage, KeptTrim, KeptView, Leased, LimitDecision, Owner, OwnerView, Page, PushError, Pushed,
+    Reap, Store, StoreError, Turn, TurnReply,
 };
 use async_trait::async_trait;
 
@@ -112,6 +112,15 @@ impl Store for FaultyStore {
     }
     async fn status(&self) -> Result<JobCounts, StoreError> {
         self.model.status().await
+    }
+    async fn look_at_alerts(&self, look: AlertLook<'_>) -> Result<AlertLooked, StoreError> {
+        self.call("look_at_alerts", self.model.look_at_alerts(look)).await
+    }
+    async fn alerts(&self) -> Result<AlertRecords, StoreError> {
+        self.model.alerts().await
+    }
+    async fn silence(&self, rule: &str, time: Option<(Duration, &str)>) -> Result<Timestamp, StoreError> {
+        self.model.silence(rule, time).await
     }
     async fn get(&self, id: JobId) -> Result<Option<JobView>, StoreError> {
         self.model.get(id).await

@@ -258,6 +258,7 @@ impl RequestHandler for ChannelHandlers {
                     channels: self.shared.channels.clone(),
                     report,
                     recent: Some(Box::new(recent)),
+                    trends: Some(self.sampler.trends()),
                 })
             }
             ControlRequest::Look { id } => {

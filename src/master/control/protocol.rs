@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::channel::{ChannelDetails, ChannelStatus, DoneRun, DoneRunsPage, HeldCancel, QuietReply};
 use crate::job::{JobId, JobOutput};
 use crate::pool::{MinWorkers, OutputPage, RolloutSummary, RunStatus, RunningJob, ScaleOrder};
-use crate::snapshot::{Point, Recent, ScaledAt, Step};
+use crate::snapshot::{Point, Recent, ScaledAt, Step, Trends};
 use crate::store::StoreIdentity;
 
 /// The start of the error text for an unknown request. A command that gets it knows that the master is older.
@@ -174,6 +174,9 @@ pub enum ControlResponse {
         /// The last minute of this channel; absent in answers of earlier versions.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         recent: Option<Box<Recent>>,
+        /// The values that need a memory; absent from a master of an earlier version.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trends: Option<Trends>,
     },
     /// To [`ControlRequest::Metrics`].
     Metrics(String),

@@ -2,6 +2,7 @@
 
 #![deny(dead_code, reason = "a case that no list names would not run")]
 
+mod alerts;
 mod claims;
 mod clock;
 mod commands;

@@ -62,9 +62,12 @@ fields! {
     OldestWaiting, "oldest_waiting", Duration, history, "time for which the front waiting job has waited; unknown without one";
     NextDue, "next_due", Duration, now, "time until the next delayed job is due; unknown without one";
     Paused, "paused", Bool, history, "no master leases jobs";
+    PausedFor, "paused_for", Duration, now, "time for which the master has seen the channel paused; 0 while it is not";
+    Masters, "masters", Number, now, "masters of the channel on all machines that are alive";
     RateIn, "rate_in", Number, history, "jobs pushed per second, by all producers";
     RateOut, "rate_out", Number, history, "jobs done or finally failed per second, in all masters";
     FailureRate, "failure_rate", Share, history, "failed runs among the ended runs of the last 5 minutes; unknown below 20 runs";
+    NewPoison, "new_poison", Number, now, "jobs that were given up in the last minute because they ended their worker or were lost too often";
     WaitP50, "wait_p50", Duration, history, "half of the jobs waited no longer until their dispatch";
     WaitP95, "wait_p95", Duration, history, "95 % of the jobs waited no longer until their dispatch";
     WaitP99, "wait_p99", Duration, history, "99 % of the jobs waited no longer until their dispatch";
@@ -76,9 +79,11 @@ fields! {
     WorkersBusy, "workers.busy", Number, history, "workers that run jobs";
     WorkersMax, "workers.max", Number, now, "most workers of the configuration";
     WorkersBooting, "workers.booting", Number, now, "workers that have not said hello yet";
+    WorkersRestarts, "workers.restarts", Number, now, "workers that crashed or failed to start in the last 5 minutes";
     StuckSlots, "stuck_slots", Number, now, "runs that were asked to end and did not";
     LongestRun, "longest_run", Duration, now, "time since the start of the run that takes longest; 0 without one";
     WorkersMemory, "memory.workers", Bytes, history, "resident memory of all workers";
+    MemoryLimit, "memory.limit", Bytes, now, "memory that all workers may use together; unknown without a limit";
     StoreDownFor, "store.down_for", Duration, now, "time for which the master has had no store; 0 while it has one";
     StoreCall, "store.max", Duration, history, "longest call of the store";
     Degraded, "degraded", Bool, now, "no worker can be started";
@@ -86,7 +91,78 @@ fields! {
     Stopping, "stopping", Bool, now, "the channel stops";
 }
 
+/// How a value is made from those of several masters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Across {
+    /// The store has it: one value of the channel.
+    Channel,
+    /// The sum over the masters.
+    Sum,
+    /// The largest of the masters.
+    Largest,
+    /// True if it is true for every master.
+    Every,
+    /// Each host has its own: a rule that names such a value is evaluated for each host.
+    Host,
+}
+
+impl Across {
+    /// The word of the documentation.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Channel => "the channel",
+            Self::Sum => "sum",
+            Self::Largest => "largest",
+            Self::Every => "every",
+            Self::Host => "each host",
+        }
+    }
+}
+
 impl Field {
+    /// How the value is made from those of several masters.
+    #[must_use]
+    pub fn across(self) -> Across {
+        match self {
+            Self::Waiting
+            | Self::Delayed
+            | Self::Reserved
+            | Self::Failed
+            | Self::Total
+            | Self::StoredBytes
+            | Self::OldestWaiting
+            | Self::NextDue
+            | Self::Paused
+            | Self::PausedFor
+            | Self::Masters
+            | Self::RateIn
+            | Self::RateOut => Across::Channel,
+            // The runs of all masters, and the failed ones among them.
+            Self::FailureRate
+            | Self::NewPoison
+            | Self::WorkersWanted
+            | Self::WorkersServing
+            | Self::WorkersBusy
+            | Self::WorkersMax
+            | Self::WorkersBooting
+            | Self::WorkersRestarts
+            | Self::StuckSlots => Across::Sum,
+            Self::WaitP50
+            | Self::WaitP95
+            | Self::WaitP99
+            | Self::RunP50
+            | Self::RunP95
+            | Self::RunP99
+            | Self::LongestRun
+            | Self::WorkersMemory
+            | Self::MemoryLimit
+            | Self::Degraded => Across::Largest,
+            Self::Quiet | Self::Stopping => Across::Every,
+            Self::StoreDownFor | Self::StoreCall => Across::Host,
+        }
+    }
+
     /// The field of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {

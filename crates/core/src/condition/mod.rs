@@ -32,7 +32,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 pub use evaluation::Values;
-pub use fields::Field;
+pub use fields::{Across, Field};
 pub use units::Unit;
 
 use expression::Logic;

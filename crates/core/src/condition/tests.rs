@@ -243,7 +243,8 @@ fn every_value_is_documented() {
             Unit::Bool => "true or false",
         };
         let history = if field.is_in_history() { "yes" } else { "no" };
-        let row = format!("| `{}` | {unit} | {history} | {} |\n", field.name(), field.meaning());
+        let (name, across) = (field.name(), field.across().as_str());
+        let row = format!("| `{name}` | {unit} | {history} | {across} | {} |\n", field.meaning());
         assert!(document.contains(&row), "docs/alerts.md lacks {row}");
     }
 }

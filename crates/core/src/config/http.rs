@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+use super::base_url::check_base_url;
 use super::error::Diagnostics;
 use super::keys::HTTP_KEYS;
 use super::spanned::{Node, Table};
@@ -44,7 +45,19 @@ pub(super) fn http(table: &Table, with_token: bool, diagnostics: &mut Diagnostic
         max_connections: read.integer("max_connections"),
         max_connections_per_peer: per_peer(&read, diagnostics),
         timeout: read.seconds("timeout_seconds"),
+        public_url: public_url(&read, diagnostics),
     })
+}
+
+/// The base of links, without a slash at its end.
+fn public_url(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) -> Option<String> {
+    let (node, text) = (read.node("public_url")?, read.text("public_url")?);
+    if let Err(why) = check_base_url(text) {
+        let remedy =
+            "write the URL at which people reach the listener, such as \"https://queue.example.com\"";
+        diagnostics.problems.of_value(node, why, remedy);
+    }
+    Some(text.trim_end_matches('/').to_owned())
 }
 
 /// The limit of one address; three quarters of all connections by default, so that one client never holds all.

@@ -215,6 +215,8 @@ pub(super) static HTTP_KEYS: &[Key] = keys! { h: Http;
         "connections at once of one IPv4 address or one IPv6 /64; more are refused; three quarters of max_connections by default; not applied to loopback";
     "timeout_seconds": Number(0.1, 300.0), "seconds" = "10", [Restart], h.timeout,
         "longest time for the head of a request, its body, and each part of the response; longest idle time of a connection; a connection is closed after 30 times this time";
+    "public_url": Text, = "", [Restart], h.public_url,
+        "base of links to this listener in alerts, as people reach it, as in \"https://queue.example.com\"; no links without it";
 };
 
 /// Every key of `[metrics]`, in the order of the reference file.
@@ -315,35 +317,4 @@ pub(super) fn find(keys: &'static [Key], path: &str) -> Found {
         Some((message, (_, remedy))) if std::ptr::eq(keys, KEYS) => Found::Refused(message, remedy),
         _ => Found::Nothing,
     }
-}
-
-/// Every key with its type, default, range and meaning, as the Markdown tables of `docs/configuration.md`.
-#[must_use]
-pub fn key_table() -> String {
-    format!(
-        "{}\nThe keys of `[http]`:\n\n{}\nThe keys of `[metrics]`:\n\n{}\nThe keys of `[otel]`:\n\n{}\nThe keys of `[log]`:\n\n{}",
-        table_of(KEYS),
-        table_of(HTTP_KEYS),
-        table_of(METRICS_KEYS),
-        table_of(OTEL_KEYS),
-        table_of(LOG_KEYS)
-    )
-}
-
-fn table_of(keys: &[Key]) -> String {
-    let mut table = String::from("| key | type | default | range, unit | meaning |\n|---|---|---|---|---|\n");
-    for key in keys {
-        let default = match key.default {
-            "" => "none".to_owned(),
-            words if words.contains(' ') => words.to_owned(),
-            literal => format!("`{literal}`"),
-        };
-        let Key { path, meaning, .. } = key;
-        let modes: Vec<_> = key.modes().map(|mode| format!("`{}`", mode.as_str())).collect();
-        let modes = if modes.is_empty() { String::new() } else { modes.join(", ") + ": " };
-        let restart = if key.properties.contains(&Restart) { "; needs a restart" } else { "" };
-        let (kind, range) = (key.type_name(), key.range().replace('"', "`"));
-        table.push_str(&format!("| `{path}` | {kind} | {default} | {range} | {modes}{meaning}{restart} |\n"));
-    }
-    table
 }

@@ -6,6 +6,8 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "server")]
+use super::alerts;
 use super::canonical;
 use super::channel_name::is_channel_name;
 use super::error::{ConfigError, Diagnostics, Problems, UndeclaredChannel};
@@ -223,6 +225,8 @@ pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, Con
 
     let mut channels = BTreeMap::new();
     let (mut listener, mut log, mut scrapes, mut traces) = (None, None, Metrics::default(), None);
+    #[cfg(feature = "server")]
+    let mut alert_settings = None;
     let interpolation = Interpolation::new(env, base);
     let root = spanned::parse(text, &interpolation, &mut diagnostics.problems);
     let interpolated = interpolation.into_used();
@@ -248,6 +252,18 @@ pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, Con
             validate::log(&mut table, &mut diagnostics.problems);
             log = log_file::log_file(&table, base, &mut diagnostics);
         }
+        let alerts_node = root.remove("alerts");
+        #[cfg(feature = "server")]
+        if let Some(node) = alerts_node {
+            let declared = root.get("channels").and_then(|node| node.value.as_table());
+            let declared: Vec<String> =
+                declared.into_iter().flatten().map(|(name, _)| name.clone()).collect();
+            let table = as_table(node, &mut diagnostics.problems);
+            alert_settings = Some(alerts::alerts(table, base, &declared, &mut diagnostics));
+        }
+        // A producer sends no alerts, and leaves their settings to masters.
+        #[cfg(not(feature = "server"))]
+        drop(alerts_node);
         let (defaults, declared) = split(root, &mut diagnostics.problems);
         for (name, own) in &declared {
             let table = inherit::inherit(&defaults, own);
@@ -269,6 +285,8 @@ pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, Con
             metrics: scrapes,
             otel: traces,
             log,
+            #[cfg(feature = "server")]
+            alerts: alert_settings,
             warnings,
         })
     } else {
@@ -328,7 +346,7 @@ fn split(mut root: Table, problems: &mut Problems<'_>) -> (Table, BTreeMap<Strin
 
 /// The mistake in a key outside the known tables, and its remedy.
 fn unknown_top_level_key(name: &str) -> (&'static str, String) {
-    let remedy = match nearest(name, ["channels", "defaults", "http", "metrics", "otel", "log"]) {
+    let remedy = match nearest(name, ["channels", "defaults", "http", "metrics", "otel", "log", "alerts"]) {
         Some(near) => format!("did you mean {near}?"),
         None => format!(
             "a channel is declared as [channels.{}], settings of all channels as [defaults]",

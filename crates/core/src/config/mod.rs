@@ -7,8 +7,8 @@
 //! with `${…}` substituted), `validate` (each table against the list in `keys`), `inherit` (`[defaults]` under each
 //! channel), `build` (defaults of keys, contradictions). One run reports every mistake with its position and its remedy.
 
-#[cfg(feature = "server")]
 pub mod alerts;
+mod base_url;
 mod build;
 mod channel_name;
 #[cfg(feature = "server")]
@@ -21,6 +21,7 @@ mod http;
 mod idle_keys;
 mod inherit;
 mod interpolation;
+mod key_table;
 mod keys;
 mod load;
 mod log_file;
@@ -58,7 +59,7 @@ use std::time::Duration;
 pub use channel_name::is_channel_name;
 pub use command_line::CommandLine;
 pub use error::{ConfigError, Problem, UndeclaredChannel};
-pub use keys::key_table;
+pub use key_table::key_table;
 pub use load::{DEFAULT_FILE, FILE_VARIABLE, LOCAL_FILE};
 #[doc(hidden)]
 pub use otel::traces_endpoint;
@@ -89,6 +90,9 @@ pub struct Config {
     pub http: Option<Http>,
     /// The log file of a master; `None` for standard error.
     pub log: Option<LogFile>,
+    /// Alerts; `None` without the table `[alerts]`.
+    #[cfg(feature = "server")]
+    pub alerts: Option<alerts::Alerts>,
     /// The readers of metrics and health.
     pub metrics: Metrics,
     /// Traces for OpenTelemetry; `None` without the table `[otel]`.
@@ -216,6 +220,8 @@ pub struct Http {
     pub max_connections_per_peer: usize,
     /// Longest time for the head of a request, its body, and each part of the response.
     pub timeout: Duration,
+    /// The base of links to pages, without a slash at its end; `None` for no links.
+    pub public_url: Option<String>,
 }
 
 /// The log file of a master.

@@ -1,5 +1,6 @@
 //! Builds the settings of traces from the validated table `[otel]`.
 
+use super::base_url::check_base_url;
 use super::error::Diagnostics;
 use super::keys::OTEL_KEYS;
 use super::spanned::Table;
@@ -27,7 +28,7 @@ pub(super) fn otel(table: &Table, diagnostics: &mut Diagnostics<'_>) -> Otel {
         turns: read.flag("turns"),
     };
     if let Some(node) = read.node("endpoint")
-        && let Err(why) = check_endpoint(otel.endpoint.as_deref().unwrap_or_default())
+        && let Err(why) = check_base_url(otel.endpoint.as_deref().unwrap_or_default())
     {
         let remedy = "write the base URL of an OTLP/HTTP collector, such as \"http://127.0.0.1:4318\"";
         diagnostics.problems.of_value(node, why, remedy);
@@ -64,72 +65,9 @@ pub fn traces_endpoint(config: Option<&Otel>, variable: &dyn Fn(&str) -> Option<
     written.or_else(of_traces).or_else(of_all).or(default)
 }
 
-/// Checks the URL of an endpoint: scheme, host, port and path. The error completes "the value ...".
-fn check_endpoint(text: &str) -> Result<(), &'static str> {
-    const FORM: &str = "is not a URL with http:// or https:// and a host";
-    let behind = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")).ok_or(FORM)?;
-    if !text.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(FORM);
-    }
-    if text.contains(['?', '#']) {
-        return Err("has a query or a fragment, which an endpoint cannot have");
-    }
-    let authority = behind.split('/').next().unwrap_or_default();
-    if authority.contains('@') {
-        return Err("names a user, which is not sent to a collector");
-    }
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(address) => {
-            let (address, port) = address.split_once(']').ok_or(FORM)?;
-            address.parse::<std::net::Ipv6Addr>().map_err(|_| FORM)?;
-            (address, port)
-        }
-        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
-    };
-    let port = match port {
-        "" => Ok(1),
-        port => port.strip_prefix(':').unwrap_or_default().parse::<u16>(),
-    };
-    match (host, port) {
-        ("", _) => Err(FORM),
-        (_, Ok(1..)) => Ok(()),
-        _ => Err("has no port from 1 to 65535 behind its host"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn endpoint_is_a_url_of_http() {
-        for good in [
-            "http://127.0.0.1:4318",
-            "https://otel.example/base/",
-            "http://[::1]:4318",
-            "http://[::1]",
-            "http://c:1/v1/traces",
-        ] {
-            assert_eq!(check_endpoint(good), Ok(()), "{good}");
-        }
-        for wrong in [
-            "127.0.0.1:4318",
-            "http://",
-            "grpc://x",
-            "http://:4318",
-            "http://a@b",
-            "http://x?y",
-            "http://a b",
-            "http://a:",
-            "http://a:99999",
-            "http://a:0",
-            "http://[::1",
-            "http://[x]",
-            "http://[::1]9",
-        ] {
-            assert!(check_endpoint(wrong).is_err(), "{wrong}");
-        }
-    }
 
     fn settings(enabled: bool, endpoint: Option<&str>) -> Otel {
         let endpoint = endpoint.map(str::to_owned);

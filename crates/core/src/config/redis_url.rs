@@ -64,7 +64,7 @@ pub(super) fn parse(url: &str) -> Result<Parts, (&'static str, &'static str)> {
     Ok(Parts { host, port, database, username, password })
 }
 
-fn host_and_port(place: &str) -> Option<(String, Option<u16>)> {
+pub(super) fn host_and_port(place: &str) -> Option<(String, Option<u16>)> {
     let (host, port) = if let Some(rest) = place.strip_prefix('[') {
         let (host, after) = rest.split_once(']')?;
         (host, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
@@ -83,7 +83,7 @@ fn host_and_port(place: &str) -> Option<(String, Option<u16>)> {
 }
 
 /// Percent-decodes text; `None` for an empty one.
-fn decoded(text: &str) -> Result<Option<String>, (&'static str, &'static str)> {
+pub(super) fn decoded(text: &str) -> Result<Option<String>, (&'static str, &'static str)> {
     const WRONG: (&str, &str) = ("has a broken %-escape in its user part", "write % itself as %25");
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -81,6 +81,9 @@ pub fn changed_tables(old: &Config, new: &Config) -> Vec<String> {
     if old.log != new.log {
         changed.push("log".to_owned());
     }
+    if old.alerts != new.alerts {
+        changed.push("alerts".to_owned());
+    }
     let only_in = |one: &Config, other: &Config| {
         let names = one.channels.keys().filter(|name| !other.channels.contains_key(*name));
         names.map(|name| format!("channels.{name}")).collect::<Vec<_>>()

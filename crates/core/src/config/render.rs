@@ -4,12 +4,13 @@ use std::fmt;
 
 use serde_json::{Map, Value as Json, json};
 
+use super::alerts::{Alerts, effective_receiver, effective_settings};
 use super::keys::{HTTP_KEYS, KEYS, LOG_KEYS, METRICS_KEYS, OTEL_KEYS};
 use super::schema::{Getter, Key};
 use super::{Channel, Config, Driver, Http, LogFile, Metrics, Otel};
 
 /// A table of the effective configuration: its path and its keys, in order.
-type Section = (&'static str, Vec<(&'static str, Json)>);
+type Section<'a> = (&'static str, Vec<(&'a str, Json)>);
 
 impl Config {
     /// The effective configuration as TOML: every key of every channel, secrets hidden.
@@ -26,7 +27,10 @@ impl Config {
         );
         tables.extend(self.otel.iter().flat_map(otel_sections).map(|section| ("otel".to_owned(), section)));
         tables.extend(self.log.iter().flat_map(log_sections).map(|section| ("log".to_owned(), section)));
-        let table = |(root, (path, keys)): &(String, Section)| {
+        tables.extend(
+            self.alerts.iter().flat_map(alert_sections).map(|section| ("alerts".to_owned(), section)),
+        );
+        let table = |(root, (path, keys)): &(String, Section<'_>)| {
             let dot = if path.is_empty() { "" } else { "." };
             let lines = keys.iter().map(|(key, value)| format!("{key} = {}\n", toml_value(value)));
             format!("[{root}{dot}{path}]\n{}", lines.collect::<String>())
@@ -42,7 +46,8 @@ impl Config {
         let http = self.http.as_ref().map(|http| nested(http_sections(http)));
         let otel = self.otel.as_ref().map(|otel| nested(otel_sections(otel)));
         let log = self.log.as_ref().map(|log| nested(log_sections(log)));
-        json!({ "file": self.file, "channels": channels, "http": http, "metrics": nested(metrics_sections(&self.metrics)), "otel": otel, "log": log })
+        let alerts = self.alerts.as_ref().map(|alerts| nested(alert_sections(alerts)));
+        json!({ "file": self.file, "channels": channels, "http": http, "metrics": nested(metrics_sections(&self.metrics)), "otel": otel, "log": log, "alerts": alerts })
     }
 }
 
@@ -65,44 +70,51 @@ impl fmt::Display for Driver {
     }
 }
 
-fn channel_sections(channel: &Channel) -> Vec<Section> {
+fn channel_sections(channel: &Channel) -> Vec<Section<'static>> {
     sections(KEYS, |key| match key.value {
         Getter::Channel(get) if key.is_used_in(channel.worker.mode) => get(channel),
         _ => None,
     })
 }
 
-fn http_sections(http: &Http) -> Vec<Section> {
+fn http_sections(http: &Http) -> Vec<Section<'static>> {
     sections(HTTP_KEYS, |key| match key.value {
         Getter::Http(get) => get(http),
-        Getter::Channel(_) | Getter::Metrics(_) | Getter::Otel(_) | Getter::Log(_) => None,
+        _ => None,
     })
 }
 
-fn log_sections(log: &LogFile) -> Vec<Section> {
+fn log_sections(log: &LogFile) -> Vec<Section<'static>> {
     sections(LOG_KEYS, |key| match key.value {
         Getter::Log(get) => get(log),
-        Getter::Channel(_) | Getter::Http(_) | Getter::Metrics(_) | Getter::Otel(_) => None,
+        _ => None,
     })
 }
 
-fn metrics_sections(metrics: &Metrics) -> Vec<Section> {
+fn metrics_sections(metrics: &Metrics) -> Vec<Section<'static>> {
     sections(METRICS_KEYS, |key| match key.value {
         Getter::Metrics(get) => get(metrics),
-        Getter::Channel(_) | Getter::Http(_) | Getter::Otel(_) | Getter::Log(_) => None,
+        _ => None,
     })
 }
 
-fn otel_sections(otel: &Otel) -> Vec<Section> {
+fn otel_sections(otel: &Otel) -> Vec<Section<'static>> {
     sections(OTEL_KEYS, |key| match key.value {
         Getter::Otel(get) => get(otel),
-        Getter::Channel(_) | Getter::Http(_) | Getter::Metrics(_) | Getter::Log(_) => None,
+        _ => None,
     })
+}
+
+/// The settings of alerts, and the receivers as a table of their own.
+fn alert_sections(alerts: &Alerts) -> Vec<Section<'_>> {
+    let receivers =
+        alerts.receivers.values().map(|receiver| (receiver.name.as_str(), effective_receiver(receiver)));
+    vec![("", effective_settings(alerts)), ("receivers", receivers.collect())]
 }
 
 /// The keys that have a value, by their tables.
-fn sections(keys: &'static [Key], value: impl Fn(&Key) -> Option<Json>) -> Vec<Section> {
-    let mut sections: Vec<Section> = Vec::new();
+fn sections(keys: &'static [Key], value: impl Fn(&Key) -> Option<Json>) -> Vec<Section<'static>> {
+    let mut sections: Vec<Section<'_>> = Vec::new();
     for key in keys {
         let Some(value) = value(key) else { continue };
         let (table, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
@@ -115,7 +127,7 @@ fn sections(keys: &'static [Key], value: impl Fn(&Key) -> Option<Json>) -> Vec<S
 }
 
 /// The same as tables within tables.
-fn nested(sections: Vec<Section>) -> Json {
+fn nested(sections: Vec<Section<'_>>) -> Json {
     let mut root = json!({});
     for (path, keys) in sections {
         let names = path.split('.').filter(|name| !name.is_empty());

@@ -35,6 +35,8 @@ pub(super) enum Property {
     In(Mode),
     /// Used beside `worker.url` only.
     WithUrl,
+    /// Used by receivers of these types; a key of a receiver without any is used by every type.
+    For(&'static [&'static str]),
 }
 
 /// Type and range of the value of a [`Key`].
@@ -72,6 +74,10 @@ pub(super) enum Kind {
     Headers,
     /// An array of tables, whose keys are declared under `path[]`.
     Tables,
+    /// Tables by name, whose keys are declared in another list.
+    Named,
+    /// Strings that are not empty.
+    Texts,
 }
 
 /// Where the effective value of a key comes from; `None` when the key has none there.
@@ -87,13 +93,15 @@ pub(super) enum Getter {
     Otel(fn(&Otel) -> Option<Json>),
     /// From the log file.
     Log(fn(&LogFile) -> Option<Json>),
+    /// From the code that builds the settings.
+    Elsewhere,
 }
 
 use Kind::{
-    Argv, Channels, Choice, Flag, Headers, Hosts, Inherited, Integer, Number, Path, Seconds, Secret, Secrets,
-    Tables, Text, Variables,
+    Argv, Channels, Choice, Flag, Headers, Hosts, Inherited, Integer, Named, Number, Path, Seconds, Secret,
+    Secrets, Tables, Text, Texts, Variables,
 };
-use Property::{In, Restart, WithUrl};
+use Property::{For, In, Restart, WithUrl};
 
 /// The key at `path`, which must be declared.
 pub(super) fn known(keys: &'static [Key], path: &str) -> &'static Key {
@@ -113,8 +121,17 @@ impl Key {
     pub(super) fn modes(&self) -> impl Iterator<Item = Mode> {
         self.properties.iter().filter_map(|property| match property {
             In(mode) => Some(*mode),
-            Restart | WithUrl => None,
+            Restart | WithUrl | For(_) => None,
         })
+    }
+
+    /// The types of receivers that use this key; none when all do.
+    pub(super) fn receiver_types(&self) -> &'static [&'static str] {
+        let types = self.properties.iter().find_map(|property| match property {
+            For(types) => Some(*types),
+            Restart | WithUrl | In(_) => None,
+        });
+        types.unwrap_or_default()
     }
 
     /// Whether this mode uses the key.
@@ -130,11 +147,12 @@ impl Key {
             Flag => "boolean",
             Text | Path | Secret | Choice(..) => "string",
             Seconds(_) => "array of numbers",
-            Argv | Hosts | Channels => "array of strings",
+            Argv | Hosts | Channels | Texts => "array of strings",
             Inherited => "boolean or array of strings",
             Secrets => "string or array of strings",
             Variables | Headers => "table of strings",
             Tables => "array of tables",
+            Named => "table of tables",
         }
     }
 
@@ -149,7 +167,7 @@ impl Key {
             Choice(now, _) => now.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", "),
             Path => "relative to this file".to_owned(),
             Flag | Text | Secret | Secrets | Argv | Hosts | Channels | Inherited | Variables | Headers
-            | Tables => String::new(),
+            | Tables | Named | Texts => String::new(),
         }
     }
 
@@ -177,6 +195,8 @@ impl Key {
             Secrets => "write a string or an array of strings, best of all \"${NAME}\" to take it from the environment".to_owned(),
             Headers => "write a table of strings, such as { authorization = \"Bearer ${NAME}\" }".to_owned(),
             Variables => "write a table of strings, such as { APP_ENV = \"production\" }".to_owned(),
+            Named => "write a table of tables, such as { team = { type = \"log\" } }".to_owned(),
+            Texts => "write strings that are not empty as an array, such as [\"ann\", \"ben\"]".to_owned(),
             Tables => "write an array of tables, such as [ { type = \"log\" } ]".to_owned(),
         }
     }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::alerts::keys::{ALERT_KEYS, RECEIVER_KEYS};
 use super::interpolation::Interpolation;
 use super::keys::{HTTP_KEYS, KEYS, LOG_KEYS, METRICS_KEYS, OTEL_KEYS};
 use super::schema::Kind;
@@ -644,6 +645,7 @@ fn every_key_is_in_the_reference_file_with_its_default() {
         ("metrics", METRICS_KEYS),
         ("otel", OTEL_KEYS),
         ("log", LOG_KEYS),
+        ("alerts", ALERT_KEYS),
     ];
     let keys = tables.iter().flat_map(|(name, keys)| keys.iter().map(|key| (key, &root[*name].value)));
     for (key, top) in keys {
@@ -670,6 +672,17 @@ fn every_key_is_in_the_reference_file_with_its_default() {
         if is_literal && !key.default.is_empty() {
             assert_eq!(shown, key.default, "{}", key.path);
         }
+    }
+}
+
+#[test]
+fn every_key_of_a_receiver_is_in_the_reference_file() {
+    let root = reference_with_everything();
+    let table = |value: &Value| value.as_table().unwrap().clone();
+    let receivers = table(&table(&root["alerts"].value)["receivers"].value);
+    for key in RECEIVER_KEYS {
+        let has = |receiver: &spanned::Node| table(&receiver.value).contains_key(key.path);
+        assert!(receivers.values().any(has), "{} is not in the reference file", key.path);
     }
 }
 

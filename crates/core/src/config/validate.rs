@@ -37,6 +37,12 @@ pub(super) fn log(table: &mut Table, problems: &mut Problems<'_>) {
     Validator { root: "log", keys: keys::LOG_KEYS, problems }.table(table, "");
 }
 
+/// Checks a table that is declared by `keys`; `root` is its full key.
+#[cfg(feature = "server")]
+pub(super) fn table(table: &mut Table, root: &str, keys: &'static [Key], problems: &mut Problems<'_>) {
+    Validator { root, keys, problems }.table(table, "");
+}
+
 /// Most items of a list of times.
 const MAX_SECONDS: usize = 100;
 
@@ -129,6 +135,8 @@ impl Validator<'_, '_> {
             (Kind::Inherited, Value::Flag(_)) => None,
             (Kind::Inherited, Value::Array(items)) => return self.inherited(key, items),
             (Kind::Secrets, _) => return self.secrets(key, node),
+            (Kind::Named, Value::Table(tables)) => return self.named(tables),
+            (Kind::Texts, Value::Array(items)) => return self.texts(key, items),
             (Kind::Headers, Value::Table(headers)) => return self.headers(headers),
             (Kind::Variables, Value::Table(variables)) => return self.variables(variables),
             (_, other) => Some(format!("is {}", other.kind())),
@@ -299,8 +307,46 @@ impl Validator<'_, '_> {
         self.problems.len() == before
     }
 
-    /// Checks one item of an array of tables; the only such array is the list of snapshot handlers.
+    /// Checks that every value of a table is a table.
+    fn named(&mut self, tables: &Table) -> bool {
+        let before = self.problems.len();
+        for node in tables.values().filter(|node| !matches!(node.value, Value::Table(_) | Value::Broken)) {
+            self.problems.of_type(node, format!("write a table, as in [{}]", node.key));
+        }
+        self.problems.len() == before
+    }
+
+    fn texts(&mut self, key: &Key, items: &[Node]) -> bool {
+        let before = self.problems.len();
+        for item in items {
+            match &item.value {
+                Value::Text(text) => {
+                    if let Some(message) = wrong_text(text) {
+                        self.problems.of_value(item, message, key.wanted());
+                    }
+                }
+                Value::Broken => {}
+                _ => self.problems.of_type(item, key.wanted()),
+            }
+        }
+        self.problems.len() == before
+    }
+
+    /// Checks one item of an array of tables.
     fn item(&mut self, key: &Key, item: &mut Node) -> bool {
+        if key.path == "job_snapshot.handler" {
+            return self.snapshot_handler(key, item);
+        }
+        let Value::Table(table) = &mut item.value else {
+            self.problems.of_type(item, "write a table, as in { to = [\"team\"] }");
+            return false;
+        };
+        let before = self.problems.len();
+        self.table(table, &format!("{}[]", key.path));
+        self.problems.len() == before
+    }
+
+    fn snapshot_handler(&mut self, key: &Key, item: &mut Node) -> bool {
         let Value::Table(table) = &mut item.value else {
             self.problems.of_type(item, key.wanted());
             return false;

@@ -10,6 +10,7 @@
 //! | `redis` | many machines |
 //! | `model` | tests: the contract in memory, reference for the other two |
 
+mod alerts;
 mod clock_watch;
 mod driver_rules;
 mod error;
@@ -32,6 +33,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::Serialize;
 
+pub use alerts::{
+    ALERT_LEASE, AlertLook, AlertLooked, AlertRecords, AlertReport, MAX_ALERT_REPORT_BYTES,
+    MAX_ALERT_STATE_BYTES, MAX_SILENCE_COMMENT_BYTES, MAX_SILENCES, Silence,
+};
 #[doc(hidden)]
 pub use clock_watch::{ClockStep, ClockWatch};
 #[doc(hidden)]
@@ -134,6 +139,17 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// The counts, in one consistent read.
     async fn status(&self) -> Result<JobCounts, StoreError>;
+
+    /// A look of a watcher of alerts: takes the watch of the channel if nobody holds it, or renews, uses and gives up a held one, and
+    /// reads the counts in the same call. One watcher holds the watch until its lease ends, by the store's clock.
+    async fn look_at_alerts(&self, look: AlertLook<'_>) -> Result<AlertLooked, StoreError>;
+
+    /// The records of alerts, for display.
+    async fn alerts(&self) -> Result<AlertRecords, StoreError>;
+
+    /// Silences a rule for a time, with a comment, in place of an earlier silence of it; `None` ends one. Returns the end by the store's
+    /// clock.
+    async fn silence(&self, rule: &str, time: Option<(Duration, &str)>) -> Result<Timestamp, StoreError>;
 
     /// A job, in any state.
     async fn get(&self, id: JobId) -> Result<Option<JobView>, StoreError>;

@@ -1,19 +1,63 @@
-//! The settings of alerts.
+//! The settings of alerts: who is told, when, and in which words.
+//!
+//! `keys` declares the keys of `[alerts]`, `build` reads the table. `receiver` has the settings of a receiver, `quiet_hours` the times
+//! at which alerts wait, `template` the texts that users write. A producer reads none of them.
+
+#[cfg(feature = "server")]
+mod build;
+#[cfg(feature = "server")]
+mod effective;
+pub(super) mod keys;
+#[cfg(feature = "server")]
+mod language;
+#[cfg(feature = "server")]
+mod quiet_hours;
+#[cfg(feature = "server")]
+mod receiver;
+#[cfg(feature = "server")]
+mod receiver_build;
+#[cfg(feature = "server")]
+mod settings;
+#[cfg(feature = "server")]
+mod smtp_server;
+#[cfg(feature = "server")]
+pub mod template;
+#[cfg(all(test, feature = "server"))]
+mod tests;
+
+mod rule;
 
 use std::fmt;
 
+#[cfg(feature = "server")]
+pub(super) use build::alerts;
+#[cfg(feature = "server")]
+pub(super) use effective::{effective_receiver, effective_settings};
+#[cfg(feature = "server")]
+pub use language::Language;
+#[cfg(feature = "server")]
+pub use quiet_hours::{Days, QuietHours};
+#[cfg(feature = "server")]
+pub use receiver::{HeartbeatForm, HttpTarget, Mentions, Receiver, ReceiverKind};
+#[cfg(feature = "server")]
+pub use settings::{Alerts, Route};
+#[cfg(feature = "server")]
+pub use smtp_server::{SmtpServer, SmtpTls};
+
 use serde::{Deserialize, Serialize};
+
+pub use rule::Rule;
 
 /// The severity of an alert.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Worth knowing; nothing is at risk.
+    /// For the record: nothing is at risk.
     Info,
-    /// Somebody should look today.
+    /// A look is wanted within the day.
     #[default]
     Warning,
-    /// Somebody must look now.
+    /// A look is wanted now.
     Critical,
 }
 
@@ -26,6 +70,12 @@ impl Severity {
             Self::Warning => "warning",
             Self::Critical => "critical",
         }
+    }
+
+    /// The severity with this value of `severity`.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        [Self::Info, Self::Warning, Self::Critical].into_iter().find(|severity| severity.as_str() == word)
     }
 }
 

@@ -11,6 +11,15 @@ pub fn not_public(address: IpAddr) -> Option<&'static str> {
     }
 }
 
+/// The kind of `address` when no request may go to it, not even one that private addresses are allowed for: services that hand
+/// out credentials, and addresses that are no single host of a network.
+#[doc(hidden)]
+pub fn never_allowed(address: IpAddr) -> Option<&'static str> {
+    not_public(address).filter(|kind| {
+        ["cloud metadata", "link-local", "multicast", "no host"].iter().any(|never| kind.contains(never))
+    })
+}
+
 /// The IP address that a URL's host is; `None` for a name.
 #[doc(hidden)]
 pub fn literal_ip(host: &str) -> Option<IpAddr> {
@@ -133,6 +142,28 @@ mod tests {
                     kind(address)
                 );
             }
+        }
+    }
+
+    #[test]
+    fn metadata_and_link_local_addresses_are_never_allowed() {
+        let never = |text: &str| never_allowed(text.parse().unwrap()).is_some();
+        for address in [
+            "169.254.169.254",
+            "169.254.170.2",
+            "100.100.100.200",
+            "168.63.129.16",
+            "fd00:ec2::254",
+            "fe80::1",
+            "::ffff:169.254.169.254",
+            "64:ff9b::a9fe:a9fe",
+            "224.0.0.1",
+            "0.0.0.0",
+        ] {
+            assert!(never(address), "{address}");
+        }
+        for address in ["127.0.0.1", "::1", "10.0.0.1", "192.168.1.1", "fd00::1", "100.64.0.1", "8.8.8.8"] {
+            assert!(!never(address), "{address}");
         }
     }
 

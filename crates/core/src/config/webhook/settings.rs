@@ -121,7 +121,7 @@ impl WebhookUrl {
             _ => return wrong("is not an https:// URL", FORM),
         }
         if authority.as_str().contains('@') {
-            let remedy = "send it as a header: worker.headers = { authorization = \"${NAME}\" }";
+            let remedy = "send it as a header: headers = { authorization = \"${NAME}\" }";
             return wrong("holds a user name or password", remedy);
         }
         let host = authority.host();

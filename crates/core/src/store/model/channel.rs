@@ -9,6 +9,7 @@ use super::keys::Keys;
 use super::limits::Limits;
 use super::waiting_order::{self, WaitingOrder};
 use crate::job::{FailReason, JobId, JobMeta, JobOutput, MAX_DELAY, NewJob, Priority, Timestamp};
+use crate::store::alerts::AlertFields;
 use crate::store::driver_rules::{self, TAKE_DEPTH};
 use crate::store::kept::limits_of;
 use crate::store::{
@@ -39,6 +40,8 @@ pub(super) struct Channel {
     pub(super) cleared: u64,
     /// A limit of bytes has been recorded.
     pub(super) counts_bytes: bool,
+    /// The records of alerts.
+    pub(super) alerts: AlertFields,
 }
 
 /// A pause: no leasing.
@@ -113,6 +116,7 @@ impl Channel {
             done: 0,
             cleared: 0,
             counts_bytes: false,
+            alerts: AlertFields::default(),
         }
     }
 

@@ -22,9 +22,9 @@ use tokio::time::Instant;
 
 use self::channel::Channel;
 use super::{
-    ChannelLimits, Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, KeptPage, KeptTrim, KeptView,
-    LEASE, Leased, LimitDecision, MAX_BATCH, Owner, OwnerView, Page, PushError, Pushed, Reap, Store,
-    StoreError, Turn, TurnReply, driver_rules,
+    AlertLook, AlertLooked, AlertRecords, ChannelLimits, Claim, Clear, Cleared, Cursor, JobCounts, JobState,
+    JobView, KeptPage, KeptTrim, KeptView, LEASE, Leased, LimitDecision, MAX_BATCH, Owner, OwnerView, Page,
+    PushError, Pushed, Reap, Store, StoreError, Turn, TurnReply, driver_rules,
 };
 use crate::durations::micros;
 use crate::job::{JobId, JobMeta, JobOutput, NewJob, Timestamp};
@@ -246,6 +246,22 @@ impl Store for Model {
 
     async fn status(&self) -> Result<JobCounts, StoreError> {
         Ok(self.with(|channel, now| channel.status(now)))
+    }
+
+    async fn look_at_alerts(&self, look: AlertLook<'_>) -> Result<AlertLooked, StoreError> {
+        Ok(self.with(|channel, now| {
+            let looked = channel.alerts.look(&look, now);
+            let masters = channel.masters(now).iter().filter(|master| master.is_alive()).count() as u64;
+            AlertLooked { masters, counts: channel.status(now), ..looked }
+        }))
+    }
+
+    async fn alerts(&self) -> Result<AlertRecords, StoreError> {
+        Ok(self.with(|channel, now| channel.alerts.records(now)))
+    }
+
+    async fn silence(&self, rule: &str, time: Option<(Duration, &str)>) -> Result<Timestamp, StoreError> {
+        Ok(self.with(|channel, now| channel.alerts.silence(rule, time, now)))
     }
 
     async fn get(&self, id: JobId) -> Result<Option<JobView>, StoreError> {

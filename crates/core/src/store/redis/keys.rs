@@ -29,15 +29,17 @@ const NAMES: [&str; COUNT] = [
 pub(super) struct Keys {
     prefix: String,
     summaries: String,
+    alerts: String,
     fixed: [String; COUNT],
 }
 
 impl Keys {
     pub(super) fn of(prefix: &str, channel: &str) -> Self {
         let summaries = format!("{prefix}aint-queue-fleet:{{{channel}}}:summaries");
+        let alerts = format!("{prefix}aint-queue-fleet:{{{channel}}}:alerts");
         let prefix = format!("{prefix}aint-queue:{{{channel}}}:");
         let fixed = NAMES.map(|name| format!("{prefix}{name}"));
-        Self { prefix, summaries, fixed }
+        Self { prefix, summaries, alerts, fixed }
     }
 
     /// The keys passed to every script.
@@ -69,6 +71,11 @@ impl Keys {
         &self.summaries
     }
 
+    /// The records of alerts. Outside the pattern of producers, as the summaries are.
+    pub(super) fn alerts(&self) -> &str {
+        &self.alerts
+    }
+
     /// The holder of a timed hold on a unique key.
     pub(super) fn unique(&self, key: &str) -> String {
         format!("{}unique:{key}", self.prefix)
@@ -98,6 +105,7 @@ mod tests {
         assert_eq!(keys.outputs(), "aint-queue:{mail.v2}:outputs");
         assert_eq!(keys.kept(), ["aint-queue:{mail.v2}:kept", "aint-queue:{mail.v2}:kept:texts"]);
         assert_eq!(keys.summaries(), "aint-queue-fleet:{mail.v2}:summaries");
+        assert_eq!(keys.alerts(), "aint-queue-fleet:{mail.v2}:alerts");
         assert_eq!(keys.unique("k}{"), "aint-queue:{mail.v2}:unique:k}{");
         assert_eq!(keys.rate("api"), "aint-queue:{mail.v2}:rate:api");
         assert_eq!(keys.clearing("waiting:7"), "aint-queue:{mail.v2}:clearing:waiting:7");

@@ -19,30 +19,7 @@ const MAX_OWNER_RETRIES: usize = 8;
 
 impl RedisStore {
     pub(super) async fn counts(&self) -> Result<JobCounts, StoreError> {
-        let read = |reply| {
-            let mut counts = list(reply)?;
-            let fronts = list(counts.pop()?)?;
-            let counts: Option<Vec<_>> = counts.into_iter().map(count).collect();
-            let [waiting, reserved, delayed, done, failed, cleared, paused, until, highest, due, now, bytes] =
-                counts?.try_into().ok()?;
-            let front = |front: &[Value]| Some(ready_at(id(&front[0])?, &text(front[1].clone())?));
-            Some(JobCounts {
-                waiting,
-                reserved,
-                delayed,
-                done,
-                failed,
-                cleared,
-                bytes: bytes.checked_sub(1),
-                paused: paused == 1,
-                paused_until: (until > 0).then_some(Timestamp(until)),
-                front_ready_at: fronts.chunks_exact(2).filter_map(front).min(),
-                next_due: (due > 0).then_some(Timestamp(due)),
-                now: Timestamp(now),
-                clock_behind: clock_behind(Timestamp(highest), Timestamp(now)),
-            })
-        };
-        self.call(Script::Status, "counting jobs", &[]).await?.read(read).await
+        self.call(Script::Status, "counting jobs", &[]).await?.read(job_counts).await
     }
 
     /// The number of records that no list and no set leads to.
@@ -258,4 +235,28 @@ fn page(reply: Value, state: JobState) -> Option<Page> {
         jobs.extend(id(&entry).map(|id| listed(id, state, at, record)));
     }
     Some(Page { jobs, next })
+}
+/// The counts in a reply of `lib/counts.lua`.
+pub(super) fn job_counts(reply: Value) -> Option<JobCounts> {
+    let mut counts = list(reply)?;
+    let fronts = list(counts.pop()?)?;
+    let counts: Option<Vec<_>> = counts.into_iter().map(count).collect();
+    let [waiting, reserved, delayed, done, failed, cleared, paused, until, highest, due, now, bytes] =
+        counts?.try_into().ok()?;
+    let front = |front: &[Value]| Some(ready_at(id(&front[0])?, &text(front[1].clone())?));
+    Some(JobCounts {
+        waiting,
+        reserved,
+        delayed,
+        done,
+        failed,
+        cleared,
+        bytes: bytes.checked_sub(1),
+        paused: paused == 1,
+        paused_until: (until > 0).then_some(Timestamp(until)),
+        front_ready_at: fronts.chunks_exact(2).filter_map(front).min(),
+        next_due: (due > 0).then_some(Timestamp(due)),
+        now: Timestamp(now),
+        clock_behind: clock_behind(Timestamp(highest), Timestamp(now)),
+    })
 }

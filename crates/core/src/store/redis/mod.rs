@@ -21,6 +21,7 @@
 //! pattern of the ACL user needs as well; `scripts/lib/channel_keys.lua` lists them. The summaries of masters are under
 //! `aint-queue-fleet:{channel}:summaries`, because producers may write all keys of the other pattern.
 
+mod alerts;
 mod call;
 mod clear;
 mod connection;
@@ -53,9 +54,9 @@ use self::scripts::Script;
 use self::summaries::SummaryAccess;
 use self::wait::WorkWaiter;
 use super::{
-    ChannelLimits, Claim, Clear, Cleared, ClockStep, ClockWatch, Cursor, JobCounts, JobState, JobView,
-    KeptPage, KeptTrim, KeptView, LEASE, Leased, LimitDecision, Owner, OwnerView, Page, PushError, Pushed,
-    Reap, Store, StoreError, StoreIdentity, Turn, TurnReply,
+    AlertLook, AlertLooked, AlertRecords, ChannelLimits, Claim, Clear, Cleared, ClockStep, ClockWatch,
+    Cursor, JobCounts, JobState, JobView, KeptPage, KeptTrim, KeptView, LEASE, Leased, LimitDecision, Owner,
+    OwnerView, Page, PushError, Pushed, Reap, Store, StoreError, StoreIdentity, Turn, TurnReply,
 };
 use crate::config;
 use crate::durations::micros;
@@ -252,6 +253,18 @@ impl Store for RedisStore {
 
     async fn status(&self) -> Result<JobCounts, StoreError> {
         self.counts().await
+    }
+
+    async fn look_at_alerts(&self, look: AlertLook<'_>) -> Result<AlertLooked, StoreError> {
+        self.looked_at_alerts(look).await
+    }
+
+    async fn alerts(&self) -> Result<AlertRecords, StoreError> {
+        self.alert_records().await
+    }
+
+    async fn silence(&self, rule: &str, time: Option<(Duration, &str)>) -> Result<Timestamp, StoreError> {
+        self.silenced(rule, time).await
     }
 
     async fn get(&self, id: JobId) -> Result<Option<JobView>, StoreError> {

@@ -3,18 +3,19 @@
 //! | file | duty |
 //! |---|---|
 //! | `path_checks.rs`, `connect.rs` | checks the location of the file; opens it |
-//! | `schema.sql`, `upgrade_2.sql` to `upgrade_7.sql` | the tables; the upgrades of older files |
+//! | `schema.sql`, `upgrade_2.sql` to `upgrade_8.sql` | the tables; the upgrades of older files |
 //! | `file_watch.rs`, `file_holders.rs`, `cut_files.rs`, `rescue.rs` | files that are removed, replaced or cut while they are in use |
 //! | `file.rs` | the open file of this process, shared by all handles |
 //! | `writer_thread.rs` | the only writing thread: groups waiting calls into one transaction, replies after the commit |
 //! | `reader_thread.rs`, `commit_watch.rs`, `poll_schedule.rs` | the only reading thread; also watches for commits of other processes |
 //! | `transaction.rs`, `error.rs` | a call on its way to a thread; the errors it can end in |
-//! | `push.rs`, `turn.rs`, `limits.rs`, `owner.rs`, `commands.rs`, `queries.rs` | the contract, inside a transaction |
+//! | `push.rs`, `turn.rs`, `limits.rs`, `owner.rs`, `commands.rs`, `queries.rs`, `alerts.rs` | the contract, inside a transaction |
 //! | `bucket.rs`, `rank.rs`, `keys.rs`, `record.rs`, `outputs.rs`, `kept.rs` | the rows |
 //!
 //! An acknowledged call is on disk: WAL with `synchronous=FULL`. Leases are measured from the boot of the machine: neither
 //! clock steps nor suspends affect them, and a reboot ends them all.
 
+mod alerts;
 mod bucket;
 mod clock;
 mod commands;
@@ -62,9 +63,9 @@ use self::owner::OwnerCall;
 use self::record::RawRecord;
 use super::kept::limits_of;
 use super::{
-    ChannelLimits, Claim, Clear, Cleared, Cursor, JobCounts, JobState, JobView, KeptPage, KeptTrim, KeptView,
-    LEASE, Leased, LimitDecision, MAX_BATCH, Owner, OwnerView, Page, PushError, Pushed, Reap, Store,
-    StoreError, StoreIdentity, Turn, TurnReply, driver_rules,
+    AlertLook, AlertLooked, AlertRecords, ChannelLimits, Claim, Clear, Cleared, Cursor, JobCounts, JobState,
+    JobView, KeptPage, KeptTrim, KeptView, LEASE, Leased, LimitDecision, MAX_BATCH, Owner, OwnerView, Page,
+    PushError, Pushed, Reap, Store, StoreError, StoreIdentity, Turn, TurnReply, driver_rules,
 };
 use crate::job::{JobId, JobMeta, JobOutput, NewJob, Timestamp};
 
@@ -288,6 +289,26 @@ impl Store for SqliteStore {
     async fn status(&self) -> Result<JobCounts, StoreError> {
         let channel = self.channel;
         self.file.read("counting jobs", move |tx| queries::status(tx, channel)).await
+    }
+
+    async fn look_at_alerts(&self, look: AlertLook<'_>) -> Result<AlertLooked, StoreError> {
+        let (channel, boot, look) = (self.channel, self.boot.clone(), alerts::OwnedLook::of(look));
+        self.file.write("looking at alerts", 0, move |tx| alerts::look(tx, channel, &boot, &look)).await
+    }
+
+    async fn alerts(&self) -> Result<AlertRecords, StoreError> {
+        let channel = self.channel;
+        self.file.read("reading alerts", move |tx| alerts::records(tx, channel)).await
+    }
+
+    async fn silence(&self, rule: &str, time: Option<(Duration, &str)>) -> Result<Timestamp, StoreError> {
+        let (channel, rule) = (self.channel, rule.to_owned());
+        let time = time.map(|(time, comment)| (time, comment.to_owned()));
+        let silence = self.file.write("silencing a rule", 0, move |tx| {
+            let time = time.as_ref().map(|(time, comment)| (*time, comment.as_str()));
+            alerts::silence(tx, channel, &rule, time)
+        });
+        silence.await
     }
 
     async fn get(&self, id: JobId) -> Result<Option<JobView>, StoreError> {

@@ -111,6 +111,13 @@ CREATE TRIGGER summary_ends_with_owner AFTER DELETE ON owners BEGIN
     DELETE FROM summaries WHERE owner = old.id;
 END;
 
+CREATE TABLE alerts (                           -- what masters record about the alerts of a channel
+    channel INTEGER NOT NULL,
+    field   TEXT    NOT NULL,                   -- lease, state, silence:<rule>, report:<watcher>
+    value   TEXT    NOT NULL,
+    PRIMARY KEY (channel, field)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE kept (                             -- done jobs of channels that keep them: in no lane and in no count
     id      INTEGER PRIMARY KEY,
     channel INTEGER NOT NULL,

@@ -1,17 +1,8 @@
--- From schema 6 to schema 7: done jobs that are kept. See schema.sql.
+-- From schema 6 to schema 7: the records of alerts. See schema.sql.
 
-CREATE TABLE kept (
-    id      INTEGER PRIMARY KEY,
+CREATE TABLE alerts (
     channel INTEGER NOT NULL,
-    at      INTEGER NOT NULL,
-    text    TEXT    NOT NULL
-) STRICT;
-
-CREATE INDEX kept_by_time ON kept (channel, at, id);
-
-CREATE TABLE kept_limits (
-    channel INTEGER PRIMARY KEY,
-    jobs    INTEGER NOT NULL,
-    count   INTEGER NOT NULL,
-    age     INTEGER NOT NULL
-) STRICT;
+    field   TEXT    NOT NULL,
+    value   TEXT    NOT NULL,
+    PRIMARY KEY (channel, field)
+) STRICT, WITHOUT ROWID;

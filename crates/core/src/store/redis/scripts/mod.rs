@@ -44,6 +44,7 @@ const KEPT_JOBS: &str = include_str!("lib/kept_jobs.lua");
 const ZSET_POSITION: &str = include_str!("lib/zset_position.lua");
 const OWNER_CALL: &str = include_str!("lib/owner_call.lua");
 const PAUSE_STATE: &str = include_str!("lib/pause_state.lua");
+const COUNTS: &str = include_str!("lib/counts.lua");
 const ALL_OWNERS: &str = include_str!("lib/all_owners.lua");
 
 /// Declares [`Script`] and the parts of each: name, effect, file, fragments.
@@ -76,7 +77,7 @@ scripts! {
     Expired, Reads, "expired";
     Metas, Reads, "metas";
     Free, Writes, "free", OWN_KEYS;
-    Status, Reads, "status", PAUSE_STATE;
+    Status, Reads, "status", PAUSE_STATE, COUNTS;
     Find, Reads, "find", OWN_KEYS, ALL_OWNERS;
     Page, Reads, "page", ZSET_POSITION;
     Requeue, Writes, "requeue", OWN_KEYS;
@@ -92,6 +93,9 @@ scripts! {
     RecordLimits, Writes, "record_limits", OWN_KEYS;
     Unlisted, Reads, "unlisted", OWN_KEYS, ALL_OWNERS;
     Masters, Reads, "masters";
+    LookAtAlerts, Writes, "look_at_alerts", PAUSE_STATE, COUNTS;
+    Silence, Writes, "silence";
+    Alerts, Reads, "alerts";
     Kept, Reads, "kept", OWN_KEYS, KEPT_JOBS, ZSET_POSITION;
     KeptJob, Reads, "kept_job", OWN_KEYS, KEPT_JOBS;
     TrimKept, Writes, "trim_kept", OWN_KEYS, KEPT_JOBS;

@@ -1,0 +1,128 @@
+//! The effective settings of alerts for `config:check`, secrets hidden.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::quiet_hours::QuietHours;
+use super::receiver::{HttpTarget, Mentions, Receiver, ReceiverKind};
+use super::settings::{Alerts, Route};
+use crate::config::Secret;
+use crate::config::effective_value::{HIDDEN, Rendered, hidden};
+
+/// The settings beside the receivers, in the order of the reference file.
+pub(in crate::config) fn effective_settings(alerts: &Alerts) -> Vec<(&'static str, Json)> {
+    let seconds = |time: std::time::Duration| time.rendered().unwrap_or_default();
+    vec![
+        ("evaluate_every", seconds(alerts.evaluate_every)),
+        ("group_wait", seconds(alerts.group_wait)),
+        ("group_interval", seconds(alerts.group_interval)),
+        ("resend", seconds(alerts.resend)),
+        ("send_resolved", json!(alerts.send_resolved)),
+        ("language", json!(alerts.language.as_str())),
+        ("route", alerts.routes.iter().map(route).collect()),
+        ("quiet_hours", alerts.quiet_hours.iter().map(quiet_hours).collect()),
+    ]
+}
+
+/// The settings of a receiver.
+pub(in crate::config) fn effective_receiver(receiver: &Receiver) -> Json {
+    let mut shown = Map::new();
+    let mut show = |key: &str, value: Json| {
+        if !value.is_null() {
+            shown.insert(key.to_owned(), value);
+        }
+    };
+    show("type", json!(receiver.kind.type_name()));
+    show("language", json!(receiver.language.as_str()));
+    if let Some(target) = receiver.kind.target() {
+        target_settings(target, &mut show);
+    }
+    match &receiver.kind {
+        ReceiverKind::DingTalk { secret, mentions, .. } | ReceiverKind::Feishu { secret, mentions, .. } => {
+            show("secret", secret_value(secret.as_ref()));
+            show_mentions(mentions, &mut show);
+        }
+        ReceiverKind::WeCom { mentions, .. }
+        | ReceiverKind::Slack { mentions, .. }
+        | ReceiverKind::Discord { mentions, .. } => show_mentions(mentions, &mut show),
+        ReceiverKind::Teams { .. } | ReceiverKind::Alertmanager { .. } | ReceiverKind::Log => {}
+        ReceiverKind::PagerDuty { .. } => show("routing_key", json!(HIDDEN)),
+        ReceiverKind::Webhook { keys, .. } => {
+            show("secret", keys.first().map_or(Json::Null, |_| json!(HIDDEN)));
+        }
+        ReceiverKind::Email { server, from, to } => {
+            show("to", json!(to));
+            show("from", json!(from));
+            show("smtp", json!(HIDDEN));
+            show("username", json!(server.username));
+            show("password", secret_value(server.password.as_ref()));
+            show("allow_private", json!(server.allow_private));
+            show("ca_file", json!(server.ca_file));
+        }
+        ReceiverKind::Command { command, timeout, .. } => {
+            show("command", json!(command.shown()));
+            show("timeout_seconds", timeout.rendered().unwrap_or_default());
+        }
+        ReceiverKind::File { path, max_bytes } => {
+            show("path", json!(path));
+            show("max_bytes", json!(max_bytes));
+        }
+        ReceiverKind::Heartbeat { every, form, fail, per_host, .. } => {
+            show("every", every.rendered().unwrap_or_default());
+            show("form", json!(form.as_str()));
+            show("fail", json!(fail));
+            show("per_host", json!(per_host));
+        }
+    }
+    Json::Object(shown)
+}
+
+fn target_settings(target: &HttpTarget, show: &mut impl FnMut(&str, Json)) {
+    show("url", json!(target.url.to_string()));
+    show("headers", hidden(target.headers.iter().map(|(name, _)| name)).unwrap_or_default());
+    show("allow_private", json!(target.allow_private));
+    show("ca_file", json!(target.ca_file));
+}
+
+fn secret_value(secret: Option<&Secret>) -> Json {
+    secret.map_or(Json::Null, |_| json!(HIDDEN))
+}
+
+fn show_mentions(mentions: &Mentions, show: &mut impl FnMut(&str, Json)) {
+    let Mentions { users, mobiles, all } = mentions;
+    for (key, names) in [("at_users", users), ("at_mobiles", mobiles)] {
+        if !names.is_empty() {
+            show(key, json!(names));
+        }
+    }
+    if *all {
+        show("at_all", json!(all));
+    }
+}
+
+fn route(route: &Route) -> Json {
+    let mut shown = Map::new();
+    let conditions = [
+        ("severity", route.severity.map(|severity| severity.as_str())),
+        ("channel", route.channel.as_deref()),
+        ("rule", route.rule.as_deref()),
+    ];
+    for (key, value) in conditions {
+        shown.extend(value.map(|value| (key.to_owned(), json!(value))));
+    }
+    shown.insert("to".to_owned(), json!(route.to));
+    Json::Object(shown)
+}
+
+fn quiet_hours(quiet: &QuietHours) -> Json {
+    let time = |time: jiff::civil::Time| time.strftime("%H:%M").to_string();
+    let mut shown = json!({
+        "from": time(quiet.from),
+        "to": time(quiet.to),
+        "days": quiet.days.to_string(),
+        "below": quiet.below.as_str(),
+    });
+    if let Some(zone) = quiet.zone.iana_name() {
+        shown["zone"] = json!(zone);
+    }
+    shown
+}

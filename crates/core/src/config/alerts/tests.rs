@@ -1,0 +1,299 @@
+//! From the table `[alerts]` to its settings, and every kind of mistake.
+
+use std::time::Duration;
+
+use super::*;
+use crate::config::alerts::keys::{ALERT_KEYS, RECEIVER_KEYS};
+use crate::config::{Config, ConfigError};
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(&format!("{text}\n[channels.mail]\n[channels.reports]\n"), "/etc/app/aint-queue.toml")
+}
+
+fn alerts(text: &str) -> Alerts {
+    parse(text).unwrap().alerts.unwrap()
+}
+
+/// Everything that is wrong with `text`: position, key, message, remedy.
+fn wrong(text: &str) -> String {
+    let Err(ConfigError::Invalid(problems)) = parse(text) else { panic!("no mistake in {text}") };
+    let all: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    all.join("\n").replace("/etc/app/aint-queue.toml:", "")
+}
+
+fn warnings(text: &str) -> Vec<String> {
+    parse(text)
+        .unwrap()
+        .warnings
+        .iter()
+        .map(|warning| format!("{} {}", warning.key, warning.message))
+        .collect()
+}
+
+const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1u";
+
+/// A receiver of each type with every key that it has.
+fn everything() -> String {
+    format!(
+        r#"
+[alerts]
+language = "zh-CN"
+[alerts.receivers]
+ding = {{ type = "dingtalk", url = "https://oapi.dingtalk.com/robot/send?access_token=hunter2", secret = "SEChunter2", at_users = ["u"], at_mobiles = ["13800000000"], at_all = true }}
+wecom = {{ type = "wecom", url = "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=hunter2", at_users = ["u"], at_mobiles = ["138"] }}
+feishu = {{ type = "feishu", url = "https://open.feishu.cn/open-apis/bot/v2/hook/hunter2", secret = "hunter2" }}
+lark = {{ type = "lark", url = "https://open.larksuite.com/open-apis/bot/v2/hook/hunter2", language = "en" }}
+slack = {{ type = "slack", url = "https://hooks.slack.com/services/T0/B0/hunter2", at_users = ["U1"] }}
+teams = {{ type = "teams", url = "https://prod.example.com/workflows/hunter2" }}
+discord = {{ type = "discord", url = "https://discord.com/api/webhooks/1/hunter2" }}
+pager = {{ type = "pagerduty", routing_key = "hunter2" }}
+am = {{ type = "alertmanager", url = "http://127.0.0.1:9093", headers = {{ Authorization = "Bearer hunter2" }} }}
+hook = {{ type = "webhook", url = "https://hook.example/a", secret = "{SECRET}", ca_file = "ca.pem", allow_private = false }}
+mail = {{ type = "email", to = ["ops@example.com", "Ops Team <team@example.com>"], from = "queue@example.com", smtp = "smtps://ann:hunter2@smtp.example.com" }}
+program = {{ type = "command", command = ["./notify.sh", "now"], timeout_seconds = 3 }}
+log = {{ type = "log" }}
+file = {{ type = "file", path = "alerts.jsonl", max_bytes = 1000 }}
+alive = {{ type = "heartbeat", url = "https://hc-ping.com/hunter2", every = 30, form = "uptime-kuma", fail = true, per_host = true }}
+"#
+    )
+}
+
+#[test]
+fn empty_table_has_every_default() {
+    let alerts = alerts("[alerts]");
+    let seconds = Duration::from_secs;
+    assert_eq!((alerts.evaluate_every, alerts.group_wait), (seconds(5), seconds(10)));
+    assert_eq!((alerts.group_interval, alerts.resend), (seconds(60), seconds(14_400)));
+    assert!(alerts.send_resolved && alerts.receivers.is_empty() && alerts.routes.is_empty());
+    assert_eq!(alerts.language, Language::English);
+    assert!(parse("").unwrap().alerts.is_none());
+}
+
+#[test]
+fn every_type_of_receiver_is_read() {
+    let alerts = alerts(&everything());
+    let kinds: Vec<_> =
+        alerts.receivers.iter().map(|(name, r)| (name.as_str(), r.kind.type_name())).collect();
+    assert_eq!(kinds.len(), 15, "{kinds:?}");
+    let kind = |name: &str| &alerts.receivers[name].kind;
+    assert_eq!(kind("lark").type_name(), "feishu");
+    assert_eq!(
+        (alerts.receivers["lark"].language, alerts.receivers["ding"].language),
+        (Language::English, Language::Chinese)
+    );
+    let ReceiverKind::DingTalk { secret, mentions, .. } = kind("ding") else { panic!() };
+    assert_eq!(secret.as_ref().unwrap().reveal(), "SEChunter2");
+    assert!(mentions.all && mentions.mobiles == ["13800000000"] && mentions.users == ["u"]);
+    let ReceiverKind::PagerDuty { target, .. } = kind("pager") else { panic!() };
+    assert_eq!(target.url.to_string(), "https://events.pagerduty.com/v2/enqueue");
+    let ReceiverKind::Webhook { keys, target } = kind("hook") else { panic!() };
+    assert!(keys.len() == 1 && !target.allow_private);
+    assert_eq!(target.ca_file.as_deref(), Some(std::path::Path::new("/etc/app/ca.pem")));
+    let ReceiverKind::Email { server, to, .. } = kind("mail") else { panic!() };
+    assert_eq!((server.host.as_str(), server.port, to.len()), ("smtp.example.com", 465, 2));
+    let ReceiverKind::Command { command, timeout, .. } = kind("program") else { panic!() };
+    assert_eq!((command.argv()[0].as_str(), timeout.as_secs()), ("/etc/app/notify.sh", 3));
+    let ReceiverKind::Heartbeat { every, form, fail, per_host, .. } = kind("alive") else { panic!() };
+    assert!(*fail && *per_host && every.as_secs() == 30 && *form == HeartbeatForm::UptimeKuma);
+}
+
+#[test]
+fn effective_settings_have_every_key_and_no_secret() {
+    let text = format!(
+        "{}[[alerts.route]]\nseverity = \"critical\"\nchannel = \"mail\"\nrule = \"backlog\"\nto = [\"ding\"]\n[[alerts.route]]\nto = [\"log\"]\n[[alerts.quiet_hours]]\nfrom = \"22:00\"\nto = \"07:00\"\nzone = \"Asia/Shanghai\"\n",
+        everything()
+            .replace(
+                "url = \"https://discord.com",
+                "at_all = true, ca_file = \"x\", url = \"https://discord.com"
+            )
+            .replace(
+                "smtps://ann:hunter2@smtp.example.com\"",
+                "smtps://smtp.example.com\", username = \"ann\", password = \"hunter2\""
+            )
+    );
+    let config = parse(&text).unwrap();
+    let shown = config.to_json();
+    for text in [config.to_toml(), shown.to_string(), format!("{config:?}")] {
+        assert!(!text.contains("hunter2") && !text.contains("MDEyMzQ1"), "{text}");
+    }
+    let table = &shown["alerts"];
+    for key in ALERT_KEYS {
+        let (path, inner) = key.path.split_once("[].").unwrap_or((key.path, ""));
+        let value = if inner.is_empty() { &table[path] } else { &table[path][0][inner] };
+        assert!(!value.is_null(), "{} is not shown", key.path);
+    }
+    let receivers = table["receivers"].as_object().unwrap();
+    for key in RECEIVER_KEYS {
+        assert!(
+            receivers.values().any(|receiver| receiver.get(key.path).is_some()),
+            "{} is not shown",
+            key.path
+        );
+        for receiver in receivers.values().filter(|receiver| receiver.get(key.path).is_some()) {
+            let (types, own) = (key.receiver_types(), receiver["type"].as_str().unwrap());
+            assert!(types.is_empty() || types.contains(&own), "{} of {own}", key.path);
+        }
+    }
+    // The output is a configuration again, but for the secrets.
+    let again = config.to_toml();
+    assert!(again.contains("[alerts.receivers]\n") && again.contains("ding = { "), "{again}");
+    toml::from_str::<toml::Table>(&again).unwrap();
+}
+
+#[test]
+fn first_route_that_fits_decides() {
+    let receivers = "[alerts]\nreceivers.team = { type = \"log\" }\nreceivers.mail = { type = \"log\" }\nreceivers.alive = { type = \"heartbeat\", url = \"https://a.example/x\" }\n";
+    let all = alerts(receivers);
+    assert_eq!(
+        all.receivers_of("mail", "backlog", Severity::Info),
+        ["mail", "team"],
+        "a heartbeat gets no alert"
+    );
+    let routed = alerts(&format!(
+        "{receivers}route = [ {{ severity = \"critical\", to = [\"team\", \"mail\"] }}, {{ channel = \"mail\", rule = \"slow\", to = [] }}, {{ to = [\"team\"] }} ]"
+    ));
+    assert_eq!(routed.receivers_of("mail", "slow", Severity::Critical), ["team", "mail"]);
+    assert_eq!(routed.receivers_of("mail", "slow", Severity::Warning), [] as [&str; 0]);
+    assert_eq!(routed.receivers_of("reports", "slow", Severity::Warning), ["team"]);
+}
+
+#[test]
+fn mistakes_of_receivers_are_named_with_their_remedy() {
+    for (receiver, expected) in [
+        ("{ type = \"slak\", url = \"https://a\" }", "did you mean \"slack\"?"),
+        ("{ type = \"mail\" }", "did you mean \"email\"?"),
+        ("{ type = \"opsgenie\" }", "is not available in this version"),
+        ("{ url = \"https://a\" }", "has no type: add type = with one of"),
+        (
+            "{ type = \"slack\", url = \"https://a\", ulr = \"https://a\" }",
+            "ulr is not a known key: did you mean url?",
+        ),
+        ("{ type = \"slack\" }", "has no url: add url = \"${SLACK_URL}\""),
+        ("{ type = \"email\", to = [\"a@b\"], from = \"a@b\" }", "has no smtp: add smtp ="),
+        (
+            "{ type = \"slack\", url = \"https://a\", path = \"x\" }",
+            "path has no meaning for a receiver of type \"slack\"",
+        ),
+        ("{ type = \"slack\", url = \"hooks.slack.com\" }", "is not a complete URL"),
+        ("{ type = \"slack\", url = \"https://ann:hunter2@a\" }", "holds a user name or password"),
+        (
+            "{ type = \"webhook\", url = \"http://169.254.169.254/latest\" }",
+            "goes to an address of cloud metadata",
+        ),
+        ("{ type = \"webhook\", url = \"http://[fd00:ec2::254]/\" }", "goes to an address of cloud metadata"),
+        ("{ type = \"webhook\", url = \"http://100.100.100.200/\" }", "goes to an address of cloud metadata"),
+        ("{ type = \"webhook\", url = \"http://[fe80::1]/\" }", "goes to a link-local address"),
+        (
+            "{ type = \"webhook\", url = \"http://10.0.0.1/\", allow_private = false }",
+            "remove allow_private = false",
+        ),
+        (
+            "{ type = \"webhook\", url = \"http://a/\", secret = \"hunter2\" }",
+            "does not begin with \"whsec_\"",
+        ),
+        ("{ type = \"dingtalk\", url = \"https://a/\", secret = [\"a\", \"b\"] }", "is no secret of a bot"),
+        ("{ type = \"dingtalk\", url = \"https://a/\", at_mobiles = [138] }", "at_mobiles[0] is an integer"),
+        (
+            "{ type = \"email\", to = [\"ops\"], from = \"q@a\", smtp = \"smtps://a\" }",
+            "to[0] is no mail address",
+        ),
+        ("{ type = \"email\", to = [], from = \"q@a\", smtp = \"smtps://a\" }", "to is empty"),
+        (
+            "{ type = \"email\", to = [\"a@b\"], from = \"a@b\\r\\nBcc: c@d\", smtp = \"smtps://a\" }",
+            "from is no mail address",
+        ),
+        (
+            "{ type = \"email\", to = [\"a@b\"], from = \"q@a\", smtp = \"smtp://u:hunter2@a?tls=none\" }",
+            "without TLS to another host",
+        ),
+        (
+            "{ type = \"email\", to = [\"a@b\"], from = \"q@a\", smtp = \"smtps://169.254.169.254\" }",
+            "cloud metadata",
+        ),
+        (
+            "{ type = \"email\", to = [\"a@b\"], from = \"q@a\", smtp = \"smtps://u:x@a\", password = \"y\" }",
+            "contradicts smtp",
+        ),
+        (
+            "{ type = \"email\", to = [\"a@b\"], from = \"q@a\", smtp = \"smtps://u@a\" }",
+            "only one of user and password",
+        ),
+        ("{ type = \"command\" }", "has no command: add command = "),
+        ("{ type = \"file\", path = \"\" }", "path is empty"),
+        ("{ type = \"heartbeat\", url = \"https://a\", every = 0 }", "every is 0"),
+        ("{ type = \"log\", language = \"zh\" }", "is not one of its values"),
+        ("7", "is an integer: write a table, as in [alerts.receivers.x]"),
+    ] {
+        let found = wrong(&format!("[alerts]\nreceivers.x = {receiver}"));
+        assert!(found.contains(expected) && found.starts_with("2:"), "{receiver}\n{found}");
+        assert!(!found.contains("hunter2"), "{found}");
+        assert_eq!(found.lines().count(), 1, "one mistake, one message: {found}");
+    }
+}
+
+#[test]
+fn mistakes_beside_receivers_are_named_with_their_remedy() {
+    let two = "[alerts]\nreceivers.team = { type = \"log\" }\nreceivers.alive = { type = \"heartbeat\", url = \"https://a/x\" }\n";
+    for (line, expected) in [
+        ("route = [ { to = [\"taem\"] } ]", "= \"taem\" is not a declared receiver: did you mean \"team\"?"),
+        ("route = [ { to = [\"alive\"] } ]", "is a heartbeat, which sends no alerts"),
+        ("route = [ { severity = \"critical\" } ]", "has no receivers: add to = "),
+        ("route = [ { severity = \"hot\", to = [\"team\"] } ]", "is not one of its values"),
+        ("route = [ { sevrity = \"info\", to = [\"team\"] } ]", "did you mean severity?"),
+        (
+            "route = [ { channel = \"mial\", to = [\"team\"] } ]",
+            "is not a declared channel: did you mean \"mail\"?",
+        ),
+        ("route = [ \"team\" ]", "is a string: write a table, as in { to"),
+        ("quiet_hours = [ { from = \"22:00\" } ]", "has no to: write a time of day"),
+        ("quiet_hours = [ { from = \"10pm\", to = \"07:00\" } ]", "from is no time of day"),
+        ("quiet_hours = [ { from = \"07:00\", to = \"07:00\" } ]", "is the same as from"),
+        ("quiet_hours = [ { from = \"22:00\", to = \"07:00\", days = \"weekdays\" } ]", "is no list of days"),
+        (
+            "quiet_hours = [ { from = \"22:00\", to = \"07:00\", zone = \"Asia/Shanghia\" } ]",
+            "did you mean \"Asia/Shanghai\"?",
+        ),
+        ("evaluate_every = 0", "evaluate_every is 0"),
+        ("evalute_every = 5", "did you mean evaluate_every?"),
+        ("receivers = [\"team\"]", ""),
+    ] {
+        let found = wrong(&format!("{two}{line}"));
+        assert!(found.contains(expected), "{line}\n{found}");
+        assert_eq!(found.lines().count(), 1, "one mistake, one message: {found}");
+    }
+    assert!(wrong("[alert]").contains("did you mean alerts?"));
+    // A receiver with a mistake is no missing one for the routes.
+    let found = wrong("[alerts]\nreceivers.team = { type = \"slack\" }\nroute = [ { to = [\"team\"] } ]");
+    assert_eq!(found.lines().count(), 1, "{found}");
+}
+
+#[test]
+fn probable_mistakes_are_warned_of() {
+    let team = "[alerts]\nreceivers.team = { type = \"log\" }\n";
+    let of = |line: &str| warnings(&format!("{team}{line}")).join("\n");
+    assert_eq!(of("route = [ { to = [\"team\"] } ]"), "");
+    assert!(
+        of("route = [ { severity = \"info\", to = [\"team\"] } ]")
+            .contains("those that fit none reach nobody")
+    );
+    assert!(
+        of("route = [ { to = [\"team\"] }, { severity = \"info\", to = [] } ]").contains("takes every alert")
+    );
+    assert!(
+        of("receivers.s = { type = \"slack\", url = \"http://hooks.example/x\" }").contains("without TLS")
+    );
+    assert_eq!(of("receivers.s = { type = \"slack\", url = \"http://127.0.0.1:1/x\" }"), "");
+    assert_eq!(of("receivers.a = { type = \"alertmanager\", url = \"http://alertmanager:9093\" }"), "");
+}
+
+#[test]
+fn base_of_links_is_a_url_without_a_slash_at_its_end() {
+    let url = |text: &str| {
+        let text = format!("[http]\nlisten = \"127.0.0.1:9465\"\npublic_url = \"{text}\"");
+        parse(&text).map(|config| config.http.unwrap().public_url.unwrap())
+    };
+    assert_eq!(url("https://queue.example.com/jobs/").unwrap(), "https://queue.example.com/jobs");
+    for wrong in ["queue.example.com", "ftp://queue.example.com", "https://a/?b=c"] {
+        assert!(url(wrong).is_err(), "{wrong}");
+    }
+}

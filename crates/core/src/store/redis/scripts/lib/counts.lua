@@ -1,0 +1,30 @@
+-- Fragment: the job counts, as a function. They always add up: a stored job in no other state is reserved. Needs lib/pause_state.lua.
+--
+-- A job in a renamed list or zset counts in its old state until its record is removed.
+local function counts()
+  local stats = redis.call('HMGET', STATS, 'tombstones', 'clearing_waiting', 'clearing_delayed', 'clearing_failed',
+    'done', 'cleared', 'paused', 'clock', 'bytes')
+  local function stat(n)
+    return tonumber(stats[n]) or 0
+  end
+  local time = now()
+  local till = pause(stats[7], time)
+  local waiting = math.max(0, entries() + stat(2) - stat(1))
+  local delayed = math.max(0, redis.call('ZCARD', DELAYED) + stat(3))
+  local failed = math.max(0, redis.call('ZCARD', FAILED) + stat(4))
+  local reserved = math.max(0, redis.call('HLEN', RECORDS) - waiting - delayed - failed)
+  -- The front job of a list, behind at most 15 tombstones.
+  local fronts = {}
+  for place = 1, 3 do
+    for _, id in ipairs(filled[place] and redis.call('LRANGE', LISTS[place], 0, 15) or {}) do
+      local record = redis.call('HGET', RECORDS, id)
+      if record then
+        fronts[#fronts + 1] = id
+        fronts[#fronts + 1] = meta_of(record)
+        break
+      end
+    end
+  end
+  return { waiting, reserved, delayed, stat(5), failed, stat(6), till and 1 or 0, till or 0,
+    stat(8), next_due() or 0, time, schema == '3' and stat(9) + 1 or 0, fronts }
+end
