@@ -9,7 +9,8 @@ use tracing::warn;
 use super::run_dir::RunDir;
 use crate::alerts::{Delivered, Notification, Outbox, WatchHandle, WatchPlace, WatchSettings};
 use crate::config::alerts::Alerts;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Driver};
+use crate::metrics::Metrics;
 use crate::snapshot::Sampler;
 use crate::store::Store;
 
@@ -43,6 +44,29 @@ impl Alerting {
         })
     }
 
+    /// Starts the watches of declared channels that this master does not serve: their masters may all be gone.
+    pub(super) fn watch_others(
+        &self,
+        config: &Config,
+        served: &[String],
+        open: impl Fn(&config::Channel) -> Arc<dyn Store>,
+    ) -> Vec<WatchHandle> {
+        let others = config.channels.values().filter(|channel| !served.contains(&channel.name));
+        let others = others.filter(|channel| !channel.rules.is_empty() && has_store(&channel.driver));
+        let watch = |channel: &config::Channel| {
+            let (name, store) = (Arc::from(channel.name.as_str()), open(channel));
+            // Nothing answers its commands, and its metrics are those of no channel of this master.
+            let (commands, _) = mpsc::channel(1);
+            let metrics = Metrics::default().channel(&channel.name);
+            let sampler = Arc::new(Sampler::new(name, Arc::clone(&store), commands, metrics));
+            self.watch(
+                &WatchedChannel { config: channel, sampler: &sampler, store: &store, is_served: false },
+                None,
+            )
+        };
+        others.map(watch).collect()
+    }
+
     /// Starts the watch of a channel in place of an earlier one.
     pub(super) fn watch(&self, channel: &WatchedChannel<'_>, before: Option<WatchHandle>) -> WatchHandle {
         let WatchedChannel { config, sampler, store, is_served } = *channel;
@@ -61,6 +85,15 @@ impl Alerting {
             memory_limit: config.worker.scaling.memory_limit,
         };
         WatchHandle::start(place, settings, before)
+    }
+}
+
+/// Whether a channel has a store to watch. A file that nobody has made has no jobs that could wait for a master.
+fn has_store(driver: &Driver) -> bool {
+    match driver {
+        Driver::Sqlite { path, .. } => path.exists(),
+        Driver::Redis(_) => true,
+        Driver::Sync => false,
     }
 }
 
