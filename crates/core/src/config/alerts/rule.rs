@@ -121,4 +121,18 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), 12);
     }
+
+    #[test]
+    fn every_built_in_rule_is_documented() {
+        let document = include_str!("../../../../../docs/alerts.md");
+        for rule in Rule::built_in() {
+            let time = match rule.for_time.as_secs() {
+                0 => "0".to_owned(),
+                seconds @ 1..60 => format!("{seconds} s"),
+                seconds => format!("{} min", seconds / 60),
+            };
+            let row = format!("| `{}` | `{}` | {time} | {} |\n", rule.name, rule.when, rule.severity);
+            assert!(document.contains(&row), "docs/alerts.md lacks {row}");
+        }
+    }
 }
