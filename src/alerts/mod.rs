@@ -2,10 +2,20 @@
 //!
 //! `phase` follows one alert from the values of its rule, `group` decides when a receiver gets the next message, `notification`
 //! is the message.
+//!
+//! `delivery` sends messages to their receivers: `outbox` has those that wait, `text` the words, `receivers` the services.
+//! `test_message` is the message of `queue:alerts --test`.
 
+mod delivery;
 mod group;
 mod notification;
+mod outbox;
 mod phase;
+mod receivers;
+#[cfg(test)]
+mod sample;
+mod test_message;
+mod text;
 
 use std::fmt;
 
@@ -13,9 +23,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::stable_hash;
 
+pub use delivery::{Delivered, Deliveries, FailedDelivery, ReceiverStatus, test_receiver};
 pub use group::{Concern, Due, Group, Timing};
 pub use notification::{Alert, AlertStatus, Notification};
 pub use phase::{Ended, Phase, Verdict};
+pub use receivers::{NextAttempt, SendFailure};
+pub use test_message::test_messages;
 
 /// The identity of an alert: of a rule in a channel, and of a host where the rule is over values of one host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
