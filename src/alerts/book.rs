@@ -266,7 +266,7 @@ impl AlertBook {
                 values,
                 fields: record.values.keys().filter_map(|name| Field::named(name)).collect(),
                 started_at,
-                fingerprint: alert.0,
+                fingerprint: *alert,
             })
         };
         let ended =
@@ -285,6 +285,12 @@ impl AlertBook {
             public_url: public_url.map(str::to_owned),
             is_test: false,
         }
+    }
+
+    /// Whether a message is on its way.
+    #[must_use]
+    pub fn is_sending(&self) -> bool {
+        !self.sending.is_empty()
     }
 
     /// Takes back messages that are not sent after all: they are due again.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use aint_queue_core::condition::Field;
 
+use super::Fingerprint;
 use crate::config::alerts::Severity;
 use crate::job::Timestamp;
 
@@ -49,7 +50,7 @@ pub struct Alert {
     /// The time when the alert began to fire.
     pub started_at: Timestamp,
     /// The identity of the alert: the same from its first message to its end, and again when it fires again.
-    pub fingerprint: u64,
+    pub fingerprint: Fingerprint,
 }
 
 /// The status of an [`Alert`].

@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 use super::Notification;
 use super::book::{AlertBook, Circumstances};
 use super::fleet_values::{FleetValues, HostValues};
+use super::heartbeat::Pulse;
 use super::host_book::HostBook;
 use super::host_report::HostReport;
 use crate::channel::ChannelStatus;
@@ -27,12 +28,14 @@ use crate::store::{ALERT_LEASE, AlertLook, AlertLooked, JobCounts, Silence, Stor
 
 /// Longest time back that a condition can look.
 const LONGEST_WINDOW: Duration = Duration::from_secs(3600);
+/// Longest wait for results of messages when the watch ends.
+const RESULT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longest wait for the store when the watch ends.
 const GIVE_UP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The result of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Delivered {
+pub struct MessageResult {
     /// The receiver.
     pub receiver: String,
     /// The reason why the message was not delivered; `None` if it was.
@@ -40,9 +43,9 @@ pub struct Delivered {
 }
 
 /// Sends messages.
-pub trait Outbox: Send + Sync {
-    /// Sends a message to a receiver of the configuration, and the result to `results`.
-    fn deliver(&self, receiver: &str, message: Notification, results: mpsc::UnboundedSender<Delivered>);
+pub trait MessageSender: Send + Sync {
+    /// Sends a message to a receiver of the configuration, and its result to `results`.
+    fn send(&self, receiver: &str, message: Notification, results: mpsc::UnboundedSender<MessageResult>);
 }
 
 /// The settings of a watch.
@@ -67,14 +70,15 @@ pub struct WatchPlace {
     pub sampler: Arc<Sampler>,
     /// The store of the channel.
     pub store: Arc<dyn Store>,
-    /// The sender of messages.
-    pub outbox: Arc<dyn Outbox>,
+    /// The sender of the messages.
+    pub sender: Arc<dyn MessageSender>,
     /// The file of the alerts of this host; `None` for a channel that this master does not serve.
     pub file: Option<PathBuf>,
 }
 
 /// A running watch. Its drop ends the watch as [`WatchHandle::stop`] does, but does not wait for the end.
 pub struct WatchHandle {
+    pulse: Arc<Pulse>,
     stop: oneshot::Sender<()>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -84,20 +88,30 @@ impl WatchHandle {
     #[must_use]
     pub fn start(place: WatchPlace, settings: WatchSettings, before: Option<Self>) -> Self {
         let (stop, stopped) = oneshot::channel();
+        let pulse = Pulse::new(Arc::clone(place.sampler.name()));
+        let own_pulse = Arc::clone(&pulse);
         let task = tokio::spawn(async move {
             if let Some(before) = before {
                 before.stop().await;
             }
             let ((results, on_result), (host_results, on_host_result)) =
                 (mpsc::unbounded_channel(), mpsc::unbounded_channel());
-            Watch::new(place, settings, results, host_results).run(on_result, on_host_result, stopped).await;
+            Watch::new(place, settings, own_pulse, results, host_results)
+                .run(on_result, on_host_result, stopped)
+                .await;
         });
-        Self { stop, task }
+        Self { pulse, stop, task }
+    }
+
+    /// The signs of life of the watch.
+    #[must_use]
+    pub fn pulse(&self) -> &Arc<Pulse> {
+        &self.pulse
     }
 
     /// Ends the watch and gives it up in the store.
     pub async fn stop(self) {
-        let Self { stop, task } = self;
+        let Self { stop, task, .. } = self;
         // An error is the end of the task.
         let _ = stop.send(());
         let _ = task.await;
@@ -119,10 +133,11 @@ struct Watch {
     silences: Vec<Silence>,
     /// The last time of the store's clock.
     store_time: Option<(Timestamp, Instant)>,
+    pulse: Arc<Pulse>,
     /// Where messages of the channel's book report to.
-    results: mpsc::UnboundedSender<Delivered>,
+    results: mpsc::UnboundedSender<MessageResult>,
     /// Where messages of the host's book report to.
-    host_results: mpsc::UnboundedSender<Delivered>,
+    host_results: mpsc::UnboundedSender<MessageResult>,
     /// The store refuses the records of alerts, and the log says so.
     is_refused: bool,
 }
@@ -149,8 +164,9 @@ impl Watch {
     fn new(
         place: WatchPlace,
         settings: WatchSettings,
-        results: mpsc::UnboundedSender<Delivered>,
-        host_results: mpsc::UnboundedSender<Delivered>,
+        pulse: Arc<Pulse>,
+        results: mpsc::UnboundedSender<MessageResult>,
+        host_results: mpsc::UnboundedSender<MessageResult>,
     ) -> Self {
         Self {
             watcher: format!("{:016x}", fastrand::u64(..)),
@@ -159,6 +175,7 @@ impl Watch {
             host_book: HostBook::open(place.file.clone()),
             silences: Vec::new(),
             store_time: None,
+            pulse,
             results,
             host_results,
             is_refused: false,
@@ -169,8 +186,8 @@ impl Watch {
 
     async fn run(
         mut self,
-        mut results: mpsc::UnboundedReceiver<Delivered>,
-        mut host_results: mpsc::UnboundedReceiver<Delivered>,
+        mut results: mpsc::UnboundedReceiver<MessageResult>,
+        mut host_results: mpsc::UnboundedReceiver<MessageResult>,
         mut stop: oneshot::Receiver<()>,
     ) {
         let mut next = Instant::now();
@@ -188,6 +205,14 @@ impl Watch {
                 _ = &mut stop => break,
             }
         }
+        // A message whose result is not recorded would be sent again by the next holder.
+        let recorded = async {
+            while self.held.as_ref().is_some_and(|held| held.book.is_sending()) {
+                let Some(result) = results.recv().await else { return };
+                self.delivered(result).await;
+            }
+        };
+        let _ = timeout(RESULT_TIMEOUT, recorded).await;
         self.give_up().await;
     }
 
@@ -270,7 +295,7 @@ impl Watch {
         for (receiver, message) in
             host_book.due(&circumstances, &place.host, settings.public_url.as_deref(), &values)
         {
-            place.outbox.deliver(&receiver, message, self.host_results.clone());
+            place.sender.send(&receiver, message, self.host_results.clone());
         }
     }
 
@@ -279,6 +304,7 @@ impl Watch {
         let channel = Arc::clone(self.place.sampler.name());
         let now = looked.counts.now;
         self.silences.clone_from(&looked.silences);
+        self.pulse.looked(looked.holds);
         if !looked.holds {
             if self.held.take().is_some() {
                 info!(%channel, "alerts watched by another master now");
@@ -322,11 +348,11 @@ impl Watch {
         }
         for (receiver, message) in messages {
             debug!(%channel, %receiver, alerts = message.alerts.len(), "message about alerts");
-            self.place.outbox.deliver(&receiver, message, self.results.clone());
+            self.place.sender.send(&receiver, message, self.results.clone());
         }
     }
 
-    async fn delivered(&mut self, result: Delivered) {
+    async fn delivered(&mut self, result: MessageResult) {
         let now = self.now();
         if let Some(held) = &mut self.held {
             held.book.sent(&result.receiver, result.error, now);

@@ -19,6 +19,7 @@ pub mod process;
 pub(crate) mod process_list;
 mod process_trees;
 pub(crate) mod procfs;
+pub(crate) mod program_run;
 mod protocol;
 #[cfg(test)]
 pub(crate) mod scripted;

@@ -1,15 +1,17 @@
 //! The alerts of a master: a watch for each channel, and the sender of their messages.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
-use tracing::warn;
 
 use super::run_dir::RunDir;
-use crate::alerts::{Delivered, Notification, Outbox, WatchHandle, WatchPlace, WatchSettings};
-use crate::config::alerts::Alerts;
+use super::signals::with_signals_blocked;
+use crate::alerts::{PostOffice, Pulses, WatchHandle, WatchPlace, WatchSettings, call_heartbeat};
+use crate::config::alerts::{Alerts, ReceiverKind};
 use crate::config::{self, Config, Driver};
+use crate::guardian::GuardianHandle;
 use crate::metrics::Metrics;
 use crate::snapshot::Sampler;
 use crate::store::Store;
@@ -17,7 +19,8 @@ use crate::store::Store;
 /// The alerts of a master, for all its channels.
 pub(super) struct Alerting {
     settings: Arc<Alerts>,
-    outbox: Arc<dyn Outbox>,
+    office: Arc<PostOffice>,
+    pulses: Arc<Pulses>,
     public_url: Option<String>,
     /// The name of this host.
     host: String,
@@ -34,14 +37,24 @@ pub(super) struct WatchedChannel<'a> {
 
 impl Alerting {
     /// The alerts of a configuration; `None` without a receiver.
-    pub(super) fn start(config: &Config, host: &str) -> Option<Self> {
-        let settings = config.alerts.as_ref().filter(|alerts| !alerts.receivers.is_empty())?;
-        Some(Self {
+    pub(super) fn start(config: &Config, host: &str, guardian: &GuardianHandle) -> io::Result<Option<Self>> {
+        let Some(settings) = config.alerts.as_ref().filter(|alerts| !alerts.receivers.is_empty()) else {
+            return Ok(None);
+        };
+        let start = || PostOffice::start(settings.receivers.values().cloned(), Some(guardian.clone()));
+        let (office, pulses) = (Arc::new(with_signals_blocked(start)??), Arc::<Pulses>::default());
+        let is_heartbeat = |kind: &ReceiverKind| matches!(kind, ReceiverKind::Heartbeat { .. });
+        for receiver in settings.receivers.values().filter(|receiver| is_heartbeat(&receiver.kind)) {
+            let (pulses, office) = (Arc::clone(&pulses), Arc::clone(&office));
+            tokio::spawn(call_heartbeat(receiver.clone(), pulses, office, settings.evaluate_every));
+        }
+        Ok(Some(Self {
             settings: Arc::new(settings.clone()),
-            outbox: Arc::new(LogOutbox),
+            office,
+            pulses,
             public_url: config.http.as_ref().and_then(|http| http.public_url.clone()),
             host: host.to_owned(),
-        })
+        }))
     }
 
     /// Starts the watches of declared channels that this master does not serve: their masters may all be gone.
@@ -74,7 +87,7 @@ impl Alerting {
             host: self.host.clone(),
             sampler: Arc::clone(sampler),
             store: Arc::clone(store),
-            outbox: Arc::clone(&self.outbox),
+            sender: self.office.clone(),
             file: is_served.then(|| host_alerts_file(config)),
         };
         let settings = WatchSettings {
@@ -84,7 +97,9 @@ impl Alerting {
             max_workers: config.worker.plan.max,
             memory_limit: config.worker.scaling.memory_limit,
         };
-        WatchHandle::start(place, settings, before)
+        let watch = WatchHandle::start(place, settings, before);
+        self.pulses.add(watch.pulse());
+        watch
     }
 }
 
@@ -101,13 +116,4 @@ fn has_store(driver: &Driver) -> bool {
 #[must_use]
 pub fn host_alerts_file(channel: &config::Channel) -> PathBuf {
     RunDir::at(&channel.pid_path, &channel.name).alerts_path()
-}
-
-struct LogOutbox;
-
-impl Outbox for LogOutbox {
-    fn deliver(&self, receiver: &str, message: Notification, results: mpsc::UnboundedSender<Delivered>) {
-        warn!(%receiver, alerts = ?message.alerts, "alerts");
-        let _ = results.send(Delivered { receiver: receiver.to_owned(), error: None });
-    }
 }

@@ -88,13 +88,15 @@ pub(super) async fn start(
         config: Arc::clone(&listen.config),
         memory_share: share,
     };
+    let alerting = Alerting::start(&listen.config, &own_identity().host, &master.guardian.handle());
+    let alerting = alerting.map_err(ListenError::System)?;
     let shared = Arc::new(MasterShared {
         cross_channel: Arc::new(QueueSet::of(Arc::clone(&listen.config))),
         producer_memory: producer_memory.clone(),
         identity: own_identity(),
         metrics: Metrics::of_master(),
         span_export,
-        alerting: Alerting::start(&listen.config, &own_identity().host),
+        alerting,
         attention: Arc::default(),
         channels: listen.channels.clone(),
         base: listen.config.directory(),

@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use super::series::Recent;
 use crate::channel::ChannelStatus;
+use crate::guardian::program_run::ProgramError;
 use crate::pool::{SizingChange, WorkerCounts};
 use crate::store::JobCounts;
 
@@ -132,4 +133,14 @@ pub enum HandlerError {
     /// The program ran and failed.
     #[error("{0}")]
     Failed(String),
+}
+
+impl From<ProgramError> for HandlerError {
+    fn from(error: ProgramError) -> Self {
+        match error {
+            ProgramError::Start(why) => Self::Start(why),
+            ProgramError::Timeout(limit) => Self::Timeout(limit),
+            ProgramError::Failed(why) => Self::Failed(why),
+        }
+    }
 }

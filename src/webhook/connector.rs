@@ -1,8 +1,9 @@
-//! Connections of webhooks: resolves a name once, checks every address, verifies TLS, all within a time limit.
+//! Connections of requests: resolves a name once, checks every address, verifies TLS, all within a time limit.
 
 use std::error::Error;
 use std::future::Future;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -18,7 +19,6 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::Semaphore;
 use tower_service::Service;
 
-use crate::config::webhook::Settings;
 use crate::config::webhook::public_ip;
 
 /// Time for name lookup, connect and TLS handshake together.
@@ -30,21 +30,58 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
+/// The server that requests go to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target<'a> {
+    /// The host of the URL.
+    pub(crate) host: &'a str,
+    /// Whether the URL is one of TLS.
+    pub(crate) is_https: bool,
+    /// Whether a URL without TLS is allowed.
+    pub(crate) allow_http: bool,
+    /// The addresses that requests may go to.
+    pub(crate) addresses: AddressRule,
+    /// Certificate authorities that replace those of the system.
+    pub(crate) ca_file: Option<&'a Path>,
+    /// The beginning of the names of keys in messages, as in `worker.ca_file`.
+    pub(crate) keys: &'static str,
+}
+
+/// The addresses that requests may go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AddressRule {
+    /// Addresses of the public internet.
+    Public,
+    /// Every address but metadata services, link-local addresses and those of no single host.
+    Harmless,
+    /// Every address.
+    Any,
+}
+
+impl AddressRule {
+    /// The kind of an address that requests may not go to.
+    fn refused(self, address: IpAddr) -> Option<&'static str> {
+        match self {
+            Self::Public => public_ip::not_public(address),
+            Self::Harmless => public_ip::never_allowed(address),
+            Self::Any => None,
+        }
+    }
+}
+
 /// Opens connections within [`CONNECT_TIMEOUT`].
 #[derive(Clone)]
-pub(super) struct Connector(HttpsConnector<HttpConnector<AllowedAddresses>>);
+pub(crate) struct Connector(HttpsConnector<HttpConnector<AllowedAddresses>>);
 
 impl Connector {
-    pub(super) fn new(settings: &Settings) -> Result<Self, BoxError> {
-        let host = settings.url.host();
+    pub(crate) fn new(target: &Target<'_>) -> Result<Self, BoxError> {
         // An IP address in the URL bypasses the resolver and its checks.
-        if let (false, Some(kind)) =
-            (settings.allow_private, public_ip::literal_ip(host).and_then(public_ip::not_public))
-        {
-            return Err(format!("worker.url goes to {kind}").into());
+        if let Some(kind) = public_ip::literal_ip(target.host).and_then(|ip| target.addresses.refused(ip)) {
+            return Err(format!("{}url goes to {kind}", target.keys).into());
         }
         let resolver = AllowedAddresses {
-            allow_private: settings.allow_private,
+            rule: target.addresses,
+            keys: target.keys,
             lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
         };
         let mut tcp = HttpConnector::new_with_resolver(resolver);
@@ -54,11 +91,11 @@ impl Connector {
         tcp.set_keepalive(Some(KEEPALIVE_INTERVAL));
         let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots(settings)?)
+            .with_root_certificates(roots(target)?)
             .with_no_client_auth();
         let tls = HttpsConnectorBuilder::new().with_tls_config(tls);
         // The configuration has checked the scheme of the URL.
-        let tls = if settings.allow_http { tls.https_or_http() } else { tls.https_only() };
+        let tls = if target.allow_http { tls.https_or_http() } else { tls.https_only() };
         Ok(Self(tls.enable_http1().wrap_connector(tcp)))
     }
 }
@@ -82,19 +119,22 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// The trusted certificate authorities: those of `worker.ca_file`, or those of the machine.
-fn roots(settings: &Settings) -> Result<RootCertStore, BoxError> {
+/// The trusted certificate authorities: those of `ca_file`, or those of the machine.
+fn roots(target: &Target<'_>) -> Result<RootCertStore, BoxError> {
+    let keys = target.keys;
     let mut roots = RootCertStore::empty();
-    let Some(file) = &settings.ca_file else {
-        let found = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(found.certs);
-        if roots.is_empty() && settings.url.uri().scheme_str() == Some("https") {
-            return Err("this machine trusts no certificate authority: install ca-certificates, or set worker.ca_file".into());
+    let Some(file) = target.ca_file else {
+        // A URL without TLS needs none, and reading them takes time.
+        if target.is_https {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            if roots.is_empty() {
+                return Err(format!("this machine trusts no certificate authority: install ca-certificates, or set {keys}ca_file").into());
+            }
         }
         return Ok(roots);
     };
     let unusable =
-        |why: &dyn std::fmt::Display| format!("worker.ca_file \"{}\" is unusable: {why}", file.display());
+        |why: &dyn std::fmt::Display| format!("{keys}ca_file \"{}\" is unusable: {why}", file.display());
     let read = CertificateDer::pem_file_iter(file).map_err(|error| unusable(&error))?;
     for certificate in read {
         roots.add(certificate.map_err(|error| unusable(&error))?).map_err(|error| unusable(&error))?;
@@ -107,8 +147,9 @@ fn roots(settings: &Settings) -> Result<RootCertStore, BoxError> {
 
 /// A resolver that returns only the addresses that requests may go to.
 #[derive(Clone)]
-pub(super) struct AllowedAddresses {
-    allow_private: bool,
+pub(crate) struct AllowedAddresses {
+    rule: AddressRule,
+    keys: &'static str,
     lookups: Arc<Semaphore>,
 }
 
@@ -122,7 +163,7 @@ impl Service<Name> for AllowedAddresses {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let Self { allow_private, lookups } = self.clone();
+        let Self { rule, keys, lookups } = self.clone();
         Box::pin(async move {
             let permit = lookups.acquire_owned().await?;
             let found = tokio::task::spawn_blocking(move || {
@@ -131,23 +172,39 @@ impl Service<Name> for AllowedAddresses {
                 (name.as_str(), 0).to_socket_addrs().map(Vec::from_iter)
             });
             let found = found.await?.map_err(|error| format!("the host name did not resolve: {error}"))?;
-            Ok(allowed_addresses(found, allow_private)?.into_iter())
+            Ok(allowed_addresses(found, rule, keys)?.into_iter())
         })
     }
 }
 
-/// Filters the addresses of a name: without `allow_private` only public ones remain.
-fn allowed_addresses(found: Vec<SocketAddr>, allow_private: bool) -> Result<Vec<SocketAddr>, String> {
-    if allow_private {
-        return Ok(found);
-    }
-    let (refused, public): (Vec<_>, Vec<_>) =
-        found.into_iter().partition(|found| public_ip::not_public(found.ip()).is_some());
-    match (refused.first().and_then(|first| public_ip::not_public(first.ip())), public.is_empty()) {
-        (Some(kind), true) => Err(format!(
-            "the host name resolves to {kind}: set worker.allow_private = true if the receiver is in your own network"
-        )),
-        _ => Ok(public),
+/// Resolves a host, and filters its addresses, for connections without HTTP.
+pub(crate) async fn resolve(host: &str, port: u16, rule: AddressRule) -> Result<Vec<SocketAddr>, String> {
+    let host = host.to_owned();
+    let found =
+        tokio::task::spawn_blocking(move || (host.as_str(), port).to_socket_addrs().map(Vec::from_iter));
+    let found = found.await.map_err(|error| error.to_string())?;
+    let found = found.map_err(|error| format!("the host name did not resolve: {error}"))?;
+    allowed_addresses(found, rule, "")
+}
+
+/// Filters the addresses of a name by the rule.
+fn allowed_addresses(
+    found: Vec<SocketAddr>,
+    rule: AddressRule,
+    keys: &str,
+) -> Result<Vec<SocketAddr>, String> {
+    let (refused, allowed): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|found| rule.refused(found.ip()).is_some());
+    match refused.first().and_then(|first| rule.refused(first.ip())) {
+        Some(kind) if allowed.is_empty() => Err(match rule {
+            AddressRule::Public => format!(
+                "the host name resolves to {kind}: set {keys}allow_private = true if the receiver is in your own network"
+            ),
+            AddressRule::Harmless | AddressRule::Any => {
+                format!("the host name resolves to {kind}: requests never go there")
+            }
+        }),
+        _ => Ok(allowed),
     }
 }
 
@@ -160,10 +217,14 @@ mod tests {
         let found =
             |all: &[&str]| all.iter().map(|a| SocketAddr::new(a.parse().unwrap(), 0)).collect::<Vec<_>>();
         let mixed = found(&["10.0.0.1", "8.8.8.8", "::1"]);
-        assert_eq!(allowed_addresses(mixed.clone(), false), Ok(found(&["8.8.8.8"])));
-        assert_eq!(allowed_addresses(mixed.clone(), true), Ok(mixed));
+        let by = |addresses: &[SocketAddr], rule| allowed_addresses(addresses.to_vec(), rule, "worker.");
+        assert_eq!(by(&mixed, AddressRule::Public), Ok(found(&["8.8.8.8"])));
+        assert_eq!(by(&mixed, AddressRule::Any), Ok(mixed.clone()));
+        assert_eq!(by(&mixed, AddressRule::Harmless), Ok(mixed));
+        let metadata = found(&["169.254.169.254", "fd00:ec2::254", "100.100.100.200", "fe80::1"]);
+        assert!(by(&metadata, AddressRule::Harmless).unwrap_err().contains("requests never go there"));
         assert!(
-            allowed_addresses(found(&["127.0.0.1", "::1"]), false)
+            by(&found(&["127.0.0.1", "::1"]), AddressRule::Public)
                 .unwrap_err()
                 .contains("resolves to a loopback address")
         );

@@ -6,16 +6,17 @@
 //! process.
 //!
 //! Duties, one file each: build and sign the request (`request`, `signature`), connect to allowed addresses only (`connector`),
-//! send and read within limits (`client`), map the response to the outcome of the run (`response_outcome`), remove secrets from
+//! send and read within limits (`http_client`, with the settings of the channel `client`), map the response to the outcome of the run (`response_outcome`), remove secrets from
 //! messages (`redact`). The settings are in `config::webhook`. The worker never follows a redirect, uses no proxy of the
 //! environment and prints no secret.
 
 mod client;
-mod connector;
-mod redact;
+pub(crate) mod connector;
+pub(crate) mod http_client;
+pub(crate) mod redact;
 mod request;
 mod response_outcome;
-mod signature;
+pub(crate) mod signature;
 
 use std::error::Error;
 use std::process::ExitCode;

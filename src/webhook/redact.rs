@@ -5,17 +5,17 @@ const MIN_SECRET_LENGTH: usize = 4;
 
 /// The secrets to remove, longest first.
 #[derive(Clone)]
-pub(super) struct Redactor(Vec<String>);
+pub(crate) struct Redactor(Vec<String>);
 
 impl Redactor {
-    pub(super) fn new(mut words: Vec<String>) -> Self {
+    pub(crate) fn new(mut words: Vec<String>) -> Self {
         words.retain(|word| word.len() >= MIN_SECRET_LENGTH);
         words.sort_by_key(|word| std::cmp::Reverse(word.len()));
         words.dedup();
         Self(words)
     }
 
-    pub(super) fn redact(&self, text: &str) -> String {
+    pub(crate) fn redact(&self, text: &str) -> String {
         self.0.iter().fold(text.to_owned(), |text, word| text.replace(word.as_str(), "[hidden]"))
     }
 }

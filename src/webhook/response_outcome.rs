@@ -1,38 +1,23 @@
 //! Maps a receiver's response to the outcome of the run. Pure.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use hyper::StatusCode;
-
+use super::http_client::ReceivedResponse;
 use crate::job::JobError;
 
-/// The longest wait a receiver can request.
-const MAX_WAIT: Duration = Duration::from_secs(24 * 3600);
-/// The shortest wait a receiver can request: a wait of zero would use up all attempts at once.
-const MIN_WAIT: Duration = Duration::from_secs(1);
 /// Bytes of a body that are kept in the error.
 const MAX_EXCERPT: usize = 1024;
 
-/// The parts of a response that decide the outcome.
-#[derive(Clone, Debug)]
-pub(super) struct ReceivedResponse {
-    pub(super) status: StatusCode,
-    /// The header `Retry-After`.
-    pub(super) retry_after: Option<String>,
-    /// The start of the body, without secrets.
-    pub(super) body: String,
-}
-
 /// The outcome of a run: done, retried, or failed without retry.
 pub(super) fn outcome(answer: ReceivedResponse, now: SystemTime) -> Result<(), JobError> {
-    let ReceivedResponse { status, retry_after, body } = answer;
+    let asked = answer.retry_after_wait(now);
+    let ReceivedResponse { status, body, .. } = answer;
     let body = match excerpt(&body) {
         empty if empty.is_empty() => empty,
         body => format!(": {body}"),
     };
     let reason = status.canonical_reason().map_or_else(String::new, |reason| format!(" {reason}"));
     let error = format!("the receiver answered {}{reason}{body}", status.as_u16());
-    let asked = retry_after.and_then(|text| retry_after_wait(&text, now));
     match (status.as_u16(), asked) {
         (200..=299, _) => Ok(()),
         (429 | 503, Some(retry_after_wait)) => Err(JobError::retry_after(retry_after_wait, error)),
@@ -43,19 +28,6 @@ pub(super) fn outcome(answer: ReceivedResponse, now: SystemTime) -> Result<(), J
         (400..=499, _) => Err(JobError::never(error)),
         _ => Err(error.into()),
     }
-}
-
-/// The value of `Retry-After`, seconds or a date, as a wait between [`MIN_WAIT`] and [`MAX_WAIT`].
-fn retry_after_wait(text: &str, now: SystemTime) -> Option<Duration> {
-    let text = text.trim();
-    let retry_after_wait = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        // A number too large to parse means the longest wait.
-        text.parse().map_or(MAX_WAIT, Duration::from_secs)
-    } else {
-        let date = httpdate::parse_http_date(text).ok()?;
-        date.duration_since(now).unwrap_or_default()
-    };
-    Some(retry_after_wait.clamp(MIN_WAIT, MAX_WAIT))
 }
 
 /// The first bytes of a body on one line, without terminal control characters.
@@ -81,6 +53,10 @@ fn excerpt(body: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use hyper::StatusCode;
+
     use super::*;
     use crate::job::{Outcome, RetryDecision};
 

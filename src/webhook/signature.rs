@@ -16,7 +16,7 @@ fn sign(key: &SigningKey, id: &str, seconds: u64, body: &[u8]) -> String {
 
 /// The value of `webhook-signature`: one signature per secret, so that a receiver can switch to a new secret while the old one
 /// is still in use.
-pub(super) fn signature(keys: &[SigningKey], id: &str, seconds: u64, body: &[u8]) -> String {
+pub(crate) fn signature(keys: &[SigningKey], id: &str, seconds: u64, body: &[u8]) -> String {
     let all: Vec<_> = keys.iter().map(|key| sign(key, id, seconds, body)).collect();
     all.join(" ")
 }

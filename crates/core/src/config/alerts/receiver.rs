@@ -101,7 +101,7 @@ pub enum ReceiverKind {
         command: CommandLine,
         /// How long it may run.
         timeout: Duration,
-        /// Its working directory: that of the configuration file.
+        /// The working directory: that of the configuration file.
         directory: PathBuf,
     },
     /// A line in the log of the master.
@@ -240,7 +240,7 @@ pub struct Mentions {
     pub users: Vec<String>,
     /// Mobile numbers.
     pub mobiles: Vec<String>,
-    /// Everybody.
+    /// All members.
     pub all: bool,
 }
 
