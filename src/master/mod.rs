@@ -36,7 +36,7 @@ mod stop_notice;
 mod view;
 mod watchdog;
 
-pub use alerting::host_alerts_file;
+pub use alerting::{host_alerts_file, test_receivers};
 pub use control::{
     Answered, ControlError, ControlRequest, ControlResponse, KnownOutput, follow_output, send_request,
 };

@@ -11,6 +11,7 @@ mod fixture;
 mod redis;
 
 mod adversarial_workers;
+mod alerts;
 mod broken_config;
 mod clock;
 mod conditions;

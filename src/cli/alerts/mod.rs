@@ -2,6 +2,7 @@
 
 mod list;
 mod silence;
+mod test;
 mod try_condition;
 
 use std::time::Duration;
@@ -14,7 +15,7 @@ use super::{CommandContext, Exit, Failure};
 use crate::job_json::time::parse_duration;
 use try_condition::{TryCondition, condition};
 
-/// List alerts, silence a rule, or try a condition
+/// List alerts, silence a rule, test a receiver, or try a condition
 ///
 /// Without options the command lists the alerts that fire or are about to, silences, the last answer of each receiver, and what has
 /// ended lately. A condition compares values of a channel, as in 'waiting > 1000 and rate_out == 0'. docs/alerts.md lists the values and
@@ -39,6 +40,15 @@ pub(crate) struct Alerts {
     /// With --silence: the reason, for others
     #[arg(long, value_name = "TEXT", requires = "silence")]
     comment: Option<String>,
+    /// Send a test message and its end to a receiver, or to all
+    #[arg(
+        long,
+        value_name = "RECEIVER",
+        num_args = 0..=1,
+        default_missing_value = "",
+        conflicts_with_all = ["condition", "silence", "unsilence"]
+    )]
+    test: Option<String>,
     /// End the silence of a rule
     #[arg(long, value_name = "RULE", conflicts_with_all = ["condition", "silence"])]
     unsilence: Option<String>,
@@ -46,9 +56,12 @@ pub(crate) struct Alerts {
 
 impl Alerts {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
-        let Self { all, condition, for_time, last, silence, comment, unsilence } = self;
+        let Self { all, condition, for_time, last, silence, comment, test, unsilence } = self;
         if let Some(condition) = condition {
             return TryCondition { condition, for_time, last }.run(context);
+        }
+        if let Some(receiver) = test {
+            return test::test(context, Some(receiver.as_str()).filter(|name| !name.is_empty()));
         }
         let channels = context.channels(all)?;
         match (silence.as_deref(), unsilence) {

@@ -1,0 +1,223 @@
+//! Alerts of running masters: sent once, by one of them, also across restarts, kills and hand-overs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::fixture::{Fixture, SQLITE, until};
+use crate::redis::Server;
+
+/// A channel with one rule of its own, and a receiver that writes lines into a file. Messages come as soon as they may.
+fn config(file: &Path, rule: &str) -> String {
+    format!(
+        "[channels.default]\n[[channels.default.alerts.rule]]\n{rule}\n[alerts]\nevaluate_every = 1\ngroup_wait = 0\n\
+         group_interval = 1\n[alerts.receivers]\nteam = {{ type = \"file\", path = {:?} }}\n",
+        file.to_str().unwrap()
+    )
+}
+
+const BACKLOG: &str = "name = \"backlog\"\nwhen = \"waiting > 2\"";
+
+/// The messages in a file: the statuses of the alerts of `rule`.
+fn statuses(file: &Path, rule: &str) -> Vec<String> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let messages = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let alerts = messages.flat_map(|message| message["alerts"].as_array().unwrap().clone());
+    let its = alerts.filter(|alert| alert["rule"] == rule);
+    its.map(|alert| alert["status"].as_str().unwrap().to_owned()).collect()
+}
+
+fn until_statuses(files: &[&PathBuf], wanted: &[&str]) {
+    until(&format!("the messages {wanted:?}"), || {
+        let found: Vec<_> = files.iter().flat_map(|file| statuses(file, "backlog")).collect();
+        assert!(found.len() <= wanted.len(), "{found:?}");
+        (found == wanted).then_some(())
+    });
+}
+
+/// The alerts in `queue:alerts`: rule and state.
+fn shown(fixture: &Fixture) -> Vec<(String, String)> {
+    let listed = fixture.json(&["queue:alerts", "--channel", "default"]);
+    let text = |alert: &Value, key: &str| alert[key].as_str().unwrap().to_owned();
+    listed["alerts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|alert| (text(alert, "rule"), text(alert, "state")))
+        .collect()
+}
+
+/// Waits until this many further looks have been made: each renews the report of the watcher.
+fn let_pass(fixture: &Fixture, seconds: u64) {
+    let now = || {
+        let status = fixture.json(&["queue:alerts", "--channel", "default"]);
+        assert!(status["watched_by"].is_string(), "{status}");
+    };
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(seconds);
+    until("some looks", || {
+        now();
+        (std::time::Instant::now() > end).then_some(())
+    });
+}
+
+#[test]
+fn backlog_is_told_once_and_resolved_once_across_restarts() {
+    let files = tempfile::tempdir().unwrap();
+    let file = files.path().join("a");
+    let fixture = Fixture::new(SQLITE, &config(&file, BACKLOG));
+    fixture.ok(&["queue:pause"]);
+    let master = fixture.listen(&[]);
+    (0..3).for_each(|_| drop(fixture.push("noop", "{}", &[])));
+    until_statuses(&[&file], &["firing"]);
+    assert_eq!(shown(&fixture), [("backlog".to_owned(), "firing".to_owned())]);
+    let listed = fixture.ok(&["queue:alerts"]);
+    assert!(listed.contains("waiting 3") && listed.contains("Receiver team: took a message"), "{listed}");
+    let checked = fixture.run(&["queue:status", "--check"]);
+    assert_eq!(checked.status.code(), Some(1), "{checked:?}");
+    assert!(
+        crate::fixture::text(&checked.stdout)
+            .starts_with("AINT-QUEUE WARNING - default: alert backlog fires")
+    );
+
+    for _ in 0..2 {
+        until("a stop", || master_is_watching(&fixture));
+    }
+    assert!(master.stop().success());
+    let checked = fixture.run(&["queue:status", "--check"]);
+    assert_eq!(checked.status.code(), Some(2), "no master: {checked:?}");
+    let master = fixture.listen(&[]);
+    let_pass(&fixture, 3);
+    until_statuses(&[&file], &["firing"]);
+    fixture.ok(&["queue:resume"]);
+    until_statuses(&[&file], &["firing", "resolved"]);
+    assert_eq!(shown(&fixture), []);
+    assert!(fixture.ok(&["queue:alerts"]).contains("backlog, after "));
+    assert_eq!(fixture.run(&["queue:status", "--check"]).status.code(), Some(0));
+    assert!(master.stop().success());
+}
+
+fn master_is_watching(fixture: &Fixture) -> Option<()> {
+    fixture.json(&["queue:alerts", "--channel", "default"])["watched_by"].as_str().map(|_| ())
+}
+
+#[test]
+fn one_of_two_masters_sends_and_the_other_goes_on_after_its_kill() {
+    let server = Server::start();
+    let driver = crate::drain::redis_line(&server);
+    let files = tempfile::tempdir().unwrap();
+    let (a, b) = (files.path().join("a"), files.path().join("b"));
+    let (one, two) =
+        (Fixture::new(&driver, &config(&a, BACKLOG)), Fixture::new(&driver, &config(&b, BACKLOG)));
+    one.ok(&["queue:pause"]);
+    let first = one.listen(&[]);
+    until("the watch of the first master", || master_is_watching(&one));
+    let second = two.listen(&[]);
+    (0..3).for_each(|_| drop(one.push("noop", "{}", &[])));
+    until_statuses(&[&a, &b], &["firing"]);
+    assert_eq!(statuses(&a, "backlog").len(), 1, "the holder of the watch has sent");
+
+    // A silence given on one host holds on all.
+    one.ok(&["queue:alerts", "--silence", "backlog", "1h", "--comment", "known"]);
+    assert!(two.ok(&["queue:alerts"]).contains("known"));
+    first.kill();
+    until("the watch of the second master", || {
+        let log = second.log();
+        let records = two.json(&["queue:alerts", "--channel", "default"]);
+        (records["hosts"].as_array().unwrap().len() == 1 && !log.is_empty() && is_watched(&records))
+            .then_some(())
+    });
+    two.ok(&["queue:resume"]);
+    two.until("default", "the jobs", |counts| counts.done == 3);
+    let_pass(&two, 2);
+    until_statuses(&[&a, &b], &["firing"]);
+    two.ok(&["queue:alerts", "--unsilence", "backlog"]);
+    until_statuses(&[&a, &b], &["firing", "resolved"]);
+    assert_eq!(statuses(&b, "backlog"), ["resolved"]);
+    assert!(second.stop().success());
+}
+
+fn is_watched(listed: &Value) -> bool {
+    listed["watched_by"].is_string() && listed["watched_by"] != "unknown"
+}
+
+#[test]
+fn failures_of_a_master_that_does_not_send_are_told() {
+    let server = Server::start();
+    let driver = crate::drain::redis_line(&server);
+    let files = tempfile::tempdir().unwrap();
+    let (a, b) = (files.path().join("a"), files.path().join("b"));
+    let rule = "name = \"backlog\"\nwhen = \"failure_rate > 50%\"";
+    let (one, two) = (Fixture::new(&driver, &config(&a, rule)), Fixture::new(&driver, &config(&b, rule)));
+    let first = one.listen(&[]);
+    until("the watch of the first master", || master_is_watching(&one));
+    one.ok(&["queue:quiet"]);
+    let second = two.listen(&[]);
+    two.push_lines("default", (0..30).map(|_| r#"{"job":"no-such-job"}"#.to_owned()));
+    until_statuses(&[&a, &b], &["firing"]);
+    assert_eq!(statuses(&a, "backlog").len(), 1);
+    assert!(second.stop().success() && first.stop().success());
+}
+
+#[test]
+fn channel_without_a_master_is_told_by_the_master_of_another() {
+    let files = tempfile::tempdir().unwrap();
+    let file = files.path().join("a");
+    let text = config(&file, "name = \"no_master\"\nenabled = false")
+        + "[[alerts.rule]]\nname = \"no_master\"\nfor = 0\n[channels.lonely]\n";
+    let fixture = Fixture::new(SQLITE, &text);
+    fixture.push("noop", "{}", &["-t", "lonely"]);
+    let master = fixture.listen(&["--channel", "default"]);
+    until("the message", || (statuses(&file, "no_master") == ["firing"]).then_some(()));
+    let other = fixture.listen(&["--channel", "lonely"]);
+    until("the end", || (statuses(&file, "no_master") == ["firing", "resolved"]).then_some(()));
+    assert!(other.stop().success() && master.stop().success());
+}
+
+#[test]
+fn reload_applies_new_rules() {
+    let files = tempfile::tempdir().unwrap();
+    let file = files.path().join("a");
+    let fixture = Fixture::new(SQLITE, &config(&file, "name = \"backlog\"\nwhen = \"waiting > 100\""));
+    fixture.ok(&["queue:pause"]);
+    let master = fixture.listen(&[]);
+    (0..3).for_each(|_| drop(fixture.push("noop", "{}", &[])));
+    let_pass(&fixture, 2);
+    assert_eq!(statuses(&file, "backlog"), [""; 0]);
+    let text = fs::read_to_string(fixture.file("aint-queue.toml")).unwrap();
+    fixture.write("aint-queue.toml", &text.replace("waiting > 100", "waiting > 2"));
+    fixture.ok(&["queue:reload"]);
+    until_statuses(&[&file], &["firing"]);
+    assert!(master.stop().success());
+}
+
+#[test]
+fn store_that_is_down_is_told_by_its_host() {
+    let mut server = Server::start();
+    let driver = crate::drain::redis_line(&server);
+    let files = tempfile::tempdir().unwrap();
+    let file = files.path().join("a");
+    let fixture =
+        Fixture::new(&driver, &config(&file, "name = \"store_down\"\nwhen = \"store.down_for > 1s\""));
+    let master = fixture.listen(&[]);
+    until("the watch", || master_is_watching(&fixture));
+    server.kill();
+    until("the message", || (statuses(&file, "store_down") == ["firing"]).then_some(()));
+    let checked = fixture.run(&["queue:status", "--check"]);
+    assert_eq!(checked.status.code(), Some(2), "{checked:?}");
+    server.restart();
+    until("the end", || (statuses(&file, "store_down") == ["firing", "resolved"]).then_some(()));
+    assert!(master.stop().success());
+}
+
+#[test]
+fn check_of_a_wrong_command_line_is_unknown() {
+    let fixture = Fixture::new(SQLITE, "[channels.default]\n");
+    for args in [&["queue:status", "--check", "--bogus"][..], &["queue:status", "--check", "-t", "nothing"]] {
+        assert_eq!(fixture.run(args).status.code(), Some(3), "{args:?}");
+    }
+    fixture.write("aint-queue.toml", "[channels\n");
+    let broken = fixture.run(&["queue:status", "--check"]);
+    assert_eq!(broken.status.code(), Some(3), "{broken:?}");
+    assert!(crate::fixture::text(&broken.stdout).starts_with("AINT-QUEUE UNKNOWN - "), "{broken:?}");
+}
