@@ -317,7 +317,7 @@ impl Task {
 
     fn report(&mut self, message: &Notification, result: Result<(), FailedDelivery>) {
         let is_final = result.as_ref().err().is_none_or(|failure| failure.is_final);
-        self.note(&result.as_ref().map(|()| ()).map_err(|failure| failure.message.clone()), is_final);
+        self.note(&result.clone().map_err(|failure| failure.message), is_final);
         // The master may have ended its side.
         let _ = self.results.send(Delivered::of(&self.receiver.name, message, result));
     }
