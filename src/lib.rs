@@ -231,7 +231,7 @@ pub use aint_queue_core::{config, job, middleware, queue, store};
 use aint_queue_core::{in_process, retry};
 #[cfg(feature = "server")]
 use engine::{
-    channel, demo_jobs, fd, guardian, http, logging, master, metrics, open_files, pool, private_file,
+    alerts, channel, demo_jobs, fd, guardian, http, logging, master, metrics, open_files, pool, private_file,
     producer_memory, protected_memory, sanitize, snapshot, span_export, webhook, wire, worker,
 };
 

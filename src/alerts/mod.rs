@@ -1,21 +1,28 @@
 //! Alerts: messages to people about channels that need them.
 //!
-//! `phase` follows one alert from the values of its rule, `group` decides when a receiver gets the next message, `notification`
-//! is the message.
+//! `phase` follows one alert from the values of its rule, `group` decides when a receiver gets the next message, `book` keeps both for
+//! a channel; all three are pure. `watch` runs a book: it looks at the store, evaluates the rules over the values of all masters
+//! (`fleet_values`, `host_report`) and sends what is due; `host_book` is the book of the rules over values of one host.
+//! `notification` is the message.
 //!
-//! `delivery` sends messages to their receivers: `outbox` has those that wait, `text` the words, `receivers` the services.
+//! `delivery` sends messages to their receivers: `message_queue` has those that wait, `text` the words, `receivers` the services.
 //! `test_message` is the message of `queue:alerts --test`.
 
+mod book;
 mod delivery;
+mod fleet_values;
 mod group;
+mod host_book;
+mod host_report;
+mod message_queue;
 mod notification;
-mod outbox;
 mod phase;
 mod receivers;
 #[cfg(test)]
 mod sample;
 mod test_message;
 mod text;
+mod watch;
 
 use std::fmt;
 
@@ -23,12 +30,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::stable_hash;
 
-pub use delivery::{Delivered, Deliveries, FailedDelivery, ReceiverStatus, test_receiver};
+pub use book::{AlertBook, AlertRecord, Answer, Circumstances, EndedAlert};
+pub use delivery::{Deliveries, ReceiverStatus, test_receiver};
 pub use group::{Concern, Due, Group, Timing};
+pub use host_report::HostReport;
 pub use notification::{Alert, AlertStatus, Notification};
 pub use phase::{Ended, Phase, Verdict};
 pub use receivers::{NextAttempt, SendFailure};
 pub use test_message::test_messages;
+pub use watch::{Delivered, Outbox, WatchHandle, WatchPlace, WatchSettings};
 
 /// The identity of an alert: of a rule in a channel, and of a host where the rule is over values of one host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

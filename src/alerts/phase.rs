@@ -30,7 +30,7 @@ pub enum Phase {
 }
 
 /// An alert that has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
     /// The begin.
     pub since: Timestamp,

@@ -246,6 +246,9 @@ impl Channel {
                 request.settlements = self.held_jobs.take_settlements(MAX_BATCH);
             }
         }
+        if matches!(call, Call::ReapExpired) {
+            self.store_calls.trim_kept(self.settings.keep_done.is_some(), now);
+        }
         self.store_calls.start(call, now);
     }
 

@@ -80,7 +80,7 @@ impl Cancellation {
 /// The reply for a job that the store has recorded at `to`.
 fn result(to: &Destination, ended: Option<(CancelMethod, Duration)>) -> HeldCancel {
     match (to, ended) {
-        (Destination::Done, _) => HeldCancel::Done,
+        (Destination::Done | Destination::Kept(_), _) => HeldCancel::Done,
         (Destination::Front(_) | Destination::Back(_), _) => HeldCancel::Waiting,
         (Destination::Delayed(..), _) => HeldCancel::Delayed,
         (Destination::Failed(meta), ended) => {

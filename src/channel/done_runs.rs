@@ -1,4 +1,4 @@
-//! The last runs that ended in done, in the memory of the master: the store keeps nothing of a job that is done.
+//! The last runs that ended in done, in the memory of the master: by default the store keeps nothing of a job that is done.
 //!
 //! Bounded by [`MAX_DONE_RUNS`] and, for the lines that they printed, by [`MAX_DONE_OUTPUT_BYTES`]: about a MiB per channel with
 //! ids, names and times. A run that printed nothing costs no formatting.
@@ -26,6 +26,9 @@ pub struct DoneRun {
     pub attempt: u32,
     /// The time of the end, by the store's clock.
     pub at: Timestamp,
+    /// Milliseconds from the time at which the job could run to its dispatch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_ms: Option<u64>,
     /// Milliseconds from dispatch to end.
     pub took_ms: u64,
     /// The process id of the worker.
@@ -111,6 +114,7 @@ mod tests {
             job: "x".to_owned(),
             attempt: 2,
             at: Timestamp(id),
+            wait_ms: Some(3),
             took_ms: 1,
             pid: None,
             rss_peak: None,

@@ -12,11 +12,12 @@ use super::actor::Channel;
 use super::done_runs::DoneRun;
 use super::held_jobs::StartedRun;
 use super::job_lines::JobLine;
+use super::kept_runs::KeptRun;
 use crate::config::JobLogLevel;
 use crate::job::{FailReason, Isolation, JobId, JobMeta, JobOptions, Outcome, Timestamp, TraceId};
 use crate::pool::{EndedRun, Run, RunOutput, RunProcess};
 use crate::retry::{Policy, RunTerms, SettlementFacts, StartDecision};
-use crate::store::{Destination, OutputChange, Settlement};
+use crate::store::{Destination, KeptJob, OutputChange, Settlement};
 use crate::wire::RunId;
 
 /// Time after its push within which a run belongs to the trace of the push.
@@ -123,6 +124,7 @@ impl Channel {
         let ended = EndedJob {
             id,
             name: meta.job.clone(),
+            ready_at: meta.ready_at(id),
             attempt: meta.attempts.saturating_add(1),
             took_ms: ran.as_ref().map(|ran| millis(ran.took)),
             trace_id: ran.as_ref().and_then(|ran| ran.trace_id),
@@ -148,7 +150,11 @@ impl Channel {
                 if may_have_output {
                     output = OutputChange::Drop;
                 }
-                self.done_runs.add(ended.done(&ran, store_time), ran.output);
+                let run = ended.done(&ran, store_time);
+                if let Some(kept) = self.kept(&run, &ran.output) {
+                    to = Destination::Kept(Box::new(kept));
+                }
+                self.done_runs.add(run, ran.output);
             }
             (Some(ran), _) if is_failure(&outcome) && !is_callback => {
                 let kept = ran.output.kept(ended.attempt).filter(|_| self.settings.keep_output);
@@ -162,6 +168,14 @@ impl Channel {
             _ => {}
         }
         self.settle(Settlement { id, unique, to, output }, is_callback);
+    }
+
+    /// The settlement that keeps a done run in the store, if this channel keeps such runs. Lines go with it only where the store
+    /// may have those of a failed run.
+    fn kept(&self, run: &DoneRun, output: &RunOutput) -> Option<KeptJob> {
+        let limits = self.settings.keep_done?;
+        let output = output.kept(run.attempt).filter(|_| self.settings.keep_output);
+        KeptRun { run: run.clone(), output }.keep(limits)
     }
 
     /// Settles a job that was not started in time.
@@ -220,6 +234,8 @@ struct RanProcess {
 struct EndedJob {
     id: JobId,
     name: String,
+    /// The time at which the job could run.
+    ready_at: Timestamp,
     attempt: u32,
     took_ms: Option<u64>,
     trace_id: Option<TraceId>,
@@ -233,6 +249,7 @@ impl EndedJob {
             job: self.name,
             attempt: self.attempt,
             at,
+            wait_ms: Some(millis(at.since(self.ready_at).saturating_sub(ran.took))),
             took_ms: millis(ran.took),
             pid: ran.process.pid,
             rss_peak: ran.process.rss_peak,
@@ -248,7 +265,7 @@ fn is_failure(outcome: &Outcome) -> bool {
 
 /// Logs a job that is done or released.
 fn log_line(channel: &str, ended: &EndedJob, outcome: &str, line: JobLine) {
-    let EndedJob { id: JobId(job), name, attempt, took_ms, trace_id } = ended;
+    let EndedJob { id: JobId(job), name, attempt, took_ms, trace_id, .. } = ended;
     let trace_id = trace_id.map(display);
     let unlisted = line.unlisted;
     if line.is_debug {
@@ -260,7 +277,7 @@ fn log_line(channel: &str, ended: &EndedJob, outcome: &str, line: JobLine) {
 
 /// Logs a job whose run has ended in another way.
 fn log_end(channel: &str, ended: &EndedJob, outcome: &Outcome, to: &Destination) {
-    let EndedJob { id: JobId(job), name, attempt, took_ms, trace_id } = ended;
+    let EndedJob { id: JobId(job), name, attempt, took_ms, trace_id, .. } = ended;
     let trace_id = trace_id.map(display);
     let next = next(to);
     match outcome {
@@ -287,7 +304,7 @@ fn log_end(channel: &str, ended: &EndedJob, outcome: &Outcome, to: &Destination)
 /// The consequence of an outcome, for the log: a job that is retried reads differently from a job that has failed for good.
 fn next(to: &Destination) -> String {
     match to {
-        Destination::Done => "done".to_owned(),
+        Destination::Done | Destination::Kept(_) => "done".to_owned(),
         Destination::Front(JobMeta { failing: Some(reason), .. }) => {
             format!("failed callback, then failed: {}", reason.as_str())
         }

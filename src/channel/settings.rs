@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::{JobLog, Mode, PushDestinations};
 use crate::retry::Policy;
-use crate::store::PushLimit;
+use crate::store::{KeptLimits, PushLimit};
 
 /// Settings that a channel's decisions follow.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct ChannelSettings {
     pub job_log: JobLog,
     /// Whether the last lines of a failed run are stored with its job.
     pub keep_output: bool,
+    /// How many done jobs stay in the store, and for how long; `None` keeps none.
+    pub keep_done: Option<KeptLimits>,
     /// The limit on waiting jobs that pushes of jobs into their own channel respect.
     pub push_limit: PushLimit,
     /// Longest time that the front job of a lower priority waits behind jobs of higher ones; `None` for no limit.

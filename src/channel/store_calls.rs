@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::kept_runs::KeptCleanUp;
 use super::store_health::StoreHealth;
 use crate::job::{JobId, Timestamp};
 use crate::store::{
@@ -119,6 +120,7 @@ pub(super) struct StoreCalls {
     in_flight: Option<InFlight>,
     /// The removal of what an interrupted clear has left behind.
     clear_finish: JoinSet<()>,
+    kept_clean_up: KeptCleanUp,
     /// Start of the last call that renewed the lease: the store renewed at some moment after that.
     renewed: Instant,
     /// When to search for expired leases.
@@ -138,6 +140,7 @@ impl StoreCalls {
             seq: 0,
             in_flight: None,
             clear_finish: JoinSet::new(),
+            kept_clean_up: KeptCleanUp::new(),
             renewed: now,
             reap_at: now + REAP_INTERVAL,
             health: StoreHealth::new(now),
@@ -260,6 +263,11 @@ impl StoreCalls {
                 let _ = store.finish_clear().await;
             });
         }
+    }
+
+    /// Has the store remove kept jobs that have become too old, if that is due; `keeps` tells whether the channel keeps any.
+    pub(super) fn trim_kept(&mut self, keeps: bool, now: Instant) {
+        self.kept_clean_up.start(&self.store, keeps, now);
     }
 
     /// The end of the call in flight, and when the call began; pending while there is none.

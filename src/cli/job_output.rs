@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 
 use super::control::{self, MasterState};
 use super::{CommandContext, Exit, Failure, render, sanitize, time};
-use crate::channel::DoneRun;
+use crate::channel::{DoneRun, KeptRun};
 use crate::config::{Channel, Driver};
 use crate::job::{JobId, JobOutput, OutputLine, ProcessEnd};
 use crate::master::{ControlRequest, ControlResponse, KnownOutput};
@@ -32,24 +32,49 @@ pub(super) fn known(channel: &Channel, id: JobId) -> KnownOutput {
     }
 }
 
-/// A job that is done, as the master of its channel remembers it.
+/// A job that is done, as its channel keeps it in the store, or its master remembers it.
 pub(super) struct DoneJob<'a> {
     pub(super) channel: &'a Channel,
     pub(super) run: DoneRun,
     pub(super) output: Option<JobOutput>,
 }
 
-/// A done job that no store has: in the channel that the command names, else in any declared one.
+/// A job that is done: in the channel that the command names, else in any declared one.
 pub(super) fn done_job<'a>(
     context: &'a CommandContext,
     usual: &'a Channel,
     id: JobId,
 ) -> Result<Option<DoneJob<'a>>, Failure> {
+    if let Some(done) = kept(context, usual, id)? {
+        return Ok(Some(done));
+    }
     let others = context.config()?.channels.values().filter(|channel| channel.name != usual.name);
     let others = others.filter(|_| !context.names_channel());
     Ok([usual].into_iter().chain(others).find_map(|channel| {
         let KnownOutput { done, output, .. } = known(channel, id);
-        Some(DoneJob { channel, run: done?, output })
+        match done {
+            Some(run) => Some(DoneJob { channel, run, output }),
+            // A store that cannot be read counts as one without the job.
+            None if channel.name != usual.name => kept(context, channel, id).ok()?,
+            None => None,
+        }
+    }))
+}
+
+/// A done job that the store of a channel keeps.
+fn kept<'a>(
+    context: &CommandContext,
+    channel: &'a Channel,
+    id: JobId,
+) -> Result<Option<DoneJob<'a>>, Failure> {
+    if channel.driver == Driver::Sync {
+        return Ok(None);
+    }
+    let doing = format!("look for the done job {id}");
+    let view = context.call_store(channel, doing, async |store| store.kept_job(id).await)?;
+    Ok(view.map(|view| {
+        let KeptRun { run, output } = KeptRun::of(&view);
+        DoneJob { channel, run, output }
     }))
 }
 
@@ -202,6 +227,7 @@ pub(super) fn done_json(channel: &str, run: &DoneRun) -> Json {
         "state": "done",
         "attempts": run.attempt,
         "ended_at": time::rfc3339(run.at),
+        "waited_ms": run.wait_ms,
         "took_ms": run.took_ms,
         "worker_pid": run.pid,
         "rss_peak": run.rss_peak,
@@ -218,6 +244,7 @@ pub(super) fn done_text(channel: &str, run: &DoneRun, output: Option<&JobOutput>
         ("channel", Some(channel.to_owned())),
         ("state", Some(format!("done at {}{asked}", time::local(run.at)))),
         ("attempt", Some(run.attempt.to_string())),
+        ("waited", run.wait_ms.map(render::duration)),
         ("took", Some(render::duration(run.took_ms))),
         ("worker", run.pid.map(|pid| format!("pid {pid}"))),
         ("memory", run.rss_peak.map(|bytes| format!("peak {}", render::size(bytes)))),

@@ -5,7 +5,9 @@ use clap::builder::NonEmptyStringValueParser;
 use serde_json::{Value as Json, json};
 
 use super::job_options::{named, position, position_text};
+use super::kept_jobs::Wanted;
 use super::per_channel::{self, ChannelDone};
+use super::searched::Searched;
 use super::table::{self, Column};
 use super::{CommandContext, Exit, Failure, done_jobs, render, sanitize, time};
 use crate::config::Channel;
@@ -59,7 +61,7 @@ pub(crate) struct Jobs {
 enum Listed {
     /// A state of the store.
     Stored(JobState),
-    /// The last done jobs, which the master keeps in memory.
+    /// The last done jobs, which the master keeps in memory or the store apart from all others.
     Done,
 }
 
@@ -109,14 +111,6 @@ struct JobList {
     searched: Option<Searched>,
 }
 
-/// The jobs of the listed states that a page of a search has read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Searched {
-    scanned: u64,
-    /// Number of jobs in these states.
-    of: u64,
-}
-
 impl Jobs {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
         let filter = JobFilter {
@@ -128,13 +122,17 @@ impl Jobs {
         if self.states == [Listed::Done] {
             if self.grep.is_some() {
                 return Err(Failure::new(Exit::Usage, "list the done jobs")
-                    .because("a master keeps no payload and no errors of a done job to search in")
+                    .because("no payload and no errors of a done job are kept to search in")
                     .hint(
                         "select them by name, with --job, or by a part of the name or the id, with --search",
                     ));
             }
-            let wanted = done_jobs::Wanted { job: self.job.as_deref(), text: self.search.as_deref() };
-            return done_jobs::run(context, self.all, wanted, self.limit, self.page_after.as_deref());
+            let wanted = Wanted { job: self.job.as_deref(), text: self.search.as_deref() };
+            let page = match self.search {
+                Some(_) => SearchLimits::PAGE,
+                None => SearchLimits::unbounded(usize::from(self.limit)),
+            };
+            return done_jobs::run(context, self.all, wanted, page, self.page_after.as_deref());
         }
         let states = self.states()?;
         per_channel::one_or_several(context, self.all, |channel| {
@@ -149,7 +147,7 @@ impl Jobs {
     fn states(&self) -> Result<Vec<JobState>, Failure> {
         if self.states.contains(&Listed::Done) {
             return Err(Failure::new(Exit::Usage, "list the jobs")
-                .because("done jobs are in the memory of the master, all others in the store")
+                .because("done jobs are kept apart from those of the other states")
                 .hint("list them alone, with --state done"));
         }
         let order = [JobState::Reserved, JobState::Waiting, JobState::Delayed, JobState::Failed];
@@ -232,10 +230,8 @@ fn render(channel: &str, list: &JobList, states: &[JobState], columns: Option<us
         shown.push_str(&format!("Jobs of channel \"{channel}\":\n"));
         shown.push_str(&table::render(&header, rows, columns));
     }
-    if let Some(Searched { scanned, of }) = list.searched {
-        let found = render::jobs(list.jobs.len() as u64);
-        shown
-            .push_str(&format!("Searched {scanned} of {of} jobs of channel \"{channel}\": {found} found.\n"));
+    if let Some(searched) = list.searched {
+        shown.push_str(&searched.line(channel, list.jobs.len()));
     }
     if let Some(next) = list.next {
         shown.push_str(&format!("Next page: --page-after {}\n", place_text(next)));
@@ -274,8 +270,8 @@ fn to_json(list: &JobList) -> Json {
         })
         .collect();
     let mut json = json!({ "jobs": jobs, "next": list.next.map(place_text) });
-    if let Some(Searched { scanned, of }) = list.searched {
-        (json["scanned"], json["of"]) = (scanned.into(), of.into());
+    if let Some(searched) = list.searched {
+        searched.add_to(&mut json);
     }
     json
 }

@@ -23,6 +23,7 @@ mod history;
 mod job_options;
 mod job_output;
 mod jobs;
+mod kept_jobs;
 mod known_masters;
 mod list;
 mod listen;
@@ -47,6 +48,7 @@ mod run;
 mod running;
 mod sanitize;
 mod scale;
+mod searched;
 mod show;
 mod status;
 mod stop;
@@ -222,6 +224,8 @@ pub(crate) fn main(program: Program, registry: Registry, args: Vec<OsString>) ->
     // clap needs the colour choice before it parses the options.
     let colours =
         if args.iter().any(|arg| arg == "--no-ansi") { ColorChoice::Never } else { ColorChoice::Auto };
+    // A monitoring system would take the usual exit code of a wrong command line for a critical state.
+    let is_check = args.iter().any(|arg| arg == "--check");
     let mut line = help::command_line(&program, &registry).color(colours);
     let parsed =
         line.try_get_matches_from_mut(args).and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
@@ -231,12 +235,20 @@ pub(crate) fn main(program: Program, registry: Registry, args: Vec<OsString>) ->
             let error = help::with_one_suggestion(error, &line);
             // A write error has no remedy: the terminal is gone.
             let _ = error.print();
+            if is_check && error.use_stderr() {
+                return ExitCode::from(status::check::UNKNOWN);
+            }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
     let context = CommandContext::new(cli.globals, registry)
         .of_program(program)
         .of_control(cli.command.controls_masters());
+    if let Command::Status(status) = &cli.command
+        && status.check
+    {
+        return status.check(&context);
+    }
     let done = context.check_registry().and_then(|()| cli.command.run(&context));
     match done {
         Ok(()) => {

@@ -8,12 +8,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
+use super::alerting::WatchedChannel;
 use super::channel_setup::{JobProgram, renewal};
 use super::control::{self, ChannelHandlers, MasterShared, SocketFile};
 use super::listen_error::ListenError;
 use super::place::ChannelPlace;
 use super::run_dir::{Lock, RunDir};
 use crate::access::{self, Access};
+use crate::alerts::WatchHandle;
 use crate::channel::{Channel, Command, OnJoin, ReloadSpec, Scope, Setup, Stopped};
 use crate::config;
 use crate::guardian::{GuardianHandle, Privileges};
@@ -44,6 +46,8 @@ pub(super) struct ChannelService {
     socket: SocketFile,
     lock: Lock,
     snapshots: JoinHandle<()>,
+    /// The watch over the alerts of the channel, if it has rules.
+    alerts: Option<WatchHandle>,
     control: JoinHandle<()>,
     /// Publishes the end of the channel to the control connections.
     ended: watch::Sender<Option<Stopped>>,
@@ -127,6 +131,7 @@ impl ChannelService {
             socket,
             lock,
             snapshots: tokio::spawn(async {}),
+            alerts: None,
             control,
             ended,
             closing,
@@ -134,6 +139,7 @@ impl ChannelService {
             guardian,
         };
         service.restart_snapshots();
+        service.restart_alerts();
         Ok(service)
     }
 
@@ -153,6 +159,9 @@ impl ChannelService {
 
     /// Stores the settings of a reload, which the actor follows already.
     pub(super) fn apply_config(&mut self, config: config::Channel) {
+        let has_other_rules = config.rules != self.config.rules
+            || config.worker.plan.max != self.config.worker.plan.max
+            || config.worker.scaling.memory_limit != self.config.worker.scaling.memory_limit;
         let changed = config.snapshot != self.config.snapshot
             || config.worker.passed_env != self.config.worker.passed_env;
         self.config = config;
@@ -160,6 +169,9 @@ impl ChannelService {
         self.handlers.metrics.limits(limits, worker_limits(&self.config));
         if changed {
             self.restart_snapshots();
+        }
+        if has_other_rules {
+            self.restart_alerts();
         }
     }
 
@@ -180,6 +192,22 @@ impl ChannelService {
         std::mem::replace(&mut self.snapshots, tokio::spawn(snapshots)).abort();
     }
 
+    /// Replaces the watch over the alerts by one with the current rules.
+    fn restart_alerts(&mut self) {
+        let before = self.alerts.take();
+        let shared = &self.handlers.shared;
+        let Some(alerting) = shared.alerting.as_ref().filter(|_| !self.config.rules.is_empty()) else {
+            return;
+        };
+        let channel = WatchedChannel {
+            config: &self.config,
+            sampler: &self.handlers.sampler,
+            store: self.handlers.sampler.store(),
+            is_served: true,
+        };
+        self.alerts = Some(alerting.watch(&channel, before));
+    }
+
     /// Whether a command asked for the end of this channel; false for a drain before a re-exec.
     pub(super) fn is_stop_requested(&self) -> bool {
         self.handlers.stop_requested.load(Ordering::Relaxed)
@@ -188,6 +216,9 @@ impl ChannelService {
     /// Releases everything but the lock after the end of the actor: the program after a re-exec serves the channel.
     pub(super) async fn hand_over(self, stopped: &Stopped) -> Lock {
         self.snapshots.abort();
+        if let Some(alerts) = self.alerts {
+            alerts.stop().await;
+        }
         if stopped.settled {
             self.lock.clear_incarnation();
         }
@@ -203,6 +234,9 @@ impl ChannelService {
     /// Releases everything after the end of the actor and answers pending stop requests.
     pub(super) async fn close(self, stopped: Stopped) {
         self.snapshots.abort();
+        if let Some(alerts) = self.alerts {
+            alerts.stop().await;
+        }
         self.handlers.metrics.stopped();
         if stopped.settled {
             self.lock.clear_incarnation();

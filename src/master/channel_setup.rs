@@ -109,6 +109,7 @@ pub(super) fn renewal(
         sleep: worker.sleep,
         job_log: config.job_log,
         keep_output: config.keep_output,
+        keep_done: config.keep_done.map(Into::into),
         stop_wait: config.stop_wait,
         may_push: worker.may_push.clone(),
         push_limit: PushLimit::of(config),

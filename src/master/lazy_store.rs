@@ -14,8 +14,8 @@ use tokio::sync::OnceCell;
 use crate::job::{JobId, JobMeta, JobOutput, NewJob, Timestamp};
 use crate::store::{
     AlertLook, AlertLooked, AlertRecords, ChannelLimits, Claim, Clear, Cleared, Cursor, JobCounts, JobState,
-    JobView, Leased, LimitDecision, Owner, OwnerView, Page, PushError, Pushed, Reap, Store, StoreError,
-    StoreIdentity, Turn, TurnReply,
+    JobView, KeptPage, KeptTrim, KeptView, Leased, LimitDecision, Owner, OwnerView, Page, PushError, Pushed,
+    Reap, Store, StoreError, StoreIdentity, Turn, TurnReply,
 };
 
 /// An attempt to open a store.
@@ -129,6 +129,15 @@ impl Store for LazyStore {
     }
     async fn output(&self, id: JobId) -> Result<Option<JobOutput>, StoreError> {
         self.store().await?.output(id).await
+    }
+    async fn kept(&self, after: Option<Cursor>, limit: usize) -> Result<KeptPage, StoreError> {
+        self.store().await?.kept(after, limit).await
+    }
+    async fn kept_job(&self, id: JobId) -> Result<Option<KeptView>, StoreError> {
+        self.store().await?.kept_job(id).await
+    }
+    async fn trim_kept(&self) -> Result<KeptTrim, StoreError> {
+        self.store().await?.trim_kept().await
     }
     async fn holder(&self, key: &str) -> Result<Option<JobId>, StoreError> {
         self.store().await?.holder(key).await

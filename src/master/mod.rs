@@ -10,6 +10,7 @@
 //!
 //! The master runs no user code and makes no decision about jobs. It ends when its last channel has ended.
 
+mod alerting;
 mod capacity;
 mod channel_service;
 mod channel_setup;
@@ -35,6 +36,7 @@ mod stop_notice;
 mod view;
 mod watchdog;
 
+pub use alerting::host_alerts_file;
 pub use control::{
     Answered, ControlError, ControlRequest, ControlResponse, KnownOutput, follow_output, send_request,
 };

@@ -17,6 +17,7 @@ use super::reload::{ReloadChanges, ReloadError, ReloadEvent, ReloadQueue, Reload
 use super::signals::{SignalAction, Signals, block_signals};
 use super::stop_notice::StopNotice;
 use super::watchdog::{Watchdog, WatchdogEvent};
+use crate::alerts::WatchHandle;
 use crate::channel::{Command, Stopped};
 use crate::config::Config;
 use crate::guardian::Guardian;
@@ -38,6 +39,8 @@ pub(super) struct Master {
     pub(super) guardian: Guardian,
     pub(super) span_export: Arc<SpanExport>,
     pub(super) services: BTreeMap<Arc<str>, ChannelService>,
+    /// The watches over the alerts of declared channels that this master does not serve.
+    pub(super) alerts_of_others: Vec<WatchHandle>,
     /// The actors of the channels; each returns its channel's name and end.
     pub(super) actors: JoinSet<(Arc<str>, Stopped)>,
     pub(super) http: Vec<http::RunningListener>,

@@ -11,6 +11,7 @@ use std::time::Instant;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use super::alerting::Alerting;
 use super::capacity;
 use super::channel_service::{ChannelService, ClaimedChannel};
 use super::channel_setup::{JobProgram, job_program};
@@ -79,6 +80,7 @@ pub(super) async fn start(
         guardian,
         span_export: Arc::clone(&span_export),
         services: Default::default(),
+        alerts_of_others: Vec::new(),
         actors: JoinSet::new(),
         http: Vec::new(),
         reloads: ReloadQueue::default(),
@@ -92,6 +94,7 @@ pub(super) async fn start(
         identity: own_identity(),
         metrics: Metrics::of_master(),
         span_export,
+        alerting: Alerting::start(&listen.config, &own_identity().host),
         attention: Arc::default(),
         channels: listen.channels.clone(),
         base: listen.config.directory(),
@@ -104,6 +107,9 @@ pub(super) async fn start(
         let guardian = master.guardian.handle();
         let service = ChannelService::start(channel, &guardian, &mut master.actors, &shared)?;
         master.services.insert(Arc::clone(service.name()), service);
+    }
+    if let Some(alerting) = &shared.alerting {
+        master.alerts_of_others = alerting.watch_others(&listen.config, &listen.channels, open_store_lazily);
     }
     let view = Arc::new(MasterView(Arc::clone(&shared)));
     let places = master.services.values().map(|service| Arc::downgrade(service.place())).collect();

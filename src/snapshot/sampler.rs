@@ -61,17 +61,22 @@ impl Sampler {
         &self.name
     }
 
+    /// The store of the channel.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
     /// Takes a sample. Without an answer of the store its last values stay in the metrics, and the history has a gap.
     pub async fn sample(&self) -> Sampled {
         let mut sampling = self.sampling.lock().await;
         self.take(&mut sampling).await
     }
 
-    /// Takes a sample with counts that the store has given just now.
-    pub async fn sample_with(&self, counts: Result<JobCounts, StoreError>, took: Duration) -> Sampled {
+    /// Takes a sample with counts that the store has given just now; `None` if it has not answered. Returns the state of the channel.
+    pub async fn sample_with(&self, counts: Option<JobCounts>, took: Duration) -> Option<ChannelStatus> {
         let mut sampling = self.sampling.lock().await;
-        self.note_call(&counts, took);
-        self.complete(counts, &mut sampling).await
+        self.complete(counts.as_ref(), took, &mut sampling).await
     }
 
     /// Takes a sample unless the last one is newer than this.
@@ -113,19 +118,21 @@ impl Sampler {
     async fn take(&self, sampling: &mut Sampling) -> Sampled {
         let began = Instant::now();
         let counts = self.store.status().await;
-        self.note_call(&counts, began.elapsed());
-        self.complete(counts, sampling).await
-    }
-
-    fn note_call(&self, counts: &Result<JobCounts, StoreError>, took: Duration) {
-        if let Ok(counts) = counts {
-            self.metrics.store_call("status", took);
-            self.metrics.counts(counts, Instant::now());
-        }
+        let status = self.complete(counts.as_ref().ok(), began.elapsed(), sampling).await;
+        Sampled { counts, status }
     }
 
     /// Adds the state of the channel to the counts, and records both.
-    async fn complete(&self, counts: Result<JobCounts, StoreError>, sampling: &mut Sampling) -> Sampled {
+    async fn complete(
+        &self,
+        counts: Option<&JobCounts>,
+        took: Duration,
+        sampling: &mut Sampling,
+    ) -> Option<ChannelStatus> {
+        if let Some(counts) = counts {
+            self.metrics.store_call("status", took);
+            self.metrics.counts(counts, Instant::now());
+        }
         let (reply, answer) = oneshot::channel();
         // Without an answer the channel has ended.
         let status = match self.commands.send(Command::Status(reply)).await {
@@ -136,7 +143,7 @@ impl Sampler {
             self.metrics.sample(&Sample {
                 running: status.running,
                 ready: status.ready,
-                store_up: status.store_error.is_none() && counts.is_ok(),
+                store_up: status.store_error.is_none() && counts.is_some(),
                 quiet: status.quiet,
                 workers: &status.workers,
                 pool: &status.pool,
@@ -147,18 +154,17 @@ impl Sampler {
             restarts: status.as_ref().map_or(0, |status| status.pool.lifetimes.failures()),
             poison: self.metrics.given_up(),
         };
-        let paused = counts.as_ref().ok().map(|counts| counts.paused);
-        lock(&self.trends).record(paused, totals, now);
+        lock(&self.trends).record(counts.map(|counts| counts.paused), totals, now);
         self.metrics.exchange_timings(&mut sampling.cleared);
         lock(&self.series).record(&Sighting {
             at: SystemTime::now().into(),
             now,
-            counts: counts.as_ref().ok(),
+            counts,
             status: status.as_ref(),
             timings: &sampling.cleared,
         });
         sampling.cleared.clear();
         sampling.last = Some(now);
-        Sampled { counts, status }
+        status
     }
 }

@@ -29,8 +29,8 @@ pub struct PastValues<'a> {
 pub struct PresentValues<'a> {
     /// The counts of the store; `None` while it does not answer.
     pub counts: Option<&'a JobCounts>,
-    /// The state of the master.
-    pub status: &'a ChannelStatus,
+    /// The state of the master; `None` for a channel that it does not serve.
+    pub status: Option<&'a ChannelStatus>,
     /// The last minute.
     pub recent: &'a Recent,
     /// Most workers of the configuration.
@@ -91,11 +91,10 @@ impl Values for PastValues<'_> {
 }
 
 impl Values for PresentValues<'_> {
-    #[expect(clippy::cast_precision_loss, reason = "numbers of jobs, workers and bytes")]
+    #[expect(clippy::cast_precision_loss, reason = "numbers of jobs and bytes")]
     fn value(&self, field: Field) -> Option<f64> {
         let count = |number: fn(&JobCounts) -> u64| self.counts.map(|counts| number(counts) as f64);
         let seconds = |time: Duration| time.as_secs_f64();
-        let workers = &self.status.workers;
         match field {
             Field::Waiting => count(|counts| counts.waiting),
             Field::Delayed => count(|counts| counts.delayed),
@@ -114,42 +113,64 @@ impl Values for PresentValues<'_> {
             }
             Field::PausedFor => Some(self.trends.paused_seconds),
             Field::Masters => self.masters.map(|masters| masters as f64),
-            Field::NewPoison => Some(self.trends.poison as f64),
-            Field::WorkersRestarts => Some(self.trends.restarts as f64),
-            Field::MemoryLimit => self.memory_limit.map(|limit| limit as f64),
             Field::RateIn => self.recent.arrived_per_second,
             Field::RateOut => self.recent.settled_per_second,
+            of_master => self.of_master(of_master, self.status?),
+        }
+    }
+
+    fn window(&self, field: Field, time: Duration) -> Vec<(f64, f64)> {
+        self.past.window(field, time)
+    }
+}
+
+impl PresentValues<'_> {
+    /// A value of the master.
+    #[expect(clippy::cast_precision_loss, reason = "numbers of workers and bytes")]
+    fn of_master(&self, field: Field, status: &ChannelStatus) -> Option<f64> {
+        let yes = |is_so: bool| Some(f64::from(u8::from(is_so)));
+        let workers = &status.workers;
+        match field {
             Field::FailureRate => self.past.failure_rate(),
+            Field::NewPoison => Some(self.trends.poison as f64),
             Field::WaitP50 => percentile(self.recent.wait_seconds, |times| times.p50),
             Field::WaitP95 => percentile(self.recent.wait_seconds, |times| times.p95),
             Field::WaitP99 => percentile(self.recent.wait_seconds, |times| times.p99),
             Field::RunP50 => percentile(self.recent.run_seconds, |times| times.p50),
             Field::RunP95 => percentile(self.recent.run_seconds, |times| times.p95),
             Field::RunP99 => percentile(self.recent.run_seconds, |times| times.p99),
-            Field::WorkersWanted => Some(self.status.pool.target.unwrap_or(workers.busy) as f64),
-            Field::WorkersServing => Some((workers.idle + workers.busy) as f64),
+            Field::WorkersWanted => Some(status.wanted_workers() as f64),
+            Field::WorkersServing => Some(status.serving_workers() as f64),
             Field::WorkersBusy => Some(workers.busy as f64),
             Field::WorkersMax => Some(self.max_workers as f64),
             Field::WorkersBooting => Some(workers.booting as f64),
+            Field::WorkersRestarts => Some(self.trends.restarts as f64),
             Field::StuckSlots => Some(workers.stuck_slots as f64),
             Field::LongestRun => {
-                let jobs = self.status.pool.rows.iter().filter_map(|worker| worker.job.as_ref());
+                let jobs = status.pool.rows.iter().filter_map(|worker| worker.job.as_ref());
                 Some(jobs.map(|job| job.age_ms).max().unwrap_or(0) as f64 / 1000.0)
             }
-            Field::WorkersMemory => {
-                let memory = self.status.pool.rows.iter().filter_map(|worker| worker.memory);
-                Some(memory.sum::<u64>() as f64)
-            }
-            Field::StoreDownFor => Some(self.status.store_error_ms.unwrap_or(0) as f64 / 1000.0),
+            Field::WorkersMemory => Some(status.workers_memory() as f64),
+            Field::MemoryLimit => self.memory_limit.map(|limit| limit as f64),
+            Field::StoreDownFor => Some(status.store_error_ms.unwrap_or(0) as f64 / 1000.0),
             Field::StoreCall => self.recent.store_seconds.map(|calls| f64::from(calls.max)),
-            Field::Degraded => Some(f64::from(u8::from(self.status.pool.degraded))),
-            Field::Quiet => Some(f64::from(u8::from(self.status.quiet))),
-            Field::Stopping => Some(f64::from(u8::from(self.status.stopping))),
+            Field::Degraded => yes(status.pool.degraded),
+            Field::Quiet => yes(status.quiet),
+            Field::Stopping => yes(status.stopping),
+            Field::Waiting
+            | Field::Delayed
+            | Field::Reserved
+            | Field::Failed
+            | Field::Total
+            | Field::StoredBytes
+            | Field::OldestWaiting
+            | Field::NextDue
+            | Field::Paused
+            | Field::PausedFor
+            | Field::Masters
+            | Field::RateIn
+            | Field::RateOut => None,
         }
-    }
-
-    fn window(&self, field: Field, time: Duration) -> Vec<(f64, f64)> {
-        self.past.window(field, time)
     }
 }
 
@@ -271,7 +292,7 @@ mod tests {
         let points = [point(60, 1), point(30, 2)];
         let values = PresentValues {
             counts: Some(&counts),
-            status: &status,
+            status: Some(&status),
             recent: &recent,
             max_workers: 9,
             memory_limit: Some(1 << 20),

@@ -224,7 +224,7 @@ impl RunReport {
         let in_process::CompletedRun { id, job, attempt, callback, to, error } = ran;
         let tried = error.is_some();
         let end = match to {
-            Destination::Done => RunEnd::Done,
+            Destination::Done | Destination::Kept(_) => RunEnd::Done,
             Destination::Failed(_) => failed.unwrap_or(RunEnd::Failed(FailReason::Exhausted)),
             Destination::Front(_) | Destination::Back(_) => {
                 failed.unwrap_or(RunEnd::Released(Duration::ZERO))

@@ -3,11 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use aint_queue::engine::alerts::Deliveries;
 use aint_queue::engine::guardian::Guardian;
 use serde_json::Value as Json;
 
-use crate::fixture::{firing, next, receivers};
+use crate::fixture::{Running, firing};
 
 /// The longest silence of a master.
 const LEASE: Duration = Duration::from_secs(30);
@@ -26,24 +25,21 @@ async fn program_gets_the_message_and_one_that_hangs_is_killed() {
          floods = {{ type = \"command\", command = [\"/bin/sh\", \"-c\", \"yes\"], timeout_seconds = 0.3 }}\n",
         file.display()
     );
-    let (deliveries, mut results) =
-        Deliveries::start(receivers(&lines).into_values(), Some(guardian.handle())).unwrap();
-    deliveries.deliver("good", firing(1));
-    assert_eq!(next(&mut results).await.result, Ok(()));
+    let mut running = Running::start(&lines, Some(guardian.handle()));
+    running.deliver("good", firing(1));
+    assert_eq!(running.next().await.1, None);
     let message: Json = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
     assert_eq!(
         (&message["kind"], &message["alerts"][0]["rule"]),
         (&Json::from("alert"), &Json::from("backlog"))
     );
-    for (name, said, is_final) in [
-        ("refuses", "exited with 3: no such pager", false),
-        ("hangs", "killed after the time limit of 300ms", true),
-        ("floods", "killed after the time limit of 300ms", true),
-    ] {
-        deliveries.deliver(name, firing(2));
-        let failure = next(&mut results).await.result.unwrap_err();
-        assert_eq!((failure.message.as_str(), failure.is_final), (said, is_final), "{name}");
+    for name in ["hangs", "floods"] {
+        running.deliver(name, firing(2));
+        assert_eq!(running.next().await.1.as_deref(), Some("killed after the time limit of 300ms"), "{name}");
     }
-    deliveries.stop().await;
+    running.deliver("refuses", firing(2));
+    let refused = running.until("refuses", |status| status.last_error.is_some()).await;
+    assert_eq!(refused.last_error.as_deref(), Some("exited with 3: no such pager"));
+    running.deliveries.stop().await;
     guardian.shut_down().await;
 }

@@ -8,8 +8,8 @@ use aint_queue::job::{JobId, JobMeta, JobOutput, NewJob, Timestamp};
 use aint_queue::store::model::Model;
 use aint_queue::store::{
     AlertLook, AlertLooked, AlertRecords, ChannelLimits, Claim, Clear, Cleared, Cursor, JobCounts, JobState,
-    JobView, Leased, LimitDecision, Owner, OwnerView, Page, PushError, Pushed, Reap, Store, StoreError, Turn,
-    TurnReply,
+    JobView, KeptPage, KeptTrim, KeptView, Leased, LimitDecision, Owner, OwnerView, Page, PushError, Pushed,
+    Reap, Store, StoreError, Turn, TurnReply,
 };
 use async_trait::async_trait;
 
@@ -127,6 +127,15 @@ impl Store for FaultyStore {
     }
     async fn output(&self, id: JobId) -> Result<Option<JobOutput>, StoreError> {
         self.model.output(id).await
+    }
+    async fn kept(&self, after: Option<Cursor>, limit: usize) -> Result<KeptPage, StoreError> {
+        self.model.kept(after, limit).await
+    }
+    async fn kept_job(&self, id: JobId) -> Result<Option<KeptView>, StoreError> {
+        self.model.kept_job(id).await
+    }
+    async fn trim_kept(&self) -> Result<KeptTrim, StoreError> {
+        self.call("trim_kept", self.model.trim_kept()).await
     }
     async fn holder(&self, key: &str) -> Result<Option<JobId>, StoreError> {
         self.model.holder(key).await

@@ -123,6 +123,7 @@ pub async fn start_channel(options: Options) -> Fixture {
         priority_max_wait: None,
         stop_wait: options.stop_wait,
         keep_output: true,
+        keep_done: None,
         job_log: JobLog { level: JobLogLevel::Info, lines_per_second: 50 },
     };
     let channel = Channel::new(Setup {

@@ -18,6 +18,7 @@ mod control;
 mod drain;
 mod idle;
 mod interrupted_clear;
+mod kept_jobs;
 mod kills;
 mod log_file;
 mod masters;

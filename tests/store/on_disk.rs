@@ -76,7 +76,7 @@ fn foreign_files_are_refused_unchanged() {
 
     drop(disk.open());
     disk.hand().pragma_update(None, "user_version", 99).unwrap();
-    assert!(refusal(&path).contains("newer aint-queue (schema 99, this version knows up to 6): upgrade"));
+    assert!(refusal(&path).contains("newer aint-queue (schema 99, this version knows up to 8): upgrade"));
 }
 
 #[test]

@@ -163,7 +163,7 @@ fn concurrent_opens_upgrade_a_file_once() {
             scope.spawn(move || SqliteStore::open(path, &format!("c{n}")).map(drop).unwrap());
         }
     });
-    assert_eq!(number(&dir, "PRAGMA user_version"), 7);
+    assert_eq!(number(&dir, "PRAGMA user_version"), 8);
     assert_eq!(number(&dir, "SELECT count(*) FROM channels"), 5);
 }
 

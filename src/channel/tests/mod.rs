@@ -91,6 +91,7 @@ impl Fixture {
                 priority_max_wait: None,
                 stop_wait: STOP_WAIT,
                 keep_output: true,
+                keep_done: None,
                 job_log: JobLog { level: JobLogLevel::Info, lines_per_second: 50 },
             },
             dead: Vec::new(),

@@ -1,5 +1,6 @@
 //! `queue:status`: shows whether a master runs, and the number of jobs in each state.
 
+pub(in crate::cli) mod check;
 mod json;
 mod masters;
 mod metrics;
@@ -7,6 +8,7 @@ pub(in crate::cli) mod recent;
 mod watch;
 pub(in crate::cli) mod workers;
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
@@ -35,6 +37,9 @@ pub(crate) struct Status {
     /// Print metrics in the text format of Prometheus
     #[arg(long, conflicts_with_all = ["json", "workers"])]
     metrics: bool,
+    /// Print one line for monitoring systems, and exit with 0 ok, 1 warning, 2 critical or 3 unknown
+    #[arg(long, conflicts_with_all = ["json", "workers", "metrics", "watch"])]
+    pub(crate) check: bool,
     /// Show the status again after this time, in place of the last one, until Ctrl-C [default: 1 s]
     #[arg(
         long,
@@ -85,6 +90,11 @@ impl StatusView<'_> {
 }
 
 impl Status {
+    /// Checks the channels for a monitoring system. The exit code is the result.
+    pub(crate) fn check(&self, context: &CommandContext) -> ExitCode {
+        check::run(context, self.all)
+    }
+
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
         let channels = context.channels(self.all)?;
         if self.metrics {

@@ -20,6 +20,7 @@ use crate::channel::{
 };
 use crate::job::JobId;
 use crate::logging::LogWriter;
+use crate::master::alerting::Alerting;
 use crate::master::place::ChannelPlace;
 use crate::master::reload::{ReloadChanges, ReloadError, ReloadRequest};
 use crate::metrics::{ChannelMetrics, Metrics};
@@ -50,6 +51,8 @@ pub(in crate::engine::master) struct MasterShared {
     pub(in crate::engine::master) metrics: Metrics,
     /// The export of spans.
     pub(in crate::engine::master) span_export: Arc<SpanExport>,
+    /// The alerts; `None` without a receiver.
+    pub(in crate::engine::master) alerting: Option<Alerting>,
     /// The last looks at the master, which set the pace of samples.
     pub(in crate::engine::master) attention: Arc<Attention>,
     /// Names of the served channels.

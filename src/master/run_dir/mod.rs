@@ -4,7 +4,8 @@
 //! - `{channel}-master.lock`: the holder of the kernel's lock on this file is the master. The file is never unlinked. The
 //!   guardian holds the lock too, so a free lock means that all processes of the last master are dead;
 //! - `{channel}-master.pid`: the master's process id, for information only;
-//! - `{channel}.sock`: the control socket.
+//! - `{channel}.sock`: the control socket;
+//! - `{channel}-alerts.json`: the alerts of this host, so that a restart repeats none.
 //!
 //! Stale files and reused pids are harmless: the content of a file counts only while the lock is held and the process that
 //! wrote it lives.
@@ -34,6 +35,8 @@ use crate::dangling_link::DanglingLink;
 use crate::known_directories::{self, CreateError};
 use crate::trust;
 
+/// End of the name of the file of alerts.
+const ALERTS_SUFFIX: &str = "-alerts.json";
 /// End of the name of a lock file.
 const LOCK_SUFFIX: &str = "-master.lock";
 
@@ -94,6 +97,12 @@ impl RunDir {
     #[must_use]
     pub fn socket_path(&self) -> PathBuf {
         names::socket(&self.directory, &self.channel)
+    }
+
+    /// The file of the alerts of this host in the channel.
+    #[must_use]
+    pub fn alerts_path(&self) -> PathBuf {
+        self.directory.join(names::stem(&self.channel) + ALERTS_SUFFIX)
     }
 
     /// The process of the current master.

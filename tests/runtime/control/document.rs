@@ -14,7 +14,7 @@ use crate::fixture::{Fixture, until};
 /// The text of a note that selects the channel of the following lines.
 const TO: &str = "# To the socket of channel ";
 /// Values that change from run to run, by their keys. A placeholder is no JSON, so larger values are replaced first.
-const VOLATILE: [(&str, &str); 16] = [
+const VOLATILE: [(&str, &str); 17] = [
     ("points", "[<point>, …]"),
     ("recent", "<recent>"),
     ("store", "<store>"),
@@ -30,6 +30,7 @@ const VOLATILE: [(&str, &str); 16] = [
     ("metrics", "<text>"),
     ("at", "<time>"),
     ("took_ms", "<ms>"),
+    ("wait_ms", "<ms>"),
     ("rss_peak", "<bytes>"),
 ];
 

@@ -10,6 +10,7 @@ mod concurrency;
 mod delay;
 mod expiry;
 mod ids;
+mod kept;
 mod limits;
 mod malformed;
 mod masters;

@@ -13,8 +13,9 @@ use aint_queue::job::{
 };
 use aint_queue::store::model::Model;
 use aint_queue::store::{
-    ChannelLimits, Claim, ClaimKind, Clear, Cleared, Destination, JobCounts, JobState, JobView, KeyRelease,
-    Leased, LimitDecision, OutputChange, Owner, Reap, SettleConflict, Settlement, Store, StoreError, Turn,
+    ChannelLimits, Claim, ClaimKind, Clear, Cleared, Destination, JobCounts, JobState, JobView, KeptJob,
+    KeptLimits, KeyRelease, Leased, LimitDecision, OutputChange, Owner, Reap, SettleConflict, Settlement,
+    Store, StoreError, Turn,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -113,6 +114,11 @@ impl<'d> ModelAndDriver<'d> {
             let mut meta = JobMeta { job: format!("settled{n}"), attempts: n as u32, ..options };
             let to = match end {
                 End::Done => Destination::Done,
+                End::Kept(count) => {
+                    let limits = KeptLimits { count: u64::from(*count), age: FAR_FUTURE };
+                    let text = format!("{} attempt {n}", meta.job);
+                    Destination::Kept(Box::new(KeptJob::new(text, limits).unwrap()))
+                }
                 End::Front => Destination::Front(meta),
                 End::Back => Destination::Back(meta),
                 End::Later => Destination::Delayed(FAR_FUTURE, meta),
@@ -361,7 +367,27 @@ impl<'d> ModelAndDriver<'d> {
         Ok(())
     }
 
+    /// The kept jobs in pages, and each alone.
+    async fn kept(&self, real: bool) -> Vec<(usize, String)> {
+        let store: &dyn Store = if real { &*self.real } else { &self.model };
+        let (mut jobs, mut after) = (Vec::new(), None);
+        loop {
+            let page = store.kept(after, 2).await.unwrap();
+            assert!(page.next.is_none() || page.jobs.len() == 2);
+            for job in page.jobs {
+                assert_eq!(store.kept_job(job.id).await.unwrap().as_ref(), Some(&job));
+                jobs.push((self.number(job.id, real), job.text));
+            }
+            assert!(page.next.is_some() || page.total == jobs.len() as u64, "nothing is too old");
+            after = page.next;
+            if after.is_none() {
+                return jobs;
+            }
+        }
+    }
+
     async fn assert_same_state(&self) -> Result<(), TestCaseError> {
+        prop_assert_eq!(self.kept(false).await, self.kept(true).await);
         for state in [JobState::Waiting, JobState::Delayed, JobState::Reserved, JobState::Failed] {
             prop_assert_eq!(self.list(state, false).await, self.list(state, true).await, "{:?}", state);
         }
@@ -373,7 +399,7 @@ impl<'d> ModelAndDriver<'d> {
 fn output_change(n: usize, end: End) -> OutputChange {
     let line = OutputLine { stream: OutputStream::Stdout, text: "\u{e4}".repeat(n) };
     match n % 4 {
-        _ if matches!(end, End::Done) => OutputChange::Drop,
+        _ if matches!(end, End::Done | End::Kept(_)) => OutputChange::Drop,
         0 => OutputChange::Drop,
         1 => OutputChange::Keep,
         _ => OutputChange::Set(Box::new(JobOutput {

@@ -5,6 +5,7 @@ mod batches;
 mod claims;
 mod foreign_types;
 mod ids;
+mod kept;
 mod layouts;
 mod lost_reply;
 mod memory;

@@ -12,8 +12,9 @@ use super::plan::{Plan, Recycling, Scaling};
 use super::spanned::{Node, Table, Value};
 use super::typed::{TypedTable, as_seconds, command_line, default_number, from, seconds, shown};
 use super::{
-    Backoff, BackoffKind, Channel, Driver, Handler, JobLog, JobLogLevel, Limits, Mode, PushDestinations,
-    Redis, Secret, Snapshot, SnapshotHandler, Worker, keys, redis_url, run_directory, webhook,
+    Backoff, BackoffKind, Channel, Driver, Handler, JobLog, JobLogLevel, KeepDone, Limits, Mode,
+    PushDestinations, Redis, Secret, Snapshot, SnapshotHandler, Worker, keys, redis_url, run_directory,
+    webhook,
 };
 
 /// Builds the channel that `table`, already merged with the defaults, describes. Relative paths start at `base`;
@@ -40,8 +41,11 @@ pub(super) fn channel(
         stop_grace: read.seconds("stop_grace_seconds"),
         timeout_grace: Duration::from_millis(read.integer("timeout_grace_ms")),
         keep_output: read.flag("keep_output"),
+        keep_done: keep_done(&read),
         driver: driver(&read, base, diagnostics),
         snapshot: snapshot(&read, base),
+        #[cfg(feature = "server")]
+        rules: Vec::new(),
         job_log: job_log(&read),
         worker: worker(&read, base, interpolated, diagnostics),
     };
@@ -70,6 +74,12 @@ fn check_sync(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) {
             );
         }
     }
+}
+
+/// The limits of the done jobs in the store; `None` keeps none.
+fn keep_done(read: &TypedTable<'_>) -> Option<KeepDone> {
+    let limits = KeepDone { count: read.integer("keep_done.count"), age: read.seconds("keep_done.seconds") };
+    (limits.count > 0).then_some(limits)
 }
 
 fn backoff(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) -> Backoff {

@@ -27,6 +27,13 @@ const IDLE_KEYS: &[IdleKeys] = &[
         remedy: "remove it, or remove delays",
     },
     IdleKeys {
+        keys: &["keep_done.seconds"],
+        beside: "keep_done",
+        applies: |channel| channel.keep_done.is_none(),
+        when: "without a count: no done job stays in the store",
+        remedy: "write count = 10000 beside it, or remove it",
+    },
+    IdleKeys {
         keys: &["worker.demo_jobs"],
         beside: "worker.command",
         applies: |channel| channel.worker.demo_jobs,

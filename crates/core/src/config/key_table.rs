@@ -1,7 +1,7 @@
 //! The tables of keys as Markdown, for `config:check --keys` and the documentation.
 
 use super::Mode;
-use super::alerts::keys::{ALERT_KEYS, RECEIVER_KEYS, RECEIVER_TYPES};
+use super::alerts::keys::{ALERT_KEYS, RECEIVER_KEYS, RECEIVER_TYPES, RULE_KEYS};
 use super::keys::{HTTP_KEYS, KEYS, LOG_KEYS, METRICS_KEYS, OTEL_KEYS};
 use super::schema::Key;
 use super::schema::Property::Restart;
@@ -10,14 +10,15 @@ use super::schema::Property::Restart;
 #[must_use]
 pub fn key_table() -> String {
     format!(
-        "{}\nThe keys of `[http]`:\n\n{}\nThe keys of `[metrics]`:\n\n{}\nThe keys of `[otel]`:\n\n{}\nThe keys of `[log]`:\n\n{}\nThe keys of `[alerts]`:\n\n{}\nThe keys of a receiver of alerts:\n\n{}",
+        "{}\nThe keys of `[http]`:\n\n{}\nThe keys of `[metrics]`:\n\n{}\nThe keys of `[otel]`:\n\n{}\nThe keys of `[log]`:\n\n{}\nThe keys of `[alerts]`:\n\n{}\nThe keys of a receiver of alerts:\n\n{}\nThe keys of a rule of alerts:\n\n{}",
         table_of(KEYS),
         table_of(HTTP_KEYS),
         table_of(METRICS_KEYS),
         table_of(OTEL_KEYS),
         table_of(LOG_KEYS),
         table_of(ALERT_KEYS),
-        table_of(RECEIVER_KEYS)
+        table_of(RECEIVER_KEYS),
+        table_of(RULE_KEYS)
     )
 }
 

@@ -65,6 +65,10 @@ pub(super) static KEYS: &[Key] = keys! { c: Channel;
         "time between asking a timed-out or cancelled job to end and killing its worker";
     "keep_output": Flag, = "true", [], c.keep_output,
         "keep the last 40 lines and 8 KiB that a failed run printed with its job in the store, until the job is retried by hand, removed or done";
+    "keep_done.count": Integer(0, 1_000_000), "jobs" = "0", [], c.keep_done.map_or(0, |kept| kept.count),
+        "most done jobs that stay in the store, with the end of their runs and their last lines; 0 keeps none: the master has the last 1,000 in memory";
+    "keep_done.seconds": Number(1.0, 3_650.0 * DAY), "seconds" = "86400", [], c.keep_done.map(|kept| kept.age),
+        "longest time that a done job stays in the store";
     "backoff.kind": Choice(&["fixed", "linear", "exponential"], &[]), = "\"exponential\"", [], c.backoff.kind.as_str(),
         "growth of the wait before the next attempt";
     "backoff.base": Number(0.0, DAY), "seconds" = "1", [], c.backoff.base,
@@ -109,6 +113,8 @@ pub(super) static KEYS: &[Key] = keys! { c: Channel;
         "the program of a `command` handler";
     "job_snapshot.handler[].timeout_seconds": Number(0.1, 3_600.0), "seconds" = "10", [], NOT_SHOWN,
         "longest run of the program";
+    "alerts.rule": Tables, = "[]", [], NOT_SHOWN,
+        "rules of alerts of the channel, with the keys of a rule; an item with the name of another rule changes that one";
     "job_log.level": Choice(&["off", "debug", "info"], &[]), = "\"info\"", [], c.job_log.level.as_str(),
         "level of the line that the log has for each job that is done or released; failures always have a line";
     "job_log.lines_per_second": Integer(0, 1_000_000), "lines" = "50", [], c.job_log.lines_per_second,

@@ -226,7 +226,7 @@ pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, Con
     let mut channels = BTreeMap::new();
     let (mut listener, mut log, mut scrapes, mut traces) = (None, None, Metrics::default(), None);
     #[cfg(feature = "server")]
-    let mut alert_settings = None;
+    let (mut alert_settings, mut common_rules) = (None, Vec::new());
     let interpolation = Interpolation::new(env, base);
     let root = spanned::parse(text, &interpolation, &mut diagnostics.problems);
     let interpolated = interpolation.into_used();
@@ -259,6 +259,7 @@ pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, Con
             let declared: Vec<String> =
                 declared.into_iter().flatten().map(|(name, _)| name.clone()).collect();
             let table = as_table(node, &mut diagnostics.problems);
+            common_rules = table.get("rule").map_or(&[][..], |node| node.value.items()).to_vec();
             alert_settings = Some(alerts::alerts(table, base, &declared, &mut diagnostics));
         }
         // A producer sends no alerts, and leaves their settings to masters.
@@ -270,6 +271,10 @@ pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, Con
             check_destinations(&table, &declared, &mut diagnostics.problems);
             let mut channel = build::channel(name, &table, base, &interpolated, &mut diagnostics);
             channel.source = Some(absolute.clone());
+            #[cfg(feature = "server")]
+            {
+                channel.rules = rules(&common_rules, &table, alert_settings.as_ref(), &mut diagnostics);
+            }
             warn_of_idle_keys(own, &table, &channel, &mut diagnostics.warnings);
             channels.insert(name.clone(), channel);
         }
@@ -292,6 +297,29 @@ pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, Con
     } else {
         Err(ConfigError::Invalid(problems))
     }
+}
+
+/// The rules of alerts of a channel; none while there is no receiver to send alerts to.
+#[cfg(feature = "server")]
+fn rules(
+    common: &[spanned::Node],
+    table: &Table,
+    settings: Option<&alerts::Alerts>,
+    diagnostics: &mut Diagnostics<'_>,
+) -> Vec<alerts::Rule> {
+    let own = TypedTable::new(table, KEYS).node("alerts.rule");
+    let own_items = own.map_or(&[][..], |node| node.value.items());
+    let receivers = settings.map(|settings| settings.receivers.keys().map(String::as_str).collect());
+    let mut rules = alerts::Rule::built_in();
+    for items in [common, own_items] {
+        alerts::change_rules(&mut rules, items, &receivers.clone().unwrap_or_default(), diagnostics);
+    }
+    let has_receivers = receivers.is_some_and(|receivers| !receivers.is_empty());
+    if let (false, Some(node)) = (has_receivers || own_items.is_empty(), own) {
+        let message = "has no effect: no receiver is declared";
+        diagnostics.warnings.of_value(node, message, "add receivers.team = { type = \"log\" } to [alerts]");
+    }
+    if has_receivers { rules } else { Vec::new() }
 }
 
 /// Reports names of `worker.may_push` that are no declared channels: a misspelt name would refuse every push.

@@ -130,14 +130,28 @@ pub struct Channel {
     pub timeout_grace: Duration,
     /// Whether the last lines of a failed run are kept with its job.
     pub keep_output: bool,
+    /// How many done jobs stay in the store, and for how long; `None` keeps none.
+    pub keep_done: Option<KeepDone>,
     /// The store of the channel.
     pub driver: Driver,
     /// Periodic counts and their receivers.
     pub snapshot: Snapshot,
+    /// The rules of alerts; none while no receiver is declared.
+    #[cfg(feature = "server")]
+    pub rules: Vec<alerts::Rule>,
     /// The lines of the log about jobs that are done or released.
     pub job_log: JobLog,
     /// The workers of the channel.
     pub worker: Worker,
+}
+
+/// How many done jobs of a channel stay in its store, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepDone {
+    /// Most such jobs, at least 1.
+    pub count: u64,
+    /// Longest time after the end of a job.
+    pub age: Duration,
 }
 
 /// The readers of metrics and health.

@@ -130,7 +130,7 @@ impl SyncChannel {
             let ran: CompletedRun = runner.run_by_id(id).await?.ok_or(PushFailure::Gone)?;
             self.check_depth()?;
             match &ran.to {
-                Destination::Done => return Ok(()),
+                Destination::Done | Destination::Kept(_) => return Ok(()),
                 Destination::Failed(_) => {
                     let (reason, error) = ran.failed().unwrap_or((FailReason::Exhausted, String::new()));
                     return Err(PushFailure::Failed(id, Failure { reason, error }));

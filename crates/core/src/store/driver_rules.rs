@@ -109,6 +109,11 @@ pub(crate) fn stored_output(text: &str) -> Option<crate::job::JobOutput> {
     serde_json::from_str(text).ok()
 }
 
+/// The time of the youngest kept job that is too old.
+pub(crate) fn kept_since(age: Duration, now: Timestamp) -> Timestamp {
+    Timestamp(now.0.saturating_sub(crate::durations::micros(age)))
+}
+
 /// The stored text of a meta.
 pub(crate) fn meta_text(meta: &JobMeta) -> String {
     serde_json::to_string(meta).expect("meta is plain data and always has a JSON form")

@@ -15,6 +15,7 @@ mod clock_watch;
 mod driver_rules;
 mod error;
 mod identity;
+mod kept;
 pub mod model;
 mod open;
 mod push_limit;
@@ -42,6 +43,7 @@ pub use clock_watch::{ClockStep, ClockWatch};
 pub use driver_rules::check;
 pub use error::{PushError, StoreError};
 pub use identity::StoreIdentity;
+pub use kept::{KeptJob, KeptLimits, KeptPage, KeptTrim, KeptView, MAX_KEPT_BYTES};
 pub use open::open;
 #[doc(hidden)]
 pub use push_limit::{PushLimit, RefusedPushes};
@@ -154,6 +156,17 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// The lines that the last failed run of a job printed, as a settlement has stored them. Other queries do not read them.
     async fn output(&self, id: JobId) -> Result<Option<JobOutput>, StoreError>;
+
+    /// A page of the kept done jobs ([`Destination::Kept`]), newest first: at most [`MAX_BATCH`], behind `after`. Jobs older than
+    /// the recorded limit are left out.
+    async fn kept(&self, after: Option<Cursor>, limit: usize) -> Result<KeptPage, StoreError>;
+
+    /// A kept done job, unless it is older than the recorded limit.
+    async fn kept_job(&self, id: JobId) -> Result<Option<KeptView>, StoreError>;
+
+    /// Removes kept done jobs above the limits that the last settlement of one has recorded, the oldest first, at most
+    /// [`MAX_BATCH`]. Masters call this from time to time, because a channel without new done jobs removes none by itself.
+    async fn trim_kept(&self) -> Result<KeptTrim, StoreError>;
 
     /// The job that holds a unique key now, as a push would report it: a live job, or the job that took the key for a time
     /// that has not passed, even if that job is gone.
@@ -392,6 +405,10 @@ pub enum OutputChange {
 pub enum Destination {
     /// Finished: the record is deleted and counted.
     Done,
+    /// Finished as [`Destination::Done`], and kept apart from the jobs of all states: a kept job is no part of any count but the
+    /// one of done jobs, holds no unique key and is no part of [`JobCounts::bytes`]. The turn then removes kept jobs above the
+    /// limits, the oldest first, at most [`MAX_BATCH`]. A clear does not remove kept jobs.
+    Kept(Box<KeptJob>),
     /// Front of waiting; jobs settled in one turn keep their order.
     Front(JobMeta),
     /// Back of waiting.
@@ -403,11 +420,17 @@ pub enum Destination {
 }
 
 impl Destination {
+    /// Whether the job is finished.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        matches!(self, Self::Done | Self::Kept(_))
+    }
+
     /// The new meta; `None` for a job that is done.
     #[doc(hidden)]
     pub fn meta_mut(&mut self) -> Option<&mut JobMeta> {
         match self {
-            Self::Done => None,
+            Self::Done | Self::Kept(_) => None,
             Self::Front(meta) | Self::Back(meta) | Self::Delayed(_, meta) | Self::Failed(meta) => Some(meta),
         }
     }

@@ -89,6 +89,8 @@ pub enum Freed {
 #[derive(Clone, Copy, Debug)]
 pub enum End {
     Done,
+    /// Done and kept, among at most so many.
+    Kept(u8),
     Front,
     Back,
     Later,
@@ -121,7 +123,8 @@ fn claim_kind() -> impl Strategy<Value = ClaimKind> {
 
 fn ending() -> impl Strategy<Value = End> {
     prop_oneof![
-        3 => Just(End::Done),
+        2 => Just(End::Done),
+        2 => (1..6_u8).prop_map(End::Kept),
         1 => Just(End::Front),
         1 => Just(End::Back),
         1 => Just(End::Later),

@@ -118,13 +118,23 @@ fn check_receivers(
         if names.contains(name) {
             continue;
         }
-        let remedy = match nearest(name, names.iter().map(String::as_str)) {
-            Some(near) => format!("did you mean \"{near}\"?"),
-            None => format!("declare it as receivers.{} in [alerts], or remove it", name.escape_debug()),
-        };
-        let message = format!("= \"{}\" is not a declared receiver", name.escape_debug());
-        diagnostics.problems.of_value(item, message, remedy);
+        unknown_receiver(item, name, names.iter().map(String::as_str), diagnostics);
     }
+}
+
+/// Reports a name that is none of the declared receivers.
+pub(super) fn unknown_receiver<'a>(
+    item: &Node,
+    name: &str,
+    names: impl Iterator<Item = &'a str>,
+    diagnostics: &mut Diagnostics<'_>,
+) {
+    let remedy = match nearest(name, names) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => format!("declare it as receivers.{} in [alerts], or remove it", name.escape_debug()),
+    };
+    let message = format!("= \"{}\" is not a declared receiver", name.escape_debug());
+    diagnostics.problems.of_value(item, message, remedy);
 }
 
 fn check_channel(read: &TypedTable<'_>, channels: &[String], diagnostics: &mut Diagnostics<'_>) {

@@ -83,6 +83,8 @@ pub(in crate::config) static ALERT_KEYS: &[Key] = &[
         "rule of the alerts; any by default"),
     key("route[].to", Texts, "", "", &[Restart],
         "names of the receivers; `[]` = nobody"),
+    key("rule", Tables, "", "[]", &[Restart],
+        "rules of all channels: an item with the name of a built-in rule changes that rule; their keys are below"),
     key("quiet_hours", Tables, "", "[]", &[Restart],
         "times at which alerts of lower severities wait; those that still fire at the end are sent then"),
     key("quiet_hours[].from", Text, "", "", &[Restart],
@@ -95,6 +97,33 @@ pub(in crate::config) static ALERT_KEYS: &[Key] = &[
         "time zone of the times, as in \"Asia/Shanghai\"; that of the machine by default"),
     key("quiet_hours[].below", SEVERITIES, "", "\"critical\"", &[Restart],
         "lowest severity that does not wait"),
+];
+
+/// Every key of a rule, in the order of the reference file.
+#[rustfmt::skip]
+pub(in crate::config) static RULE_KEYS: &[Key] = &[
+    key("name", Text, "", "", &[],
+        "name of the rule, unique in its channel"),
+    key("enabled", Flag, "", "true", &[],
+        "`false` removes the rule of this name"),
+    key("when", Text, "", "", &[],
+        "condition under which the alert fires; see [conditions](alerts.md)"),
+    key("until", Text, "", "", &[],
+        "condition under which the alert ends; when `when` is false by default"),
+    key("for", Number(0.0, 30.0 * DAY), "seconds", "0", &[],
+        "time for which the condition must hold before the alert fires"),
+    key("keep_firing_for", Number(0.0, 30.0 * DAY), "seconds", "0", &[],
+        "time for which the alert fires on after its end"),
+    key("severity", SEVERITIES, "", "\"warning\"", &[],
+        "severity of the alert"),
+    key("summary", Text, "", "", &[],
+        "first sentence of the message, a template: `{{ waiting }} jobs wait`"),
+    key("runbook", Text, "", "", &[],
+        "URL of the instructions for this alert"),
+    key("resend", Number(1.0, 30.0 * DAY), "seconds", "", &[],
+        "time between two repetitions, in place of `alerts.resend`"),
+    key("to", Texts, "", "", &[],
+        "names of the receivers, in place of those of the routes"),
 ];
 
 /// The types of receivers.

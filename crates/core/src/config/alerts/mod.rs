@@ -1,6 +1,6 @@
 //! The settings of alerts: their receivers, their times and their words.
 //!
-//! `keys` declares the keys of `[alerts]`, `build` reads the table. `receiver` has the settings of a receiver, `quiet_hours` the times
+//! `keys` declares the keys of `[alerts]`, `build` reads the table. `receiver` has the settings of a receiver, `rule` a rule (`rule_build` reads them), `quiet_hours` the times
 //! at which alerts wait, `template` the texts that users write. A producer reads none of them.
 
 #[cfg(feature = "server")]
@@ -17,6 +17,10 @@ mod receiver;
 #[cfg(feature = "server")]
 mod receiver_build;
 #[cfg(feature = "server")]
+mod rule;
+#[cfg(feature = "server")]
+mod rule_build;
+#[cfg(feature = "server")]
 mod settings;
 #[cfg(feature = "server")]
 mod smtp_server;
@@ -24,8 +28,6 @@ mod smtp_server;
 pub mod template;
 #[cfg(all(test, feature = "server"))]
 mod tests;
-
-mod rule;
 
 use std::fmt;
 
@@ -40,13 +42,15 @@ pub use quiet_hours::{Days, QuietHours};
 #[cfg(feature = "server")]
 pub use receiver::{HeartbeatForm, HttpTarget, Mentions, Receiver, ReceiverKind};
 #[cfg(feature = "server")]
+pub use rule::Rule;
+#[cfg(feature = "server")]
+pub(super) use rule_build::change_rules;
+#[cfg(feature = "server")]
 pub use settings::{Alerts, Route};
 #[cfg(feature = "server")]
 pub use smtp_server::{SmtpServer, SmtpTls};
 
 use serde::{Deserialize, Serialize};
-
-pub use rule::Rule;
 
 /// The severity of an alert.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

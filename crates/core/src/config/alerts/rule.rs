@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Severity;
-use crate::condition::Condition;
+use crate::condition::{Across, Condition};
 
 /// A rule: the condition of an alert, and what the alert says.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,6 +88,14 @@ impl Rule {
         }
     }
 
+    /// Whether the rule is over values that each host has for itself.
+    #[must_use]
+    pub fn is_per_host(&self) -> bool {
+        let names_host =
+            |condition: &Condition| condition.fields().iter().any(|f| f.across() == Across::Host);
+        names_host(&self.when) || self.until.as_ref().is_some_and(names_host)
+    }
+
     /// The built-in rules.
     #[must_use]
     pub fn built_in() -> Vec<Self> {
@@ -112,5 +120,19 @@ mod tests {
         let mut names: Vec<_> = rules.iter().map(|rule| &rule.name).collect();
         names.dedup();
         assert_eq!(names.len(), 12);
+    }
+
+    #[test]
+    fn every_built_in_rule_is_documented() {
+        let document = include_str!("../../../../../docs/alerts.md");
+        for rule in Rule::built_in() {
+            let time = match rule.for_time.as_secs() {
+                0 => "0".to_owned(),
+                seconds @ 1..60 => format!("{seconds} s"),
+                seconds => format!("{} min", seconds / 60),
+            };
+            let row = format!("| `{}` | `{}` | {time} | {} |\n", rule.name, rule.when, rule.severity);
+            assert!(document.contains(&row), "docs/alerts.md lacks {row}");
+        }
     }
 }

@@ -4,12 +4,14 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::kept::KeptJobs;
 use super::keys::Keys;
 use super::limits::Limits;
 use super::waiting_order::{self, WaitingOrder};
 use crate::job::{FailReason, JobId, JobMeta, JobOutput, MAX_DELAY, NewJob, Priority, Timestamp};
 use crate::store::alerts::AlertFields;
 use crate::store::driver_rules::{self, TAKE_DEPTH};
+use crate::store::kept::limits_of;
 use crate::store::{
     Claim, Destination, JobState, KeyRelease, Leased, LimitDecision, MAX_BATCH, MAX_MASTERS, OutputChange,
     Owner, OwnerView, Published, PushError, Pushed, Reap, SettleConflict, Settlement, StoreError, Summary,
@@ -29,6 +31,7 @@ pub(super) struct Channel {
     pub(super) jobs: BTreeMap<JobId, Job>,
     /// The lines of the last failed runs.
     pub(super) outputs: BTreeMap<JobId, JobOutput>,
+    pub(super) kept: KeptJobs,
     pub(super) waiting: WaitingOrder,
     owners: BTreeMap<Owner, Lease>,
     keys: Keys,
@@ -105,6 +108,7 @@ impl Channel {
             wakes: 0,
             jobs: BTreeMap::new(),
             outputs: BTreeMap::new(),
+            kept: KeptJobs::default(),
             waiting: WaitingOrder::default(),
             owners: BTreeMap::new(),
             keys: Keys::default(),
@@ -222,7 +226,7 @@ impl Channel {
         owner: &Owner,
         settlements: &[Settlement],
     ) -> Vec<(JobId, SettleConflict)> {
-        let (mut conflicts, mut fronts) = (Vec::new(), Vec::new());
+        let (mut conflicts, mut fronts, mut keeps) = (Vec::new(), Vec::new(), None);
         for Settlement { id, to, output, .. } in settlements {
             match self.jobs.get(id).map(|job| &job.at) {
                 Some(JobLocation::Reserved(holder)) if holder == owner => {}
@@ -245,6 +249,12 @@ impl Channel {
                     self.remove(*id);
                     self.done += 1;
                 }
+                Destination::Kept(job) => {
+                    self.kept.add(*id, now, job);
+                    self.remove(*id);
+                    self.done += 1;
+                    keeps = limits_of(settlements);
+                }
                 Destination::Front(meta) => {
                     self.rewrite(*id, meta);
                     // Placed at the back until the batch is complete, so that a second settlement of the job in this batch is stale.
@@ -266,6 +276,10 @@ impl Channel {
             }
         }
         self.put_first(&fronts);
+        if let Some(limits) = keeps {
+            self.kept.limit(limits);
+            self.kept.trim(now);
+        }
         conflicts
     }
 

@@ -5,6 +5,7 @@
 
 mod channel;
 mod commands;
+mod kept;
 mod keys;
 mod limits;
 mod listing;
@@ -22,8 +23,8 @@ use tokio::time::Instant;
 use self::channel::Channel;
 use super::{
     AlertLook, AlertLooked, AlertRecords, ChannelLimits, Claim, Clear, Cleared, Cursor, JobCounts, JobState,
-    JobView, LEASE, Leased, LimitDecision, MAX_BATCH, Owner, OwnerView, Page, PushError, Pushed, Reap, Store,
-    StoreError, Turn, TurnReply, driver_rules,
+    JobView, KeptPage, KeptTrim, KeptView, LEASE, Leased, LimitDecision, MAX_BATCH, Owner, OwnerView, Page,
+    PushError, Pushed, Reap, Store, StoreError, Turn, TurnReply, driver_rules,
 };
 use crate::durations::micros;
 use crate::job::{JobId, JobMeta, JobOutput, NewJob, Timestamp};
@@ -269,6 +270,18 @@ impl Store for Model {
 
     async fn output(&self, id: JobId) -> Result<Option<JobOutput>, StoreError> {
         Ok(self.with(|channel, _| channel.outputs.get(&id).cloned()))
+    }
+
+    async fn kept(&self, after: Option<Cursor>, limit: usize) -> Result<KeptPage, StoreError> {
+        Ok(self.with(|channel, now| channel.kept.page(now, after, limit)))
+    }
+
+    async fn kept_job(&self, id: JobId) -> Result<Option<KeptView>, StoreError> {
+        Ok(self.with(|channel, now| channel.kept.get(now, id)))
+    }
+
+    async fn trim_kept(&self) -> Result<KeptTrim, StoreError> {
+        Ok(self.with(|channel, now| channel.kept.trim(now)))
     }
 
     async fn holder(&self, key: &str) -> Result<Option<JobId>, StoreError> {

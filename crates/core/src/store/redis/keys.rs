@@ -61,6 +61,11 @@ impl Keys {
         format!("{}outputs", self.prefix)
     }
 
+    /// The kept done jobs: their ids by time, and their texts.
+    pub(super) fn kept(&self) -> [String; 2] {
+        ["kept", "kept:texts"].map(|name| format!("{}{name}", self.prefix))
+    }
+
     /// The summaries that masters publish, by owner. Outside the pattern of the other keys, which producers may write.
     pub(super) fn summaries(&self) -> &str {
         &self.summaries
@@ -98,6 +103,7 @@ mod tests {
         assert_eq!(keys.notify(), "aint-queue:{mail.v2}:notify");
         assert_eq!(keys.reserved(&Owner::named("ab12")), "aint-queue:{mail.v2}:reserved:ab12");
         assert_eq!(keys.outputs(), "aint-queue:{mail.v2}:outputs");
+        assert_eq!(keys.kept(), ["aint-queue:{mail.v2}:kept", "aint-queue:{mail.v2}:kept:texts"]);
         assert_eq!(keys.summaries(), "aint-queue-fleet:{mail.v2}:summaries");
         assert_eq!(keys.alerts(), "aint-queue-fleet:{mail.v2}:alerts");
         assert_eq!(keys.unique("k}{"), "aint-queue:{mail.v2}:unique:k}{");

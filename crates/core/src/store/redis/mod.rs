@@ -26,6 +26,7 @@ mod call;
 mod clear;
 mod connection;
 mod errors;
+mod kept;
 mod keys;
 mod limits;
 mod listing;
@@ -54,8 +55,8 @@ use self::summaries::SummaryAccess;
 use self::wait::WorkWaiter;
 use super::{
     AlertLook, AlertLooked, AlertRecords, ChannelLimits, Claim, Clear, Cleared, ClockStep, ClockWatch,
-    Cursor, JobCounts, JobState, JobView, LEASE, Leased, LimitDecision, Owner, OwnerView, Page, PushError,
-    Pushed, Reap, Store, StoreError, StoreIdentity, Turn, TurnReply,
+    Cursor, JobCounts, JobState, JobView, KeptPage, KeptTrim, KeptView, LEASE, Leased, LimitDecision, Owner,
+    OwnerView, Page, PushError, Pushed, Reap, Store, StoreError, StoreIdentity, Turn, TurnReply,
 };
 use crate::config;
 use crate::durations::micros;
@@ -272,6 +273,18 @@ impl Store for RedisStore {
 
     async fn output(&self, id: JobId) -> Result<Option<JobOutput>, StoreError> {
         self.stored_output_of(id).await
+    }
+
+    async fn kept(&self, after: Option<Cursor>, limit: usize) -> Result<KeptPage, StoreError> {
+        self.page_of_kept(after, limit).await
+    }
+
+    async fn kept_job(&self, id: JobId) -> Result<Option<KeptView>, StoreError> {
+        self.one_kept(id).await
+    }
+
+    async fn trim_kept(&self) -> Result<KeptTrim, StoreError> {
+        self.remove_surplus_kept().await
     }
 
     async fn holder(&self, key: &str) -> Result<Option<JobId>, StoreError> {

@@ -8,11 +8,13 @@ use redis::Value;
 use tokio::time::Instant;
 
 use super::call::Call;
+use super::kept;
 use super::reply::{count, fields, id, int, jobs, list};
 use super::scripts::Script;
 use super::{RedisStore, micros};
 use crate::job::{FailReason, JobId, JobMeta, MAX_DELAY, Timestamp};
 use crate::store::driver_rules::{meta_text, output_text};
+use crate::store::kept::limits_of;
 use crate::store::{
     Destination, KeyRelease, LowerPriorities, MAX_BATCH, MAX_BATCH_BYTES, OutputChange, SettleConflict,
     Settlement, StoreError, Summary, Turn, TurnReply,
@@ -26,8 +28,13 @@ const DOING: &str = "taking a turn";
 impl RedisStore {
     pub(super) async fn take_turn(&self, turn: Turn<'_>) -> Result<TurnReply, StoreError> {
         let mut keys = vec![self.keys.reserved(turn.owner)];
-        if turn.settlements.iter().any(|settlement| settlement.output != OutputChange::Keep) {
+        let kept = limits_of(turn.settlements);
+        if kept.is_some() || turn.settlements.iter().any(|settlement| settlement.output != OutputChange::Keep)
+        {
             keys.push(self.keys.outputs());
+        }
+        if kept.is_some() {
+            keys.extend(self.keys.kept());
         }
         let (once, again) = split(turn.settlements);
         let fill = |call: &mut Call<'_>, publishes: bool| {
@@ -72,6 +79,9 @@ impl RedisStore {
             };
             call.arg(kind).arg(id.0).arg(key);
         }
+        if let Some(limits) = limits_of(turn.settlements) {
+            kept::fill(call, limits);
+        }
         if let Some(summary) = publish {
             call.arg("publish").arg(summary.as_str()).arg("");
         }
@@ -106,7 +116,7 @@ fn repeated(
 ) -> Vec<(JobId, SettleConflict)> {
     let answer = |second: &&Settlement| {
         let refused = conflicts.iter().find(|(id, _)| *id == second.id).map(|(_, exception)| *exception);
-        let done = once.iter().any(|first| first.id == second.id && first.to == Destination::Done);
+        let done = once.iter().any(|first| first.id == second.id && first.to.is_done());
         let applied = if done { SettleConflict::Cleared } else { SettleConflict::Stale };
         (second.id, refused.unwrap_or(applied))
     };
@@ -126,7 +136,10 @@ fn settle(call: &mut Call<'_>, settlements: &[&Settlement]) {
         let unique = settlement.unique.as_deref().unwrap_or("");
         call.arg(kind).arg(settlement.id.0).arg(unique).arg(delay);
         call.arg(meta.map(super::priority).unwrap_or_default());
-        call.arg(meta.map(meta_text).unwrap_or_default());
+        match &settlement.to {
+            Destination::Kept(job) => call.arg(job.text()),
+            _ => call.arg(meta.map(meta_text).unwrap_or_default()),
+        };
         match &settlement.output {
             OutputChange::Keep => call.arg(""),
             OutputChange::Drop => call.arg("-"),
@@ -139,6 +152,7 @@ fn settle(call: &mut Call<'_>, settlements: &[&Settlement]) {
 fn written(place: &Destination) -> (&'static str, u64, Option<&JobMeta>) {
     match place {
         Destination::Done => ("done", 0, None),
+        Destination::Kept(_) => ("kept", 0, None),
         Destination::Front(meta) => ("front", 0, Some(meta)),
         Destination::Back(meta) => ("back", 0, Some(meta)),
         Destination::Delayed(delay, meta) => ("delayed", micros((*delay).min(MAX_DELAY)), Some(meta)),

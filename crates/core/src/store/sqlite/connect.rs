@@ -13,13 +13,14 @@ const SCHEMA: &str = include_str!("schema.sql");
 /// Upgrades from schema 1 to 2, and so on.
 ///
 /// An upgrade only adds, so that processes of an older version with the file open keep working.
-const UPGRADES: [&str; 6] = [
+const UPGRADES: [&str; 7] = [
     include_str!("upgrade_2.sql"),
     include_str!("upgrade_3.sql"),
     include_str!("upgrade_4.sql"),
     include_str!("upgrade_5.sql"),
     include_str!("upgrade_6.sql"),
     include_str!("upgrade_7.sql"),
+    include_str!("upgrade_8.sql"),
 ];
 /// The version of [`SCHEMA`]; a higher one was written by a newer aint-queue.
 const VERSION: i64 = 1 + UPGRADES.len() as i64;

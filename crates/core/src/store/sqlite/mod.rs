@@ -3,14 +3,14 @@
 //! | file | duty |
 //! |---|---|
 //! | `path_checks.rs`, `connect.rs` | checks the location of the file; opens it |
-//! | `schema.sql`, `upgrade_2.sql` to `upgrade_7.sql` | the tables; the upgrades of older files |
+//! | `schema.sql`, `upgrade_2.sql` to `upgrade_8.sql` | the tables; the upgrades of older files |
 //! | `file_watch.rs`, `file_holders.rs`, `cut_files.rs`, `rescue.rs` | files that are removed, replaced or cut while they are in use |
 //! | `file.rs` | the open file of this process, shared by all handles |
 //! | `writer_thread.rs` | the only writing thread: groups waiting calls into one transaction, replies after the commit |
 //! | `reader_thread.rs`, `commit_watch.rs`, `poll_schedule.rs` | the only reading thread; also watches for commits of other processes |
 //! | `transaction.rs`, `error.rs` | a call on its way to a thread; the errors it can end in |
 //! | `push.rs`, `turn.rs`, `limits.rs`, `owner.rs`, `commands.rs`, `queries.rs`, `alerts.rs` | the contract, inside a transaction |
-//! | `bucket.rs`, `rank.rs`, `keys.rs`, `record.rs`, `outputs.rs` | the rows |
+//! | `bucket.rs`, `rank.rs`, `keys.rs`, `record.rs`, `outputs.rs`, `kept.rs` | the rows |
 //!
 //! An acknowledged call is on disk: WAL with `synchronous=FULL`. Leases are measured from the boot of the machine: neither
 //! clock steps nor suspends affect them, and a reboot ends them all.
@@ -27,6 +27,7 @@ mod file;
 mod file_holders;
 mod file_watch;
 mod job_bytes;
+mod kept;
 mod keys;
 mod limits;
 mod outputs;
@@ -60,10 +61,11 @@ use self::error::SqliteError;
 use self::file::File;
 use self::owner::OwnerCall;
 use self::record::RawRecord;
+use super::kept::limits_of;
 use super::{
     AlertLook, AlertLooked, AlertRecords, ChannelLimits, Claim, Clear, Cleared, Cursor, JobCounts, JobState,
-    JobView, LEASE, Leased, LimitDecision, MAX_BATCH, Owner, OwnerView, Page, PushError, Pushed, Reap, Store,
-    StoreError, StoreIdentity, Turn, TurnReply, driver_rules,
+    JobView, KeptPage, KeptTrim, KeptView, LEASE, Leased, LimitDecision, MAX_BATCH, Owner, OwnerView, Page,
+    PushError, Pushed, Reap, Store, StoreError, StoreIdentity, Turn, TurnReply, driver_rules,
 };
 use crate::job::{JobId, JobMeta, JobOutput, NewJob, Timestamp};
 
@@ -208,6 +210,7 @@ impl Store for SqliteStore {
             max_bytes: turn.max_bytes,
             overdue: turn.overdue,
             publish: turn.publish.cloned(),
+            kept: limits_of(turn.settlements),
         };
         let (reply, leased) =
             self.file.write("taking a turn", bytes, move |tx| turn::turn(tx, &args)).await?;
@@ -318,6 +321,25 @@ impl Store for SqliteStore {
         let (channel, id) = (self.channel, id.0.cast_signed());
         let text = self.file.read("reading an output", move |tx| outputs::get(tx, channel, id)).await?;
         Ok(text.as_deref().and_then(driver_rules::stored_output))
+    }
+
+    async fn kept(&self, after: Option<Cursor>, limit: usize) -> Result<KeptPage, StoreError> {
+        let channel = self.channel;
+        self.file.read("listing kept jobs", move |tx| kept::page(tx, channel, after, limit)).await
+    }
+
+    async fn kept_job(&self, id: JobId) -> Result<Option<KeptView>, StoreError> {
+        let (channel, id) = (self.channel, id.0.cast_signed());
+        self.file.read("reading a kept job", move |tx| kept::get(tx, channel, id)).await
+    }
+
+    async fn trim_kept(&self) -> Result<KeptTrim, StoreError> {
+        let channel = self.channel;
+        // A channel without kept jobs costs no transaction that writes.
+        if !self.file.read("looking for kept jobs", move |tx| kept::has_any(tx, channel)).await? {
+            return Ok(KeptTrim::default());
+        }
+        self.file.write("removing kept jobs", 0, move |tx| kept::trim(tx, channel)).await
     }
 
     async fn holder(&self, key: &str) -> Result<Option<JobId>, StoreError> {

@@ -117,3 +117,19 @@ CREATE TABLE alerts (                           -- what masters record about the
     value   TEXT    NOT NULL,
     PRIMARY KEY (channel, field)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE kept (                             -- done jobs of channels that keep them: in no lane and in no count
+    id      INTEGER PRIMARY KEY,
+    channel INTEGER NOT NULL,
+    at      INTEGER NOT NULL,                   -- time of the settlement, in µs since 1970
+    text    TEXT    NOT NULL                    -- JSON: how the run went
+) STRICT;
+
+CREATE INDEX kept_by_time ON kept (channel, at, id);
+
+CREATE TABLE kept_limits (                      -- channels with such jobs
+    channel INTEGER PRIMARY KEY,
+    jobs    INTEGER NOT NULL,                   -- number of its rows in kept
+    count   INTEGER NOT NULL,                   -- most of them
+    age     INTEGER NOT NULL                    -- most age in µs
+) STRICT;

@@ -8,19 +8,19 @@ use super::owner::{self, OwnerCall};
 use super::rank::{self, Fronts, WaitingEnds};
 use super::record::{self, RawRecord};
 use super::transaction::Tx;
-use super::{keys, limits, outputs};
+use super::{kept, keys, limits, outputs};
 use crate::job::{FailReason, JobId, MAX_DELAY, Priority, Timestamp};
 use crate::store::driver_rules::{CLOCK_STEP, meta_text, output_text};
 use crate::store::{
-    Destination, KeyRelease, LowerPriorities, MAX_BATCH, OutputChange, SettleConflict, Settlement, Summary,
-    TurnReply,
+    Destination, KeptLimits, KeyRelease, LowerPriorities, MAX_BATCH, OutputChange, SettleConflict,
+    Settlement, Summary, TurnReply,
 };
 
 /// A settlement as row values.
 pub(super) struct PreparedSettlement {
     id: i64,
     to: Target,
-    /// The new meta; empty when the record is deleted.
+    /// The new meta, or the text of a kept job; empty when nothing is left.
     meta: String,
     priority: Priority,
     output: Output,
@@ -36,6 +36,7 @@ enum Output {
 #[derive(Clone, Copy)]
 enum Target {
     Done,
+    Kept,
     Front,
     Back,
     Delayed(Duration),
@@ -48,6 +49,7 @@ impl PreparedSettlement {
     pub(super) fn of(settlement: &Settlement) -> Self {
         let (to, meta) = match &settlement.to {
             Destination::Done => (Target::Done, None),
+            Destination::Kept(_) => (Target::Kept, None),
             Destination::Front(meta) => (Target::Front, Some(meta)),
             Destination::Back(meta) => (Target::Back, Some(meta)),
             Destination::Delayed(delay, meta) => (Target::Delayed(*delay), Some(meta)),
@@ -59,7 +61,10 @@ impl PreparedSettlement {
         Self {
             id: settlement.id.0.cast_signed(),
             to,
-            meta: meta.map(meta_text).unwrap_or_default(),
+            meta: match &settlement.to {
+                Destination::Kept(job) => job.text().to_owned(),
+                _ => meta.map(meta_text).unwrap_or_default(),
+            },
             priority: meta.map(|meta| meta.priority).unwrap_or_default(),
             output: match &settlement.output {
                 OutputChange::Keep => Output::Keep,
@@ -83,6 +88,8 @@ pub(super) struct TurnArgs {
     pub(super) max_bytes: usize,
     pub(super) overdue: Option<LowerPriorities>,
     pub(super) publish: Option<Summary>,
+    /// The limits of kept jobs, if a job is kept.
+    pub(super) kept: Option<KeptLimits>,
 }
 
 /// Makes a turn; the leased jobs are beside the reply, because the caller parses them.
@@ -95,6 +102,10 @@ pub(super) fn turn(tx: &Tx<'_>, args: &TurnArgs) -> Result<(TurnReply, Vec<RawRe
     let channel = Channel::read(tx, args.owner_call.channel)?;
     let mut ends = WaitingEnds::of(channel.waiting);
     let settled = settle(tx, &channel, own, &args.settlements, &mut ends)?;
+    if let (Some(added), Some(limits)) = (settled.kept, args.kept) {
+        kept::limit(tx, channel.id, added, limits)?;
+        kept::trim(tx, channel.id)?;
+    }
     free(tx, &args.owner_call, &args.releases)?;
     let promoted = promote(tx, &channel, &mut ends)?;
     if channel.pause_is_over {
@@ -153,6 +164,8 @@ struct Settled {
     conflicts: Vec<(JobId, SettleConflict)>,
     gone: i64,
     done: i64,
+    /// The change of the number of kept jobs; `None` when no done job is kept.
+    kept: Option<i64>,
     waiting: i64,
     delayed: i64,
     failed: i64,
@@ -171,7 +184,7 @@ fn settle(
     for PreparedSettlement { id, to, meta, priority, output } in settlements {
         let place = |bucket, rank| bucket::place(tx, *id, own, bucket, rank, *priority);
         let (held, count) = match to {
-            Target::Done => (bucket::delete(tx, *id, own)?, &mut settled.done),
+            Target::Done | Target::Kept => (bucket::delete(tx, *id, own)?, &mut settled.done),
             Target::Front => (place(channel.waiting, fronts.next(*priority))?, &mut settled.waiting),
             Target::Back => (place(channel.waiting, ends.back(tx, *priority)?)?, &mut settled.waiting),
             Target::Delayed(delay) => {
@@ -195,6 +208,10 @@ fn settle(
         }
         match to {
             Target::Done => {}
+            Target::Kept => {
+                let added = kept::add(tx, channel.id, *id, meta)?;
+                settled.kept = Some(settled.kept.unwrap_or(0) + added);
+            }
             Target::FailedUnparsed => record::set_aside(tx, *id, meta)?,
             Target::Front | Target::Back | Target::Delayed(_) | Target::Failed => {
                 record::rewrite(tx, *id, meta)?

@@ -40,6 +40,8 @@ const MEMORY_CHECK: &str = include_str!("lib/memory_check.lua");
 const PRELUDE: &str = include_str!("lib/prelude.lua");
 const OWN_KEYS: &str = include_str!("lib/own_keys.lua");
 const LOCK_MEMBERS: &str = include_str!("lib/lock_members.lua");
+const KEPT_JOBS: &str = include_str!("lib/kept_jobs.lua");
+const ZSET_POSITION: &str = include_str!("lib/zset_position.lua");
 const OWNER_CALL: &str = include_str!("lib/owner_call.lua");
 const PAUSE_STATE: &str = include_str!("lib/pause_state.lua");
 const COUNTS: &str = include_str!("lib/counts.lua");
@@ -67,7 +69,7 @@ macro_rules! scripts {
 scripts! {
     Push, Adds, "push";
     Join, Writes, "join";
-    Turn, Writes, "turn", OWN_KEYS, OWNER_CALL, LOCK_MEMBERS, PAUSE_STATE;
+    Turn, Writes, "turn", OWN_KEYS, OWNER_CALL, LOCK_MEMBERS, PAUSE_STATE, KEPT_JOBS;
     Held, Writes, "held", OWN_KEYS, OWNER_CALL;
     Fetch, Reads, "fetch", OWN_KEYS;
     Take, Writes, "take", OWN_KEYS, OWNER_CALL;
@@ -77,7 +79,7 @@ scripts! {
     Free, Writes, "free", OWN_KEYS;
     Status, Reads, "status", PAUSE_STATE, COUNTS;
     Find, Reads, "find", OWN_KEYS, ALL_OWNERS;
-    Page, Reads, "page";
+    Page, Reads, "page", ZSET_POSITION;
     Requeue, Writes, "requeue", OWN_KEYS;
     Discard, Writes, "discard", OWN_KEYS, ALL_OWNERS;
     ClearBegin, Writes, "clear_begin";
@@ -94,6 +96,9 @@ scripts! {
     LookAtAlerts, Writes, "look_at_alerts", PAUSE_STATE, COUNTS;
     Silence, Writes, "silence";
     Alerts, Reads, "alerts";
+    Kept, Reads, "kept", OWN_KEYS, KEPT_JOBS, ZSET_POSITION;
+    KeptJob, Reads, "kept_job", OWN_KEYS, KEPT_JOBS;
+    TrimKept, Writes, "trim_kept", OWN_KEYS, KEPT_JOBS;
 }
 
 static WITH_FLAGS: LazyLock<Vec<Loaded>> = LazyLock::new(|| PARTS.iter().map(|p| p.load(true)).collect());

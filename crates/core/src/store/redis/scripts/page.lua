@@ -9,22 +9,6 @@
 local state, limit, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local score, id = ARGV[4], ARGV[5]
 
--- Number of members before (score, id) in ascending order. Members of one score are ordered by id as text; there may be
--- very many of them, so the position is found by bisection.
-local function before(key)
-  local low = redis.call('ZCOUNT', key, '-inf', '(' .. score)
-  local high = redis.call('ZCOUNT', key, '-inf', score)
-  while low < high do
-    local middle = math.floor((low + high) / 2)
-    if redis.call('ZRANGE', key, middle, middle)[1] < id then
-      low = middle + 1
-    else
-      high = middle
-    end
-  end
-  return low
-end
-
 local start, length, found, width = 0, 0, {}, 2
 if state == 'waiting' then
   start, width = tonumber(score) or 0, 1
@@ -32,7 +16,7 @@ if state == 'waiting' then
 elseif state == 'delayed' then
   length = redis.call('ZCARD', DELAYED)
   if score ~= '' then
-    start = before(DELAYED)
+    start = before(DELAYED, score, id)
     if redis.call('ZRANGE', DELAYED, start, start)[1] == id then
       start = start + 1
     end
@@ -40,7 +24,7 @@ elseif state == 'delayed' then
 else
   length = redis.call('ZCARD', FAILED)
   if score ~= '' then
-    start = length - before(FAILED)
+    start = length - before(FAILED, score, id)
   end
 end
 if state == 'waiting' then

@@ -1,7 +1,8 @@
 -- A turn of an owner: renew, settle, release, promote, lease.
 --
 -- KEYS 16  the owner's reserved set
--- KEYS 17  only with a change of an output: the outputs
+-- KEYS 17  only with a change of an output or a kept job: the outputs
+-- KEYS 18  kept    KEYS 19  kept:texts, only with a kept job: see lib/kept_jobs.lua
 -- last key only with a summary to publish: the summaries
 -- ARGV 1   owner           ARGV 2  seq             ARGV 3  lease in µs
 -- ARGV 4   want            ARGV 5  most payload bytes
@@ -11,15 +12,16 @@
 -- ARGV 8   d, the number of done jobs without a unique key
 -- ARGV 9   o, the number of other settlements
 -- ARGV 10.. d ids; then, per other settlement: kind, id, unique key ('' for none), delay in µs, priority ('' for normal),
---          meta, output; kind is done, front, back, delayed, failed, or found: failed with an unreadable record, whose text
---          becomes the payload; output is '' for no change, - for its removal, or the new one. No id occurs twice. Then, per
---          release: unique or lock, id, key. Then, with a summary to publish: publish, the summary, ''
+--          meta, output; kind is done, kept, front, back, delayed, failed, or found: failed with an unreadable record, whose text
+--          becomes the payload; the meta of a kept job is the text about it; output is '' for no change, - for its removal, or the new one. No id occurs twice. Then, per
+--          release: unique or lock, id, key. Then, with a kept job: kept, most kept jobs, most age in µs. Then, with a
+--          summary to publish: publish, the summary, ''
 -- reply    'LOST', 'REPLAYED', or
 --          {conflicts, ids, records, time to the next due job or end of a pause or -1, held, waiting, now, lower}
 --          waiting is the number of leasable jobs after this turn: none while the channel is paused
 --          lower is the sum of 1 if entries of priority normal are left, and 2 if ones of priority low are
 --          conflicts alternates an id and whether it has a record (1 stale, 0 cleared)
--- order    renew; SMISMEMBER; new places of held jobs; SREM; releases; summary; promote; raise; peek; SADD; LTRIM
+-- order    renew; SMISMEMBER; new places of held jobs; SREM; releases; removal of kept jobs; summary; promote; raise; peek; SADD; LTRIM
 local owner, want, most = ARGV[1], tonumber(ARGV[4]), tonumber(ARGV[5])
 local done, others = tonumber(ARGV[8]), tonumber(ARGV[9])
 local RESERVED, OUTPUTS = KEYS[OWN], KEYS[OWN + 1]
@@ -29,7 +31,7 @@ if refused then
   return refused
 end
 
-local conflicts, released, leased, prioritised = {}, 0, 0, false
+local conflicts, released, leased, prioritised, keeps = {}, 0, 0, false, false
 local function conflict(id)
   conflicts[#conflicts + 1] = id
   conflicts[#conflicts + 1] = redis.call('HEXISTS', RECORDS, id)
@@ -74,7 +76,7 @@ end
 
 if others > 0 then
   local ids, settled, finished, freed, bytes = {}, {}, {}, {}, 0
-  local front, back, delayed, failed = { {}, {}, {} }, { {}, {}, {} }, {}, {}
+  local front, back, delayed, failed, kept, texts = { {}, {}, {} }, { {}, {}, {} }, {}, {}, {}, {}
   for n = 1, others do
     ids[n] = ARGV[done + 7 * n + 4]
   end
@@ -99,9 +101,15 @@ if others > 0 then
     end
     if not record then
       conflict(id)
-    elseif kind == 'done' then
+    elseif kind == 'done' or kind == 'kept' then
       finished[#finished + 1] = id
       freed[#freed + 1] = { key, id }
+      if kind == 'kept' then
+        kept[#kept + 1] = text(time)
+        kept[#kept + 1] = id
+        texts[#texts + 1] = id
+        texts[#texts + 1] = meta
+      end
     else
       bytes = bytes - #record
       if kind == 'found' then
@@ -144,6 +152,11 @@ if others > 0 then
   if #failed > 0 then
     redis.call('ZADD', FAILED, unpack(failed))
   end
+  if #kept > 0 then
+    keeps = true
+    redis.call('HSET', KEYS[OWN + 3], unpack(texts))
+    redis.call('ZADD', KEYS[OWN + 2], unpack(kept))
+  end
   if #finished > 0 then
     finish(unpack(finished))
   end
@@ -174,6 +187,11 @@ end
 for n = 10 + done + 7 * others, #ARGV, 3 do
   if ARGV[n] == 'unique' then
     free(ARGV[n + 2], ARGV[n + 1])
+  elseif ARGV[n] == 'kept' then
+    if keeps then
+      redis.call('HSET', KEYS[OWN + 3], 'count', ARGV[n + 1], 'age', ARGV[n + 2])
+      trim_kept(KEYS[OWN + 2], KEYS[OWN + 3], time)
+    end
   elseif ARGV[n] == 'publish' then
     publish(KEYS[#KEYS], ARGV[n + 1])
   else

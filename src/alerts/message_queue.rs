@@ -3,26 +3,38 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use tokio::sync::mpsc::UnboundedSender;
+
 use super::Fingerprint;
 use super::notification::{Alert, AlertStatus, Notification};
+use super::watch::Delivered;
 use crate::job::Timestamp;
 
 /// Most messages that wait.
 const MAX_WAITING: usize = 100;
 
+/// A message that waits, and those who wait for its result.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    /// The message.
+    pub(super) message: Notification,
+    /// Where its result goes.
+    pub(super) results: Vec<UnboundedSender<Delivered>>,
+}
+
 /// Messages in the order of their arrival.
 #[derive(Debug, Default)]
-pub(super) struct Outbox(VecDeque<Notification>);
+pub(super) struct MessageQueue(VecDeque<Waiting>);
 
-impl Outbox {
+impl MessageQueue {
     /// Adds a message. Returns the one that is dropped for it: the oldest without an end of an alert, best of all one whose alerts
     /// are in a later message, too. Ends are joined into one message of their channel and never dropped.
-    pub(super) fn push(&mut self, notification: Notification) -> Option<Notification> {
-        self.0.push_back(notification);
+    pub(super) fn push(&mut self, waiting: Waiting) -> Option<Waiting> {
+        self.0.push_back(waiting);
         if self.0.len() <= MAX_WAITING {
             return None;
         }
-        let oldest = self.repeated().or_else(|| self.0.iter().position(|waiting| !has_end(waiting)));
+        let oldest = self.repeated().or_else(|| self.0.iter().position(|waiting| !has_end(&waiting.message)));
         if let Some(oldest) = oldest {
             return self.0.remove(oldest);
         }
@@ -31,22 +43,18 @@ impl Outbox {
     }
 
     /// Takes the oldest message; with `joined` all messages of its channel as one.
-    pub(super) fn pop(&mut self, joined: bool) -> Option<Notification> {
+    pub(super) fn pop(&mut self, joined: bool) -> Option<Waiting> {
         let first = self.0.pop_front()?;
         if !joined {
             return Some(first);
         }
-        let mut alike = vec![first];
-        let mut others = VecDeque::new();
-        for waiting in self.0.drain(..) {
-            if waiting.channel == alike[0].channel && waiting.is_test == alike[0].is_test {
-                alike.push(waiting);
-            } else {
-                others.push_back(waiting);
-            }
-        }
+        let is_alike = |waiting: &Waiting| {
+            waiting.message.channel == first.message.channel
+                && waiting.message.is_test == first.message.is_test
+        };
+        let (alike, others) = self.0.drain(..).partition::<VecDeque<_>, _>(is_alike);
         self.0 = others;
-        join(alike)
+        Some(alike.into_iter().fold(first, join))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -56,13 +64,10 @@ impl Outbox {
     /// The oldest message without an end whose alerts are all in a later message.
     fn repeated(&self) -> Option<usize> {
         (0..self.0.len()).find(|at| {
-            let message = &self.0[*at];
+            let message = &self.0[*at].message;
             let is_later = |alert: &Alert| {
-                self.0
-                    .iter()
-                    .skip(at + 1)
-                    .flat_map(|later| &later.alerts)
-                    .any(|other| other.fingerprint == alert.fingerprint)
+                let later = self.0.iter().skip(at + 1).flat_map(|later| &later.message.alerts);
+                later.into_iter().any(|other| other.fingerprint == alert.fingerprint)
             };
             !has_end(message) && message.alerts.iter().all(is_later)
         })
@@ -82,17 +87,15 @@ fn has_end(message: &Notification) -> bool {
     message.alerts.iter().any(|alert| alert.status != AlertStatus::Firing)
 }
 
-/// Joins messages of a channel, the oldest first: each alert in its last state, those that fire first.
-fn join(messages: Vec<Notification>) -> Option<Notification> {
+/// Joins two messages of a channel: each alert in its last state, those that fire first.
+fn join(mut older: Waiting, mut newer: Waiting) -> Waiting {
     let mut last: BTreeMap<Fingerprint, Alert> = BTreeMap::new();
-    let mut newest = None;
-    for mut message in messages {
-        last.extend(std::mem::take(&mut message.alerts).into_iter().map(|alert| (alert.fingerprint, alert)));
-        newest = Some(message);
-    }
+    let alerts = older.message.alerts.drain(..).chain(newer.message.alerts.drain(..));
+    last.extend(alerts.map(|alert| (alert.fingerprint, alert)));
     let mut alerts: Vec<Alert> = last.into_values().collect();
     alerts.sort_by_key(|alert| (alert.status != AlertStatus::Firing, std::cmp::Reverse(alert.severity)));
-    newest.map(|newest| Notification { alerts, ..newest })
+    older.results.append(&mut newer.results);
+    Waiting { message: Notification { alerts, ..newer.message }, results: older.results }
 }
 
 /// The messages that a chat service takes: so many at once, and then one every few seconds.
@@ -130,6 +133,24 @@ mod tests {
     use super::super::sample::{AT, notification, resolved};
     use super::*;
 
+    /// A queue of messages without anybody who waits for their results.
+    #[derive(Default)]
+    struct Queue(MessageQueue);
+
+    impl Queue {
+        fn push(&mut self, message: Notification) -> Option<Notification> {
+            Some(self.0.push(Waiting { message, results: Vec::new() })?.message)
+        }
+
+        fn pop(&mut self, joined: bool) -> Option<Notification> {
+            Some(self.0.pop(joined)?.message)
+        }
+
+        fn len(&self) -> usize {
+            self.0.len()
+        }
+    }
+
     fn firing(fingerprint: u64) -> Notification {
         let mut message = notification();
         message.alerts[0].fingerprint = Fingerprint(fingerprint);
@@ -144,49 +165,49 @@ mod tests {
     }
 
     #[test]
-    fn full_outbox_drops_the_oldest_repeat_and_no_end() {
-        let mut outbox = Outbox::default();
-        assert_eq!(outbox.push(end(1, "mail")), None);
+    fn full_queue_drops_the_oldest_repeat_and_no_end() {
+        let mut queue = Queue::default();
+        assert_eq!(queue.push(end(1, "mail")), None);
         for n in 2..=50 {
-            assert_eq!(outbox.push(firing(n)), None);
+            assert_eq!(queue.push(firing(n)), None);
         }
         for n in 2..=51 {
-            assert_eq!(outbox.push(firing(n.max(3))), None);
+            assert_eq!(queue.push(firing(n.max(3))), None);
         }
-        assert_eq!(outbox.push(end(2, "mail")), Some(firing(2)), "its end follows in this outbox");
-        assert_eq!(outbox.push(firing(4)), Some(firing(3)), "the oldest of those that are repeated");
-        assert_eq!(outbox.len(), MAX_WAITING);
-        assert_eq!(outbox.pop(false), Some(end(1, "mail")));
+        assert_eq!(queue.push(end(2, "mail")), Some(firing(2)), "its end follows in this queue");
+        assert_eq!(queue.push(firing(4)), Some(firing(3)), "the oldest of those that are repeated");
+        assert_eq!(queue.len(), MAX_WAITING);
+        assert_eq!(queue.pop(false), Some(end(1, "mail")));
     }
 
     #[test]
-    fn outbox_of_ends_joins_them_by_channel() {
-        let mut outbox = Outbox::default();
+    fn queue_of_ends_joins_them_by_channel() {
+        let mut queue = Queue::default();
         for n in 0..=100 {
-            assert_eq!(outbox.push(end(n, if n % 2 == 0 { "a" } else { "b" })), None);
+            assert_eq!(queue.push(end(n, if n % 2 == 0 { "a" } else { "b" })), None);
         }
-        assert_eq!(outbox.len(), 2);
+        assert_eq!(queue.len(), 2);
         assert_eq!(
-            outbox.pop(false).map(|message| (message.channel.to_string(), message.alerts.len())),
+            queue.pop(false).map(|message| (message.channel.to_string(), message.alerts.len())),
             Some(("a".to_owned(), 51))
         );
     }
 
     #[test]
     fn joined_message_has_the_last_state_of_each_alert() {
-        let mut outbox = Outbox::default();
+        let mut queue = Queue::default();
         for message in [firing(1), firing(2), end(3, "other"), end(1, "mail"), firing(4)] {
-            outbox.push(message);
+            queue.push(message);
         }
-        let joined = outbox.pop(true).unwrap();
+        let joined = queue.pop(true).unwrap();
         let states: Vec<_> = joined
             .alerts
             .iter()
             .map(|alert| (alert.fingerprint.0, alert.status == AlertStatus::Firing))
             .collect();
         assert_eq!(states, [(2, true), (4, true), (1, false)]);
-        assert_eq!(outbox.pop(true).unwrap().channel.to_string(), "other");
-        assert_eq!(outbox.pop(true), None);
+        assert_eq!(queue.pop(true).unwrap().channel.to_string(), "other");
+        assert_eq!(queue.pop(true), None);
     }
 
     #[test]

@@ -1,19 +1,17 @@
-//! `queue:alerts`: tries a condition of an alert rule on the present and on the history of a channel.
+//! `queue:alerts --try`: tries a condition of an alert rule on the present and on the history of a channel.
 
 use std::time::Duration;
 
 use aint_queue_core::condition::{Condition, ConditionError, Field, Unit, Values};
-use clap::Args;
 use serde::Serialize;
 
-use super::history::{period, step_for};
-use super::render::size;
-use super::status::recent::seconds;
-use super::{CommandContext, Exit, Failure, control, render, time};
 use crate::channel::ChannelStatus;
+use crate::cli::history::step_for;
+use crate::cli::render::size;
+use crate::cli::status::recent::seconds;
+use crate::cli::{CommandContext, Exit, Failure, control, render, time};
 use crate::config::Channel;
 use crate::job::Timestamp;
-use crate::job_json::time::parse_duration;
 use crate::master::{ControlRequest, ControlResponse};
 use crate::snapshot::{PastValues, Point, PresentValues, Recent, Step, Trends};
 use crate::store::{JobCounts, OwnerView};
@@ -25,24 +23,18 @@ const MAX_LISTED: usize = 10;
 /// Seconds between two points that belong together, beyond the time that the later one covers.
 const GAP_SECONDS: f64 = 2.0;
 
-/// Try a condition of an alert, now and in the past
-///
-/// A condition compares values of a channel, as in 'waiting > 1000 and rate_out == 0'. docs/alerts.md lists the values.
-#[derive(Debug, Args)]
-pub(crate) struct Alerts {
-    /// The condition
-    #[arg(long = "try", value_name = "CONDITION", value_parser = condition, allow_hyphen_values = true)]
-    condition: Condition,
-    /// Only times at which the condition was true for so long
-    #[arg(long = "for", value_name = "TIME", default_value = "0s", value_parser = parse_duration)]
-    for_time: Duration,
-    /// Time to look back, up to 24h
-    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = period)]
-    last: Duration,
+/// A condition to try.
+#[derive(Debug)]
+pub(super) struct TryCondition {
+    pub(super) condition: Condition,
+    /// Only times at which the condition was true for so long.
+    pub(super) for_time: Duration,
+    /// The time to look back.
+    pub(super) last: Duration,
 }
 
 /// Parses a condition; the error shows its place.
-fn condition(text: &str) -> Result<Condition, String> {
+pub(super) fn condition(text: &str) -> Result<Condition, String> {
     text.parse().map_err(|error: ConditionError| {
         let pointer = format!("{}^", " ".repeat(error.column - 1));
         match text.contains(char::is_control) {
@@ -98,8 +90,8 @@ struct EpisodeJson {
     seconds: f64,
 }
 
-impl Alerts {
-    pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
+impl TryCondition {
+    pub(super) fn run(&self, context: &CommandContext) -> Result<(), Failure> {
         if self.for_time > self.last {
             return Err(Failure::new(Exit::Usage, "try the condition")
                 .because("--for is longer than the time to look back, --last")
@@ -110,7 +102,7 @@ impl Alerts {
         let now = Timestamp::from(std::time::SystemTime::now());
         let present = PresentValues {
             counts: seen.counts.as_ref(),
-            status: &seen.status,
+            status: Some(&seen.status),
             recent: &seen.recent,
             max_workers: channel.worker.plan.max,
             memory_limit: channel.worker.scaling.memory_limit,
@@ -261,7 +253,7 @@ impl Alerts {
     clippy::cast_sign_loss,
     reason = "bytes and seven digits of seconds"
 )]
-fn value_text(field: Field, value: f64) -> String {
+pub(super) fn value_text(field: Field, value: f64) -> String {
     match field.unit() {
         Unit::Bool => (value != 0.0).to_string(),
         Unit::Share => format!("{:.1} %", value * 100.0),

@@ -1,0 +1,92 @@
+//! The book of the rules over values of one host, kept in a file of that host.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use aint_queue_core::condition::Values;
+use tracing::warn;
+
+use super::Notification;
+use super::book::{AlertBook, Circumstances};
+use crate::config::alerts::Rule;
+use crate::job::Timestamp;
+use crate::private_file;
+
+/// The book of a host in a channel.
+#[derive(Debug)]
+pub(super) struct HostBook {
+    book: AlertBook,
+    /// The book in the file.
+    stored: AlertBook,
+    file: Option<PathBuf>,
+}
+
+impl HostBook {
+    /// The book in a file; an empty one if it has none that can be read.
+    pub(super) fn open(file: Option<PathBuf>) -> Self {
+        let text = file.as_deref().and_then(|file| fs::read_to_string(file).ok());
+        let book = AlertBook::read(text.as_deref()).unwrap_or_default();
+        Self { stored: book.clone(), book, file }
+    }
+
+    /// Evaluates the rules of this host.
+    pub(super) fn evaluate<'r>(
+        &mut self,
+        channel: &str,
+        host: &str,
+        rules: impl Iterator<Item = &'r Rule>,
+        values: &impl Values,
+        now: Timestamp,
+    ) {
+        self.book.evaluate(channel, Some(host), rules, values, now);
+    }
+
+    /// The messages that are due now. The book is saved first.
+    pub(super) fn due(
+        &mut self,
+        circumstances: &Circumstances<'_>,
+        host: &str,
+        public_url: Option<&str>,
+        values: &impl Values,
+    ) -> Vec<(String, Notification)> {
+        let due = self.book.due(circumstances);
+        let message = |(receiver, due): (String, _)| {
+            (receiver, self.book.notification(&due, circumstances, host, public_url, values))
+        };
+        let messages = due.into_iter().map(message).collect();
+        self.save();
+        messages
+    }
+
+    /// Notes the result of a message.
+    pub(super) fn sent(&mut self, receiver: &str, error: Option<String>, now: Timestamp) {
+        self.book.sent(receiver, error, now);
+        self.save();
+    }
+
+    /// Writes the book if it has changed. A file that cannot be written costs a repeated message after a restart, so the alerts are
+    /// sent without it.
+    pub(super) fn save(&mut self) {
+        if self.book.is_same_but_values(&self.stored) {
+            return;
+        }
+        let Some(file) = &self.file else { return };
+        if let Some(text) = self.book.text()
+            && let Err(error) = write(file, &text)
+        {
+            warn!(file = %file.display(), %error, "alerts of this host not saved: after a restart they are sent again");
+        }
+        self.stored = self.book.clone();
+    }
+}
+
+/// Replaces the file by one with this text.
+fn write(file: &Path, text: &str) -> io::Result<()> {
+    let new = file.with_extension("new");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    private_file::open(&new, &mut options)?.write_all(text.as_bytes())?;
+    fs::rename(&new, file)
+}

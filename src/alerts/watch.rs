@@ -1,0 +1,431 @@
+//! The watch over the alerts of one channel: looks at the store, evaluates the rules, sends what is due.
+//!
+//! Of all masters whose configuration has the channel, the one that holds the watch evaluates the rules and sends. Its book is in the
+//! store: it is saved before and after each message, and a new holder reads it first. A rule over values of one host is evaluated by
+//! each master for its own host, whether it holds the watch or not, so that it works without the store; its book is a file beside
+//! the lock of the channel.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{debug, info, warn};
+
+use super::Notification;
+use super::book::{AlertBook, Circumstances};
+use super::fleet_values::{FleetValues, HostValues};
+use super::host_book::HostBook;
+use super::host_report::HostReport;
+use crate::channel::ChannelStatus;
+use crate::config::alerts::{Alerts, Rule};
+use crate::job::Timestamp;
+use crate::snapshot::{PastValues, Point, PresentValues, Recent, Sampled, Sampler, Step, Trends};
+use crate::store::{ALERT_LEASE, AlertLook, AlertLooked, JobCounts, Silence, Store, StoreError};
+
+/// Longest time back that a condition can look.
+const LONGEST_WINDOW: Duration = Duration::from_secs(3600);
+/// Longest wait for the store when the watch ends.
+const GIVE_UP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The result of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivered {
+    /// The receiver.
+    pub receiver: String,
+    /// The reason why the message was not delivered; `None` if it was.
+    pub error: Option<String>,
+}
+
+/// Sends messages.
+pub trait Outbox: Send + Sync {
+    /// Sends a message to a receiver of the configuration, and the result to `results`.
+    fn deliver(&self, receiver: &str, message: Notification, results: mpsc::UnboundedSender<Delivered>);
+}
+
+/// The settings of a watch.
+pub struct WatchSettings {
+    /// The settings of `[alerts]`.
+    pub alerts: Arc<Alerts>,
+    /// The rules of the channel.
+    pub rules: Vec<Rule>,
+    /// The base of links to pages.
+    pub public_url: Option<String>,
+    /// Most workers of the configuration.
+    pub max_workers: usize,
+    /// Bytes that all workers may use together, if there is a limit.
+    pub memory_limit: Option<u64>,
+}
+
+/// The surroundings of a watch.
+pub struct WatchPlace {
+    /// The name of this host.
+    pub host: String,
+    /// The sampler of the channel.
+    pub sampler: Arc<Sampler>,
+    /// The store of the channel.
+    pub store: Arc<dyn Store>,
+    /// The sender of messages.
+    pub outbox: Arc<dyn Outbox>,
+    /// The file of the alerts of this host; `None` for a channel that this master does not serve.
+    pub file: Option<PathBuf>,
+}
+
+/// A running watch. Its drop ends the watch as [`WatchHandle::stop`] does, but does not wait for the end.
+pub struct WatchHandle {
+    stop: oneshot::Sender<()>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl WatchHandle {
+    /// Starts a watch; `before` is the one that it replaces.
+    #[must_use]
+    pub fn start(place: WatchPlace, settings: WatchSettings, before: Option<Self>) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            if let Some(before) = before {
+                before.stop().await;
+            }
+            let ((results, on_result), (host_results, on_host_result)) =
+                (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+            Watch::new(place, settings, results, host_results).run(on_result, on_host_result, stopped).await;
+        });
+        Self { stop, task }
+    }
+
+    /// Ends the watch and gives it up in the store.
+    pub async fn stop(self) {
+        let Self { stop, task } = self;
+        // An error is the end of the task.
+        let _ = stop.send(());
+        let _ = task.await;
+    }
+}
+
+struct Watch {
+    place: WatchPlace,
+    settings: WatchSettings,
+    /// The name of this watch in the store.
+    watcher: String,
+    /// The report of this master, with the values of the last look.
+    report: HostReport,
+    /// The book of the channel, while this watch holds it.
+    held: Option<HeldBook>,
+    /// The book of the rules over values of this host.
+    host_book: HostBook,
+    /// The silences at the last look.
+    silences: Vec<Silence>,
+    /// The last time of the store's clock.
+    store_time: Option<(Timestamp, Instant)>,
+    /// Where messages of the channel's book report to.
+    results: mpsc::UnboundedSender<Delivered>,
+    /// Where messages of the host's book report to.
+    host_results: mpsc::UnboundedSender<Delivered>,
+    /// The store refuses the records of alerts, and the log says so.
+    is_refused: bool,
+}
+
+/// The book of a channel, and what the store has of it.
+#[derive(Debug)]
+struct HeldBook {
+    book: AlertBook,
+    stored: AlertBook,
+}
+
+/// The values of one look.
+struct Seen {
+    counts: Option<JobCounts>,
+    status: Option<ChannelStatus>,
+    recent: Recent,
+    trends: Trends,
+    points: Vec<Point>,
+    masters: Option<u64>,
+    at: Timestamp,
+}
+
+impl Watch {
+    fn new(
+        place: WatchPlace,
+        settings: WatchSettings,
+        results: mpsc::UnboundedSender<Delivered>,
+        host_results: mpsc::UnboundedSender<Delivered>,
+    ) -> Self {
+        Self {
+            watcher: format!("{:016x}", fastrand::u64(..)),
+            report: HostReport::nothing_of(&place.host),
+            held: None,
+            host_book: HostBook::open(place.file.clone()),
+            silences: Vec::new(),
+            store_time: None,
+            results,
+            host_results,
+            is_refused: false,
+            place,
+            settings,
+        }
+    }
+
+    async fn run(
+        mut self,
+        mut results: mpsc::UnboundedReceiver<Delivered>,
+        mut host_results: mpsc::UnboundedReceiver<Delivered>,
+        mut stop: oneshot::Receiver<()>,
+    ) {
+        let mut next = Instant::now();
+        loop {
+            tokio::select! {
+                () = sleep_until(next) => {
+                    next = Instant::now() + self.settings.alerts.evaluate_every;
+                    self.look().await;
+                }
+                Some(result) = results.recv() => self.delivered(result).await,
+                Some(result) = host_results.recv() => {
+                    let now = self.now();
+                    self.host_book.sent(&result.receiver, result.error, now);
+                }
+                _ = &mut stop => break,
+            }
+        }
+        self.give_up().await;
+    }
+
+    /// One look: the store's answer, a sample of the channel, the rules, the messages that are due.
+    async fn look(&mut self) {
+        let began = Instant::now();
+        let looked = self.look_at_store().await;
+        let sampler = &self.place.sampler;
+        let (counts, status) = match &looked {
+            Looked::Answer(looked) => {
+                (Some(looked.counts), sampler.sample_with(Some(looked.counts), began.elapsed()).await)
+            }
+            Looked::Refused => {
+                let Sampled { counts, status } = sampler.sample().await;
+                (counts.ok(), status)
+            }
+            Looked::Nothing => (None, sampler.sample_with(None, began.elapsed()).await),
+        };
+        if let Some(counts) = &counts {
+            self.store_time = Some((counts.now, Instant::now()));
+        }
+        let at = Timestamp::from(SystemTime::now());
+        let seen = Seen {
+            masters: looked.answer().map(|looked| looked.masters),
+            counts,
+            status,
+            recent: self.place.sampler.recent(),
+            trends: self.place.sampler.trends(),
+            points: self.place.sampler.history(Step::TenSeconds, LONGEST_WINDOW).0,
+            at,
+        };
+        if seen.status.is_some() {
+            let present = seen.present(&self.settings);
+            self.report = HostReport::of(&self.place.host, &present);
+            self.evaluate_host(&seen);
+        }
+        if let Looked::Answer(looked) = looked {
+            self.evaluate_channel(looked, &seen).await;
+        }
+    }
+
+    async fn look_at_store(&mut self) -> Looked {
+        let report = self.report.text();
+        let look =
+            AlertLook { watcher: &self.watcher, lease: ALERT_LEASE, report: Some(&report), save: None };
+        match self.place.store.look_at_alerts(look).await {
+            Ok(looked) => {
+                self.is_refused = false;
+                Looked::Answer(Box::new(looked))
+            }
+            Err(StoreError::Unavailable { .. }) => Looked::Nothing,
+            Err(error) => {
+                if !std::mem::replace(&mut self.is_refused, true) {
+                    let channel = self.place.sampler.name();
+                    warn!(%channel, %error, "alerts not watched: the store refuses their records; see \"a dedicated user\" in operations.md");
+                }
+                Looked::Refused
+            }
+        }
+    }
+
+    /// Evaluates the rules over values of this host.
+    fn evaluate_host(&mut self, seen: &Seen) {
+        let now = self.now();
+        let Self { place, settings, silences, report, host_book, .. } = self;
+        let channel = Arc::clone(place.sampler.name());
+        let present = seen.present(settings);
+        let values = HostValues { channel: &present, report };
+        let rules = settings.rules.iter().filter(|rule| rule.is_per_host());
+        host_book.evaluate(&channel, &place.host, rules, &values, now);
+        let silenced = silenced(silences, now);
+        let circumstances = Circumstances {
+            channel: &channel,
+            settings: &settings.alerts,
+            rules: &settings.rules,
+            silenced: &silenced,
+            is_paused: false,
+            now,
+        };
+        for (receiver, message) in
+            host_book.due(&circumstances, &place.host, settings.public_url.as_deref(), &values)
+        {
+            place.outbox.deliver(&receiver, message, self.host_results.clone());
+        }
+    }
+
+    /// Evaluates the rules of the channel, if this watch holds it, and sends what is due.
+    async fn evaluate_channel(&mut self, looked: Box<AlertLooked>, seen: &Seen) {
+        let channel = Arc::clone(self.place.sampler.name());
+        let now = looked.counts.now;
+        self.silences.clone_from(&looked.silences);
+        if !looked.holds {
+            if self.held.take().is_some() {
+                info!(%channel, "alerts watched by another master now");
+            }
+            return;
+        }
+        if looked.taken {
+            self.held = Some(HeldBook::read(&channel, looked.state.as_deref()));
+        }
+        let Some(held) = &mut self.held else { return };
+        let mut reports: Vec<_> =
+            looked.reports.iter().filter_map(|report| HostReport::read(&report.text)).collect();
+        if seen.status.is_some() {
+            reports.push(self.report.clone());
+        }
+        let present = seen.present(&self.settings);
+        let values = FleetValues { channel: &present, reports: &reports };
+        let rules = self.settings.rules.iter().filter(|rule| !rule.is_per_host());
+        held.book.evaluate(&channel, None, rules, &values, now);
+        let silenced = silenced(&self.silences, now);
+        let circumstances = Circumstances {
+            channel: &channel,
+            settings: &self.settings.alerts,
+            rules: &self.settings.rules,
+            silenced: &silenced,
+            is_paused: looked.counts.paused,
+            now,
+        };
+        let public_url = self.settings.public_url.as_deref();
+        let due = held.book.due(&circumstances);
+        let message = |(receiver, due): (String, _)| {
+            let message = held.book.notification(&due, &circumstances, &self.place.host, public_url, &values);
+            (receiver, message)
+        };
+        let messages: Vec<_> = due.into_iter().map(message).collect();
+        if !self.save().await {
+            if let Some(held) = &mut self.held {
+                held.book.take_back();
+            }
+            return;
+        }
+        for (receiver, message) in messages {
+            debug!(%channel, %receiver, alerts = message.alerts.len(), "message about alerts");
+            self.place.outbox.deliver(&receiver, message, self.results.clone());
+        }
+    }
+
+    async fn delivered(&mut self, result: Delivered) {
+        let now = self.now();
+        if let Some(held) = &mut self.held {
+            held.book.sent(&result.receiver, result.error, now);
+            self.save().await;
+        }
+    }
+
+    /// Saves the book if it has changed; whether the store has it. A watch that has lost the channel drops its book.
+    async fn save(&mut self) -> bool {
+        let Some(held) = &mut self.held else { return false };
+        if held.book.is_same_but_values(&held.stored) {
+            return true;
+        }
+        let Some(text) = held.book.text() else {
+            let channel = self.place.sampler.name();
+            warn!(%channel, "alerts not sent: their records are too large for the store; use fewer rules or receivers");
+            return false;
+        };
+        let report = self.report.text();
+        let look = AlertLook {
+            watcher: &self.watcher,
+            lease: ALERT_LEASE,
+            report: Some(&report),
+            save: Some(&text),
+        };
+        match self.place.store.look_at_alerts(look).await {
+            Ok(looked) if looked.saved => {
+                held.stored = held.book.clone();
+                true
+            }
+            Ok(looked) => {
+                // Another master held the channel in between: its book is the right one.
+                self.held =
+                    looked.taken.then(|| HeldBook::read(self.place.sampler.name(), looked.state.as_deref()));
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    async fn give_up(mut self) {
+        self.host_book.save();
+        let text = self.held.as_ref().and_then(|held| held.book.text());
+        let look =
+            AlertLook { watcher: &self.watcher, lease: ALERT_LEASE, report: None, save: text.as_deref() };
+        // Without an answer, others get the watch when its lease ends.
+        let _ = timeout(GIVE_UP_TIMEOUT, self.place.store.look_at_alerts(look)).await;
+    }
+
+    /// The time of the store's clock, as far as it is known.
+    fn now(&self) -> Timestamp {
+        self.store_time
+            .map_or_else(|| SystemTime::now().into(), |(time, instant)| time.after(instant.elapsed()))
+    }
+}
+
+/// The answer of the store to a look.
+enum Looked {
+    Answer(Box<AlertLooked>),
+    /// The store works, but has no records of alerts for this program.
+    Refused,
+    Nothing,
+}
+
+impl Looked {
+    fn answer(&self) -> Option<&AlertLooked> {
+        match self {
+            Self::Answer(looked) => Some(looked),
+            Self::Refused | Self::Nothing => None,
+        }
+    }
+}
+
+impl HeldBook {
+    fn read(channel: &str, text: Option<&str>) -> Self {
+        let book = AlertBook::read(text).unwrap_or_else(|| {
+            warn!(%channel, "alerts begin from nothing: their records in the store are of a newer version");
+            AlertBook::default()
+        });
+        Self { stored: book.clone(), book }
+    }
+}
+
+impl Seen {
+    fn present<'a>(&'a self, settings: &WatchSettings) -> PresentValues<'a> {
+        PresentValues {
+            counts: self.counts.as_ref(),
+            status: self.status.as_ref(),
+            recent: &self.recent,
+            max_workers: settings.max_workers,
+            memory_limit: settings.memory_limit,
+            trends: self.trends,
+            masters: self.masters,
+            past: PastValues::new(&self.points, self.at),
+        }
+    }
+}
+
+/// The rules that are silenced now.
+fn silenced(silences: &[Silence], now: Timestamp) -> BTreeSet<&str> {
+    silences.iter().filter(|silence| now < silence.until).map(|silence| silence.rule.as_str()).collect()
+}

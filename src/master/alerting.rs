@@ -1,0 +1,113 @@
+//! The alerts of a master: a watch for each channel, and the sender of their messages.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use super::run_dir::RunDir;
+use crate::alerts::{Delivered, Notification, Outbox, WatchHandle, WatchPlace, WatchSettings};
+use crate::config::alerts::Alerts;
+use crate::config::{self, Config, Driver};
+use crate::metrics::Metrics;
+use crate::snapshot::Sampler;
+use crate::store::Store;
+
+/// The alerts of a master, for all its channels.
+pub(super) struct Alerting {
+    settings: Arc<Alerts>,
+    outbox: Arc<dyn Outbox>,
+    public_url: Option<String>,
+    /// The name of this host.
+    host: String,
+}
+
+/// A channel to watch.
+pub(super) struct WatchedChannel<'a> {
+    pub(super) config: &'a config::Channel,
+    pub(super) sampler: &'a Arc<Sampler>,
+    pub(super) store: &'a Arc<dyn Store>,
+    /// Whether this master serves the channel.
+    pub(super) is_served: bool,
+}
+
+impl Alerting {
+    /// The alerts of a configuration; `None` without a receiver.
+    pub(super) fn start(config: &Config, host: &str) -> Option<Self> {
+        let settings = config.alerts.as_ref().filter(|alerts| !alerts.receivers.is_empty())?;
+        Some(Self {
+            settings: Arc::new(settings.clone()),
+            outbox: Arc::new(LogOutbox),
+            public_url: config.http.as_ref().and_then(|http| http.public_url.clone()),
+            host: host.to_owned(),
+        })
+    }
+
+    /// Starts the watches of declared channels that this master does not serve: their masters may all be gone.
+    pub(super) fn watch_others(
+        &self,
+        config: &Config,
+        served: &[String],
+        open: impl Fn(&config::Channel) -> Arc<dyn Store>,
+    ) -> Vec<WatchHandle> {
+        let others = config.channels.values().filter(|channel| !served.contains(&channel.name));
+        let others = others.filter(|channel| !channel.rules.is_empty() && has_store(&channel.driver));
+        let watch = |channel: &config::Channel| {
+            let (name, store) = (Arc::from(channel.name.as_str()), open(channel));
+            // Nothing answers its commands, and its metrics are those of no channel of this master.
+            let (commands, _) = mpsc::channel(1);
+            let metrics = Metrics::default().channel(&channel.name);
+            let sampler = Arc::new(Sampler::new(name, Arc::clone(&store), commands, metrics));
+            self.watch(
+                &WatchedChannel { config: channel, sampler: &sampler, store: &store, is_served: false },
+                None,
+            )
+        };
+        others.map(watch).collect()
+    }
+
+    /// Starts the watch of a channel in place of an earlier one.
+    pub(super) fn watch(&self, channel: &WatchedChannel<'_>, before: Option<WatchHandle>) -> WatchHandle {
+        let WatchedChannel { config, sampler, store, is_served } = *channel;
+        let place = WatchPlace {
+            host: self.host.clone(),
+            sampler: Arc::clone(sampler),
+            store: Arc::clone(store),
+            outbox: Arc::clone(&self.outbox),
+            file: is_served.then(|| host_alerts_file(config)),
+        };
+        let settings = WatchSettings {
+            alerts: Arc::clone(&self.settings),
+            rules: config.rules.clone(),
+            public_url: self.public_url.clone(),
+            max_workers: config.worker.plan.max,
+            memory_limit: config.worker.scaling.memory_limit,
+        };
+        WatchHandle::start(place, settings, before)
+    }
+}
+
+/// Whether a channel has a store to watch. A file that nobody has made has no jobs that could wait for a master.
+fn has_store(driver: &Driver) -> bool {
+    match driver {
+        Driver::Sqlite { path, .. } => path.exists(),
+        Driver::Redis(_) => true,
+        Driver::Sync => false,
+    }
+}
+
+/// The file of the alerts of this host in a channel.
+#[must_use]
+pub fn host_alerts_file(channel: &config::Channel) -> PathBuf {
+    RunDir::at(&channel.pid_path, &channel.name).alerts_path()
+}
+
+struct LogOutbox;
+
+impl Outbox for LogOutbox {
+    fn deliver(&self, receiver: &str, message: Notification, results: mpsc::UnboundedSender<Delivered>) {
+        warn!(%receiver, alerts = ?message.alerts, "alerts");
+        let _ = results.send(Delivered { receiver: receiver.to_owned(), error: None });
+    }
+}
