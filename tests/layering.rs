@@ -133,6 +133,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "webhook::http_client",
             "webhook::signature",
             "snapshot",
+            "channel::status",
         ],
     ),
     ("worker", &["job", "job_json", "wire", "fd", "executor"]),

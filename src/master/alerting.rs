@@ -14,7 +14,7 @@ use super::run_dir::RunDir;
 use super::signals::with_signals_blocked;
 use super::start::incarnation;
 use crate::alerts::{
-    PostOffice, Pulses, WatchHandle, WatchPlace, WatchSettings, call_heartbeat, test_messages, test_receiver,
+    Deliveries, Pulses, WatchHandle, WatchPlace, WatchSettings, call_heartbeat, test_messages, test_receiver,
 };
 use crate::config::alerts::{Alerts, Receiver, ReceiverKind};
 use crate::config::{self, Config, Driver};
@@ -26,7 +26,7 @@ use crate::store::{LEASE, Store};
 /// The alerts of a master, for all its channels.
 pub(super) struct Alerting {
     settings: Arc<Alerts>,
-    office: Arc<PostOffice>,
+    deliveries: Arc<Deliveries>,
     pulses: Arc<Pulses>,
     public_url: Option<String>,
     /// The name of this host.
@@ -48,16 +48,16 @@ impl Alerting {
         let Some(settings) = config.alerts.as_ref().filter(|alerts| !alerts.receivers.is_empty()) else {
             return Ok(None);
         };
-        let start = || PostOffice::start(settings.receivers.values().cloned(), Some(guardian.clone()));
-        let (office, pulses) = (Arc::new(with_signals_blocked(start)??), Arc::<Pulses>::default());
+        let start = || Deliveries::start(settings.receivers.values().cloned(), Some(guardian.clone()));
+        let (deliveries, pulses) = (Arc::new(with_signals_blocked(start)??), Arc::<Pulses>::default());
         let is_heartbeat = |kind: &ReceiverKind| matches!(kind, ReceiverKind::Heartbeat { .. });
         for receiver in settings.receivers.values().filter(|receiver| is_heartbeat(&receiver.kind)) {
-            let (pulses, office) = (Arc::clone(&pulses), Arc::clone(&office));
-            tokio::spawn(call_heartbeat(receiver.clone(), pulses, office, settings.evaluate_every));
+            let (pulses, deliveries) = (Arc::clone(&pulses), Arc::clone(&deliveries));
+            tokio::spawn(call_heartbeat(receiver.clone(), pulses, deliveries, settings.evaluate_every));
         }
         Ok(Some(Self {
             settings: Arc::new(settings.clone()),
-            office,
+            deliveries,
             pulses,
             public_url: config.http.as_ref().and_then(|http| http.public_url.clone()),
             host: host.to_owned(),
@@ -94,7 +94,7 @@ impl Alerting {
             host: self.host.clone(),
             sampler: Arc::clone(sampler),
             store: Arc::clone(store),
-            sender: self.office.clone(),
+            outbox: self.deliveries.clone(),
             file: is_served.then(|| host_alerts_file(config)),
         };
         let settings = WatchSettings {
