@@ -133,7 +133,7 @@ mod tests {
     use super::super::sample::{AT, notification, resolved};
     use super::*;
 
-    /// A queue of messages without anybody who waits for their results.
+    /// A queue whose results have no reader.
     #[derive(Default)]
     struct Queue(MessageQueue);
 
