@@ -99,7 +99,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "sanitize",
         ],
     ),
-    ("metrics", &["pool", "store", "mutex"]),
+    ("metrics", &["job::record", "pool", "store", "mutex"]),
     (
         "channel",
         &[

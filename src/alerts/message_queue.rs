@@ -133,7 +133,7 @@ mod tests {
     use super::super::sample::{AT, notification, resolved};
     use super::*;
 
-    /// A queue of messages whose results nothing waits for.
+    /// A queue whose results have no reader.
     #[derive(Default)]
     struct Queue(MessageQueue);
 
