@@ -61,7 +61,9 @@ fn restart_repeats_no_message_and_forgets_no_end() {
     let fixture = Fixture::new(SQLITE, &config(&file, BACKLOG));
     fixture.ok(&["queue:pause"]);
     let master = fixture.listen(&[]);
-    (0..3).for_each(|_| drop(fixture.push("noop", "{}", &[])));
+    for _ in 0..3 {
+        fixture.push("noop", "{}", &[]);
+    }
     until_statuses(&[&file], &["firing"]);
     assert_eq!(shown(&fixture), [("pile".to_owned(), "firing".to_owned())]);
     let listed = fixture.ok(&["queue:alerts"]);
@@ -102,7 +104,9 @@ fn other_master_sends_the_end_after_a_kill() {
     let first = one.listen(&[]);
     until("the watch of the first master", || master_is_watching(&one));
     let second = two.listen(&[]);
-    (0..3).for_each(|_| drop(one.push("noop", "{}", &[])));
+    for _ in 0..3 {
+        one.push("noop", "{}", &[]);
+    }
     until_statuses(&[&a, &b], &["firing"]);
     assert_eq!(statuses(&a, "pile").len(), 1, "the holder of the watch has sent");
 
@@ -170,7 +174,9 @@ fn reload_applies_new_rules() {
     let fixture = Fixture::new(SQLITE, &config(&file, "name = \"pile\"\nwhen = \"waiting > 100\""));
     fixture.ok(&["queue:pause"]);
     let master = fixture.listen(&[]);
-    (0..3).for_each(|_| drop(fixture.push("noop", "{}", &[])));
+    for _ in 0..3 {
+        fixture.push("noop", "{}", &[]);
+    }
     let_evaluate(&fixture, 2);
     assert_eq!(statuses(&file, "pile"), [""; 0]);
     let text = fs::read_to_string(fixture.file("aint-queue.toml")).unwrap();
