@@ -42,13 +42,7 @@ fn check_directory(path: &Path) -> io::Result<()> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    for above in directory.ancestors() {
-        if let Ok(found) = fs::symlink_metadata(above)
-            && found.is_symlink()
-        {
-            distrusted(trust::check_owner(above, &found))?;
-        }
-    }
+    distrusted(trust::check_links(directory, false))?;
     distrusted(trust::check_private(directory, &fs::metadata(directory)?))?;
     let name = path.file_name().unwrap_or_default();
     distrusted(trust::check_above(&fs::canonicalize(directory)?.join(name)))
@@ -129,7 +123,7 @@ mod tests {
         let link = file.with_file_name("link");
         symlink("/etc", &link).unwrap();
         std::os::unix::fs::lchown(&link, Some(1234), None).unwrap();
-        assert!(refusal(&link.join("file")).contains("link\" belongs to another user"));
+        assert!(refusal(&link.join("file")).contains("link\" is a symbolic link of another user"));
         let (_dir, file) = directory(0o755);
         chown(file.parent().unwrap(), Some(1234), None).unwrap();
         assert!(refusal(&file).contains("d\" belongs to another user"));

@@ -58,7 +58,9 @@ end
 --    6 owners    zset    living owner by lease deadline
 --    7 dead      zset    ended owner that still has jobs, by time of death; 0 for one that left
 --    8 seqs      hash    owner -> number of its last call
---    9 stats     hash    last_id, checked_to, done, cleared, tombstones, clearing_<state>,
+--    9 stats     hash    last_id, checked_to, done, cleared, tombstones,
+--                        clearing_<state>: the entries of the lists or zsets that clears have renamed, and
+--                        clearing_tombstones, clearing_bytes: their part of tombstones and (an estimate) of bytes,
 --                        clock: the highest time that the server's clock has shown,
 --                        paused: 1 for no end, else the time of the end,
 --                        priorities: set once a job had high or low priority,
@@ -67,13 +69,14 @@ end
 --                        bytes: from layout 3 on, the bytes of all records and outputs
 --   10 unique    hash    unique key -> id, until the end or start of that job
 --   11 notify    list    at most one token: work may be available
---   12 clearing  hash    name -> state, for each list or zset renamed by a clear
+--   12 clearing  hash    name -> state, for each list or zset renamed by a clear to clearing:<name>
 --   13 waiting:high  list  like waiting, leased before it
 --   14 waiting:low   list  like waiting, leased after it
 --   15 locks     zset    score 0: members made by lib/lock_members.lua from lock, owner and job
 -- KEYS 16 and on  see the head of each script; among them, one for each timed hold and each rate, and the outputs:
 --    unique:<unique key>  string  id, until the end of the hold
 --    rate:<key>           string  the time at which the rate is unused again, until then
+--    clearing:unique      hash    unique keys of jobs that a clear has renamed, until their removal
 --    outputs              hash    id -> JSON: the last lines that the last failed run of the job printed
 -- Times are µs since 1970 by this server's clock.
 -- reply on refusal: error AINTKEY (a key of a foreign type) or AINTSCHEMA (another layout version)
@@ -139,8 +142,19 @@ local function read(meta)
   return understood and type(value) == 'table' and type(value.job) == 'string' and value or nil
 end
 
--- Whether the job of a record has expired before any owner leased it: the job will not run, so it holds no key. The names
--- of the owners' sets are made here, because only this rare case needs them; they are in the slot of the other keys.
+-- The names of the reserved sets of all owners. They are made here, because only rare cases need them, and are in the slot of the
+-- other keys.
+local function reserved_sets()
+  local sets = {}
+  for _, owners in ipairs({ OWNERS, DEAD }) do
+    for _, name in ipairs(redis.call('ZRANGE', owners, 0, -1)) do
+      sets[#sets + 1] = string.sub(SCHEMA, 1, -7) .. 'reserved:' .. name
+    end
+  end
+  return sets
+end
+
+-- Whether the job of a record has expired before any owner leased it: the job will not run, so it holds no key.
 local function expired_unleased(id, record)
   local meta = meta_of(record)
   meta = string.find(meta, '"expires_', 1, true) and read(meta)
@@ -152,11 +166,9 @@ local function expired_unleased(id, record)
   if math.min(after or math.huge, tonumber(meta.expires_at) or math.huge) > now() then
     return false
   end
-  for _, owners in ipairs({ OWNERS, DEAD }) do
-    for _, name in ipairs(redis.call('ZRANGE', owners, 0, -1)) do
-      if redis.call('SISMEMBER', string.sub(SCHEMA, 1, -7) .. 'reserved:' .. name, id) == 1 then
-        return false
-      end
+  for _, set in ipairs(reserved_sets()) do
+    if redis.call('SISMEMBER', set, id) == 1 then
+      return false
     end
   end
   return true
@@ -207,6 +219,12 @@ end
 -- Due time of the next delayed job, or nil.
 local function next_due()
   return tonumber(redis.call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2])
+end
+
+-- The tombstones or the bytes (by name) without those of jobs that a clear removes.
+local function live(name)
+  local stats = redis.call('HMGET', STATS, name, 'clearing_' .. name)
+  return math.max(0, (tonumber(stats[1]) or 0) - (there[12] and tonumber(stats[2]) or 0))
 end
 
 -- Subtracts skipped tombstones; never below zero, even if another program changed the records.
@@ -659,8 +677,8 @@ end
 local record = '{' .. table.concat(meta, ',') .. '}\n' .. string.gsub(payload, '[\r\n]', ' ')
 
 -- The limits of the configuration, which masters record. A job whose key is held is not added.
-local limits = redis.call('HMGET', STATS, 'max_waiting', 'max_bytes', 'bytes')
-local limit, most, bytes = tonumber(limits[1]), tonumber(limits[2]), tonumber(limits[3]) or 0
+local limits = redis.call('HMGET', STATS, 'max_waiting', 'max_bytes')
+local limit, most, bytes = tonumber(limits[1]), tonumber(limits[2]), live('bytes')
 -- A count that another program has put wrong keeps no empty channel closed.
 if most and redis.call('HLEN', RECORDS) == 0 then
   bytes = 0
@@ -671,9 +689,7 @@ if most and adds and bytes + #record > most then
     .. ', and max_bytes allows ' .. text(most) .. ': retry later, add workers, remove failed jobs, or raise max_bytes')
 end
 if limit and adds then
-  local counts = redis.call('HMGET', STATS, 'tombstones', 'clearing_waiting', 'clearing_delayed')
-  local jobs = entries() + redis.call('ZCARD', DELAYED) + (tonumber(counts[2]) or 0) + (tonumber(counts[3]) or 0)
-    - (tonumber(counts[1]) or 0)
+  local jobs = entries() + redis.call('ZCARD', DELAYED) - live('tombstones')
   if jobs + 1 > limit then
     return redis.error_reply('AINTFULL the channel is full: ' .. math.max(0, jobs) .. ' jobs wait, and max_waiting allows ' .. limit
       .. ': retry later, add workers, or raise max_waiting')

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -159,6 +159,58 @@ fn planted_sqlite_file_is_refused() {
     fixture.write("named.toml", "[channels.default.driver]\ntype = \"sqlite\"\npath = \"sticky/named.db\"\n");
     let output = run(fixture.path(), &["queue:push", "noop", "--config", "named.toml"]);
     assert!(refused(&output, 5).contains("any user"));
+}
+
+#[test]
+fn store_behind_the_link_of_a_stranger_is_refused() {
+    if !is_root() {
+        return;
+    }
+    let fixture = Fixture::sqlite("");
+    let db = |dir: &Path| dir.join("aint-queue.db");
+    let [other, lured] = ["other", "lured"].map(|name| fixture.file(name));
+    fs::create_dir(&other).unwrap();
+    fs::create_dir(&lured).unwrap();
+    assert!(run(&other, &["queue:push", "noop"]).status.success());
+    let lure = |target: &Path, owner| {
+        let _ = fs::remove_file(db(&lured));
+        symlink(target, db(&lured)).unwrap();
+        lchown(db(&lured), Some(owner), Some(owner)).unwrap();
+    };
+    for (bits, target) in [(0o1777, db(&other)), (0o755, db(&other)), (0o755, fixture.file("missing.db"))] {
+        mode(&lured, bits);
+        lure(&target, STRANGER);
+        for args in [&["queue:push", "noop"][..], &["queue:run"], &["queue:clear", "-y"]] {
+            let message = refused(&run(&lured, args), 5);
+            let named =
+                format!("lured/aint-queue.db\" is a symbolic link of another user (owner uid {STRANGER}");
+            assert!(message.contains(&named), "{args:?}: {message}");
+        }
+        assert!(!fixture.file("missing.db").exists(), "a refused push creates no file");
+    }
+    // A link of this user that leads to one of a stranger; in the end to a link of this user alone.
+    fs::create_dir(fixture.file("current")).unwrap();
+    mode(&lured, 0o1777);
+    lure(&db(&other), STRANGER);
+    symlink(db(&lured), fixture.file("current/aint-queue.db")).unwrap();
+    let message = refused(&run(&fixture.file("current"), &["queue:push", "noop"]), 5);
+    assert!(message.contains("lured/aint-queue.db\" is a symbolic link of another user"), "{message}");
+    lure(&db(&other), 0);
+    assert!(run(&fixture.file("current"), &["queue:push", "noop"]).status.success());
+    let status = text(&run(&other, &["queue:status", "--json"]).stdout);
+    assert!(status.replace(char::is_whitespace, "").contains("\"waiting\":2"), "{status}");
+    // A named file, behind a link in a directory like /tmp.
+    lure(&db(&other), STRANGER);
+    fixture.write(
+        "named.toml",
+        "[channels.default.driver]\ntype = \"sqlite\"\npath = \"lured/aint-queue.db\"\n",
+    );
+    let output = run(fixture.path(), &["queue:push", "noop", "--config", "named.toml"]);
+    assert!(refused(&output, 5).contains("any user"));
+    mode(&lured, 0o755);
+    give(&lured, STRANGER, STRANGER);
+    let output = run(fixture.path(), &["queue:push", "noop", "--config", "named.toml"]);
+    assert!(output.status.success(), "root operates the service of another user: {}", text(&output.stderr));
 }
 
 #[test]

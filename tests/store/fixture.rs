@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use aint_queue::job::{JobId, JobMeta, JobRecord, NewJob, Payload, Priority, Start, UniqueUntil};
 use aint_queue::store::{
-    Claim, Destination, JobState, JobView, KeyRelease, Leased, LimitDecision, OutputChange, Owner,
-    SettleConflict, Settlement, Store, StoreError, Turn, TurnReply,
+    Claim, Clear, Cleared, Destination, JobState, JobView, KeyRelease, Leased, LimitDecision, OutputChange,
+    Owner, SettleConflict, Settlement, Store, StoreError, Turn, TurnReply,
 };
 use async_trait::async_trait;
 
@@ -34,6 +34,12 @@ pub trait Driver: Send + Sync {
 
     /// Removes the record of a job and nothing else.
     async fn delete_record(&self, channel: &str, id: JobId);
+
+    /// Begins a clear and abandons it after its first step, as a process does that ends then. `None` when the rest is left to the
+    /// next clear.
+    async fn cut_clear(&self, _channel: &str, store: &Arc<dyn Store>, which: Clear) -> Option<Cleared> {
+        Some(store.clear(which).await.unwrap())
+    }
 
     /// Deletes the last assigned id, like a store that lost its latest writes.
     async fn forget_last_id(&self, channel: &str);

@@ -11,7 +11,7 @@ use std::fmt;
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The environment variable that accepts every owner and mode, if it is `1`.
@@ -21,6 +21,9 @@ pub const VARIABLE: &str = "AINT_QUEUE_TRUST_FILES";
 const WORLD_WRITE: u32 = 0o002;
 const GROUP_WRITE: u32 = 0o020;
 const STICKY: u32 = 0o1000;
+
+/// Most symbolic links that lead from a path to its file, as in the kernel.
+const MAX_LINKS: usize = 40;
 
 static INSISTED: AtomicBool = AtomicBool::new(false);
 
@@ -82,6 +85,8 @@ enum Why {
     Above(PathBuf),
     /// A symbolic link.
     Link,
+    /// A symbolic link that another user owns.
+    LinkOwner,
     /// Several names, some of which may be those of another file.
     Names,
 }
@@ -98,11 +103,13 @@ impl fmt::Display for Distrust {
                 above.display()
             )?,
             Why::Link => write!(f, "\"{path}\" is a symbolic link ({found})")?,
+            Why::LinkOwner => write!(f, "\"{path}\" is a symbolic link of another user ({found})")?,
             Why::Names => write!(f, "\"{path}\" has several names, hard links ({found})")?,
         }
         let remedy = match &self.why {
             Why::Owner | Why::Writable | Why::Above(_) => "change its owner or mode",
             Why::Link => "name the file that it leads to",
+            Why::LinkOwner => "remove it, or change its owner",
             Why::Names => "remove the other names",
         };
         write!(f, "; {remedy}, or accept it with --trust-files or {VARIABLE}=1")
@@ -173,6 +180,49 @@ pub fn check_above(path: &Path) -> Result<(), Distrust> {
         }
     }
     Ok(())
+}
+
+/// Checks the symbolic links that lead from a path to its file: no arbitrary user could have put them in place. Unless an operator
+/// has named the path, each belongs to this user or root too.
+///
+/// # Errors
+/// When one does not; the error names the link.
+pub fn check_links(path: &Path, named: bool) -> Result<(), Distrust> {
+    for (link, found) in links_of(path) {
+        if !named && !is_trusted_user(found.uid()) && !is_insisted() {
+            return Err(Distrust::new(&link, &found, Why::LinkOwner));
+        }
+        check_above(&link)?;
+    }
+    Ok(())
+}
+
+/// The symbolic links that lead from a path to its file, those in the targets of others included. The directories of each are free of
+/// links.
+fn links_of(path: &Path) -> Vec<(PathBuf, Metadata)> {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let (mut links, mut place, mut rest) = (Vec::new(), PathBuf::from("/"), absolute);
+    while links.len() < MAX_LINKS {
+        let mut parts = rest.components();
+        let Some(part) = parts.next() else { break };
+        let below = parts.as_path().to_owned();
+        match part {
+            Component::RootDir => place = PathBuf::from("/"),
+            Component::ParentDir => _ = place.pop(),
+            Component::Normal(name) => place.push(name),
+            Component::CurDir | Component::Prefix(_) => {}
+        }
+        let link = fs::symlink_metadata(&place).ok().filter(Metadata::is_symlink);
+        rest = match link.zip(fs::read_link(&place).ok()) {
+            Some((found, target)) => {
+                links.push((place.clone(), found));
+                place.pop();
+                target.join(below)
+            }
+            None => below,
+        };
+    }
+    links
 }
 
 /// Checks that a path is no symbolic link, which could lead to any file of this user.
@@ -312,6 +362,45 @@ mod tests {
             assert!(check_above(&path).is_err(), "an entry of another user in a sticky directory");
         }
         fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn links_of_strangers_are_refused_wherever_they_lead() {
+        use std::os::unix::fs::{lchown, symlink};
+
+        let dir = tempfile::tempdir().unwrap();
+        let dir = fs::canonicalize(dir.path()).unwrap();
+        let at = |name: &str| dir.join(name);
+        fs::create_dir_all(at("rel2/data")).unwrap();
+        fs::create_dir(at("open")).unwrap();
+        fs::write(at("rel2/data/file"), "").unwrap();
+        symlink("rel2", at("current")).unwrap();
+        symlink("../current/./data/../data", at("open/theirs")).unwrap();
+        symlink(at("open/theirs"), at("chain")).unwrap();
+        let found: Vec<_> = links_of(&at("chain/file")).into_iter().map(|(link, _)| link).collect();
+        assert_eq!(found, [at("chain"), at("open/theirs"), at("current")]);
+        for path in ["current/data/file", "chain/file", "chain/missing", "open/theirs"] {
+            assert_eq!(check_links(&at(path), false), Ok(()), "{path}: all links are of this user");
+        }
+        symlink("loop", at("loop")).unwrap();
+        assert_eq!(check_links(&at("loop"), false), Ok(()), "the open of a loop fails by itself");
+        if effective_user() != 0 {
+            return;
+        }
+        lchown(at("open/theirs"), Some(1234), Some(1234)).unwrap();
+        assert_eq!(check_links(&at("current/data/file"), false), Ok(()));
+        for path in ["chain/file", "open/theirs", "open/theirs/missing"] {
+            let why = check_links(&at(path), false).unwrap_err().to_string();
+            assert!(
+                why.contains("theirs\" is a symbolic link of another user (owner uid 1234, gid 1234,"),
+                "{path}: {why}"
+            );
+            assert!(why.contains("--trust-files"), "{path}: {why}");
+            assert_eq!(check_links(&at(path), true), Ok(()), "{path}: a named place of a service");
+        }
+        with_mode(&at("open"), 0o1777);
+        let why = check_links(&at("chain/file"), true).unwrap_err().to_string();
+        assert!(why.contains("theirs\" may have been put there by any user"), "{why}");
     }
 
     #[test]

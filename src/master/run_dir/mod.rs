@@ -218,6 +218,7 @@ fn check(path: &Path) -> Result<(), RunDirError> {
     // A user who may replace the files could start a second master of the channel.
     let found = fs::metadata(path).map_err(inspect)?;
     trust::check_mode(path, &found).map_err(RunDirError::Distrusted)?;
+    trust::check_links(path, true).map_err(RunDirError::Distrusted)?;
     trust::check_above(&config::canonical(path)).map_err(RunDirError::Distrusted)?;
     eaccess(path, AccessFlags::W_OK | AccessFlags::X_OK)
         .map_err(|errno| refused(errno.into(), path, "write to the run directory"))

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use aint_queue::job::{FailReason, JobId};
+use aint_queue::job::{FailReason, JobId, NewJob};
 use aint_queue::store::{
-    Clear, Cleared, JobFilter, JobState, MAX_BATCH, Store, count_failed, list, reload_failed, remove_failed,
+    Clear, Cleared, JobFilter, JobState, MAX_BATCH, Pushed, Store, count_failed, list, reload_failed,
+    remove_failed,
 };
 
-use crate::fixture::{Fixture, Master, done, failed, job, later};
+use crate::fixture::{CHANNEL, Fixture, Master, done, failed, job, later, unique};
 
 conformance! {
     requeue_moves_failed_jobs_only,
@@ -19,6 +20,8 @@ conformance! {
     clear_reload_and_remove_count_exactly_under_load,
     jobs_pushed_after_a_clear_began_survive,
     interrupted_clear_is_finished_by_the_next,
+    job_of_a_begun_clear_is_gone_at_once,
+    clear_of_one_state_keeps_keys_of_others,
     reload_and_remove_obey_their_filter,
     reload_ends_while_jobs_fail_again,
     filtered_pages_hold_every_selected_job_once,
@@ -212,6 +215,64 @@ async fn interrupted_clear_is_finished_by_the_next(fixture: Fixture) {
         fixture.store.clear(ALL).await.unwrap();
         total += 1;
         assert_eq!(fixture.counts().await, [0, 0, 0, 0, 0, total]);
+    }
+}
+
+/// Jobs with unique keys, reserved, waiting and delayed, and a removed one, whose id is still in the list of waiting on Redis.
+async fn push_with_keys(fixture: &Fixture) -> (Master, [JobId; 3]) {
+    let held = fixture.push_all(&[unique("held", "k-held")]).await[0];
+    let mut master = fixture.master().await;
+    master.lease_exactly(&[held]).await;
+    let late = NewJob { start: later("late", FAR_FUTURE).start, ..unique("late", "k-late") };
+    let jobs = [unique("removed", "k-removed"), unique("waits", "k-waits"), late];
+    let [removed, waits, late] = fixture.push_all(&jobs).await.try_into().unwrap();
+    assert_eq!(fixture.store.discard(&[removed]).await.unwrap(), 1);
+    (master, [held, waits, late])
+}
+
+async fn job_of_a_begun_clear_is_gone_at_once(fixture: Fixture) {
+    let (mut master, [held, waits, late]) = push_with_keys(&fixture).await;
+    let which = Clear { waiting: true, delayed: true, ..Clear::default() };
+    fixture.driver.cut_clear(CHANNEL, &fixture.store, which).await;
+    assert_eq!(fixture.counts().await, [0, 1, 0, 0, 0, 3]);
+    for id in [waits, late] {
+        assert_eq!(fixture.store.get(id).await.unwrap(), None);
+    }
+    assert_eq!(fixture.store.discard(&[waits, late]).await.unwrap(), 0);
+    assert_eq!(fixture.store.holder("k-waits").await.unwrap(), None);
+    assert_eq!(fixture.store.holder("k-held").await.unwrap(), Some(held));
+
+    let jobs = [unique("waits", "k-waits"), unique("late", "k-late"), unique("held", "k-held")];
+    let pushed = fixture.store.push(&jobs).await.unwrap();
+    let [Pushed::Added(waits), Pushed::Added(late), Pushed::Existing(kept)] = pushed[..] else {
+        panic!("{pushed:?}")
+    };
+    assert_eq!(kept, held);
+    assert_eq!(fixture.counts().await, [2, 1, 0, 0, 0, 3]);
+    assert_eq!(master.turn(&[], 0).await.unwrap().waiting, 2);
+    // Another clear ends the interrupted one, and takes no key from the new jobs.
+    fixture.another_handle().await.clear(Clear::default()).await.unwrap();
+    assert_eq!(fixture.counts().await, [2, 1, 0, 0, 0, 3]);
+    assert_eq!(fixture.store.holder("k-late").await.unwrap(), Some(late));
+    master.lease_exactly(&[waits, late]).await;
+    assert_eq!(fixture.store.unlisted().await.unwrap(), 0);
+}
+
+async fn clear_of_one_state_keeps_keys_of_others(fixture: Fixture) {
+    for state in ["waiting", "delayed"] {
+        let (master, ids) = push_with_keys(&fixture).await;
+        let is_waiting = state == "waiting";
+        let which = Clear { waiting: is_waiting, delayed: !is_waiting, ..Clear::default() };
+        fixture.driver.cut_clear(CHANNEL, &fixture.store, which).await;
+        for (key, id, is_kept) in
+            [("k-held", ids[0], true), ("k-waits", ids[1], !is_waiting), ("k-late", ids[2], is_waiting)]
+        {
+            let holder = fixture.store.holder(key).await.unwrap();
+            assert_eq!(holder, is_kept.then_some(id), "{key} after a clear of {state}");
+        }
+        fixture.store.clear(Clear { reserved: true, ..ALL }).await.unwrap();
+        fixture.store.leave(&master.owner).await.unwrap();
+        assert_eq!(fixture.counts().await[..5], [0; 5]);
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::Poll;
 use std::time::Duration;
 
 use aint_queue::config::Secret;
 use aint_queue::job::JobId;
 use aint_queue::store::redis::{Options, RedisStore};
-use aint_queue::store::{Owner, Store};
+use aint_queue::store::{Clear, Cleared, Owner, Store};
 use async_trait::async_trait;
 
 use crate::fixture::Driver;
@@ -137,6 +138,30 @@ impl Driver for OnServer {
 
     async fn delete_record(&self, channel: &str, id: JobId) {
         self.redis_command(channel, "records", "HDEL", &[&id.to_string()]);
+    }
+
+    async fn cut_clear(&self, channel: &str, store: &Arc<dyn Store>, which: Clear) -> Option<Cleared> {
+        let states = [
+            (which.waiting, "waiting"),
+            (which.waiting, "waiting:high"),
+            (which.waiting, "waiting:low"),
+            (which.delayed, "delayed"),
+            (which.failed, "failed"),
+        ];
+        let key = |name: &str| format!("aint-queue:{{{}}}:{name}", self.channel(channel));
+        let keys: Vec<_> =
+            states.into_iter().filter(|(wanted, _)| *wanted).map(|(_, name)| key(name)).collect();
+        let mut connection = self.server().connection();
+        let mut is_begun =
+            || keys.is_empty() || redis::cmd("EXISTS").arg(&keys).query::<u32>(&mut connection).unwrap() == 0;
+        let mut clear = store.clear(which);
+        // The clear sends at most one call per poll, and its first one renames the keys.
+        std::future::poll_fn(|context| match clear.as_mut().poll(context) {
+            Poll::Ready(cleared) => Poll::Ready(Some(cleared.unwrap())),
+            Poll::Pending if is_begun() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
     }
 
     async fn forget_last_id(&self, channel: &str) {

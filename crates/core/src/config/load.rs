@@ -170,6 +170,7 @@ fn load_found(file: &Path, directories: usize) -> Result<Config, ConfigError> {
         trust::check_directory(directory).map_err(unreadable)??;
     }
     trust::check_owner(file, &link)?;
+    trust::check_links(file, false)?;
     trust::check_above(&canonical(file))?;
     // A pipe would block its reader.
     let target = fs::metadata(file).map_err(unreadable)?;

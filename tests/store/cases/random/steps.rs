@@ -59,6 +59,8 @@ pub enum Step {
         delayed: bool,
         failed: bool,
         reserved: bool,
+        /// Only its first step; the next clear does the rest.
+        cut: bool,
     },
     /// Without an end, longer than a run of this test, or of length zero.
     Pause(Option<Duration>),
@@ -157,11 +159,12 @@ pub fn step() -> impl Strategy<Value = Step> {
         1 => master.prop_map(|master| Step::Bury { master }),
         2 => vec(job.clone(), 0..6).prop_map(Step::Requeue),
         1 => vec(job.clone(), 0..6).prop_map(Step::Discard),
-        1 => any::<[bool; 4]>().prop_map(|[waiting, delayed, failed, reserved]| Step::Clear {
+        1 => any::<[bool; 5]>().prop_map(|[waiting, delayed, failed, reserved, cut]| Step::Clear {
             waiting: waiting && delayed,
             delayed: delayed && failed,
             failed: failed && reserved,
-            reserved: reserved && waiting
+            reserved: reserved && waiting && !cut,
+            cut
         }),
         1 => prop_oneof![Just(None), Just(Some(FAR_FUTURE)), Just(Some(Duration::ZERO))].prop_map(Step::Pause),
         2 => Just(Step::Resume),

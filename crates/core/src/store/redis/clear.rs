@@ -3,15 +3,21 @@
 use std::collections::BTreeMap;
 
 use super::RedisStore;
-use super::reply::{Entries, count, int, texts};
+use super::reply::{Entries, count, int, text, texts};
 use super::scripts::Script;
 use crate::mutex::lock;
 use crate::store::{Clear, Cleared, MAX_BATCH, StoreError};
 
 const DOING: &str = "clearing jobs";
+/// The name of the hash of unique keys that jobs put aside have held.
+const RELEASED_KEYS: &str = "unique";
+/// The argument and the reply of `clear_keys.lua` at the start and at the end.
+const NO_KEYS: &str = "0";
 
 impl RedisStore {
     pub(super) async fn empty(&self, which: Clear) -> Result<Cleared, StoreError> {
+        // Keys that an interrupted clear has left would make the first step of this one slow.
+        self.remove_released_keys().await?;
         let mut cleared = Cleared::default();
         for name in self.put_aside(which).await? {
             let removed = self.remove_aside(&name).await?;
@@ -56,7 +62,8 @@ impl RedisStore {
             (format!("delayed:{fresh}"), which.delayed),
             (format!("failed:{fresh}"), which.failed),
         ];
-        let keys: Vec<_> = parts.iter().map(|(name, _)| self.keys.clearing(name)).collect();
+        let mut keys: Vec<_> = parts.iter().map(|(name, _)| self.keys.clearing(name)).collect();
+        keys.push(self.keys.clearing(RELEASED_KEYS));
         let mut call = self.call(Script::ClearBegin, DOING, &keys).await?;
         for (_, wanted) in &parts {
             call.arg(if *wanted { "1" } else { "" });
@@ -64,7 +71,23 @@ impl RedisStore {
         for (name, _) in &parts {
             call.arg(name);
         }
-        call.read(texts).await
+        let names = call.read(texts).await?;
+        self.remove_released_keys().await?;
+        Ok(names)
+    }
+
+    /// Removes the unique keys of the jobs put aside, those of an interrupted clear included.
+    async fn remove_released_keys(&self) -> Result<(), StoreError> {
+        let keys = [self.keys.clearing(RELEASED_KEYS)];
+        let mut next = NO_KEYS.to_owned();
+        loop {
+            let mut call = self.call(Script::ClearKeys, DOING, &keys).await?;
+            call.arg(&next);
+            next = call.read(text).await?;
+            if next == NO_KEYS {
+                return Ok(());
+            }
+        }
     }
 
     async fn remove_aside(&self, name: &str) -> Result<u64, StoreError> {

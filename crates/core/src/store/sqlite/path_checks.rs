@@ -184,6 +184,7 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
 /// Refuses a place where another user may have put the file, before anything is created there. A place that a configuration
 /// names may belong to the group or the user that shares it.
 pub(super) fn check_directory(path: &Path, named: bool) -> Result<(), SqliteError> {
+    trusted(trust::check_links(path, named))?;
     let path = canonical(path);
     trusted(trust::check_above(&path))?;
     match path.parent() {

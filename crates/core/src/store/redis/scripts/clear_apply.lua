@@ -5,6 +5,12 @@
 -- ARGV 4.. the ids, as returned by clear_peek.lua; then pairs of id and unique key to release
 -- reply    number of removed jobs; -1 when another clear has removed these ids
 -- order    outputs, bytes, count, records, unique keys, then the ids; tombstones are not counted
+local function lower(field, by)
+  local counted = math.min(by, tonumber(redis.call('HGET', STATS, field)) or 0)
+  if counted > 0 then
+    redis.call('HINCRBY', STATS, field, text(-counted))
+  end
+end
 local name, state, count = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local list = state == 'waiting'
 local ids = redis.call(list and 'LRANGE' or 'ZRANGE', KEYS[OWN], 0, count - 1)
@@ -19,6 +25,7 @@ if count > 0 then
   -- First, because an outputs key of a foreign type ends the script here, before any change.
   redis.call('HDEL', KEYS[OWN + 1], unpack(ids))
   count_bytes(-bytes)
+  lower('clearing_bytes', bytes)
   redis.call('HINCRBY', STATS, 'cleared', count)
   removed = redis.call('HDEL', RECORDS, unpack(ids))
   if removed < count then
@@ -28,8 +35,9 @@ if count > 0 then
     free(ARGV[n + 1], ARGV[n])
   end
   if removed < count then
-    -- Missing records were discarded after the clear began, and counted as tombstones.
+    -- Missing records were discarded, and counted as tombstones.
     discount_tombstones(count - removed)
+    lower('clearing_tombstones', count - removed)
   end
   if list then
     redis.call('LTRIM', KEYS[OWN], count, -1)
@@ -40,5 +48,8 @@ if count > 0 then
 end
 if redis.call('EXISTS', KEYS[OWN]) == 0 then
   redis.call('HDEL', CLEARING, name)
+  if redis.call('EXISTS', CLEARING) == 0 then
+    redis.call('HDEL', STATS, 'clearing_tombstones', 'clearing_bytes')
+  end
 end
 return removed

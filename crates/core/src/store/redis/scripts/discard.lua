@@ -2,7 +2,7 @@
 --
 -- KEYS 16.., ARGV 1..  all owners: see lib/all_owners.lua; the last key: the outputs
 -- ARGV FIRST ..        per job: id, unique key ('' for none); no id twice
--- reply                {'OWNERS', names}, or the number of removed jobs; reserved jobs are skipped
+-- reply                {'OWNERS', names}, or the number of removed jobs; reserved jobs, and those that a clear removes, are skipped
 -- order                counts, records, outputs, unique keys, places. A waiting id stays in its list as a tombstone.
 local ids, keys, delayed, failed = {}, {}, {}, {}
 for n = FIRST, #ARGV, 2 do

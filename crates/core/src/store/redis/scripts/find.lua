@@ -13,8 +13,11 @@ for n = FIRST + 1, #ARGV do
   seen = seen + 1
   local id = ARGV[n]
   local record = redis.call('HGET', RECORDS, id)
+  local state, score
   if record then
-    local state, score = place(id)
+    state, score = place(id)
+  end
+  if state then
     bytes = bytes + #record
     jobs[#jobs + 1] = id
     jobs[#jobs + 1] = state

@@ -85,6 +85,7 @@ scripts! {
     ClearBegin, Writes, "clear_begin";
     ClearPeek, Reads, "clear_peek";
     ClearApply, Writes, "clear_apply";
+    ClearKeys, Writes, "clear_keys";
     ClearReserved, Writes, "clear_reserved", OWN_KEYS;
     Pause, Writes, "pause", PAUSE_STATE;
     Claim, Writes, "claim", OWN_KEYS, LOCK_MEMBERS;

@@ -224,8 +224,8 @@ end
 local record = '{' .. table.concat(meta, ',') .. '}\n' .. string.gsub(payload, '[\r\n]', ' ')
 
 -- The limits of the configuration, which masters record. A job whose key is held is not added.
-local limits = redis.call('HMGET', STATS, 'max_waiting', 'max_bytes', 'bytes')
-local limit, most, bytes = tonumber(limits[1]), tonumber(limits[2]), tonumber(limits[3]) or 0
+local limits = redis.call('HMGET', STATS, 'max_waiting', 'max_bytes')
+local limit, most, bytes = tonumber(limits[1]), tonumber(limits[2]), live('bytes')
 -- A count that another program has put wrong keeps no empty channel closed.
 if most and redis.call('HLEN', RECORDS) == 0 then
   bytes = 0
@@ -236,9 +236,7 @@ if most and adds and bytes + #record > most then
     .. ', and max_bytes allows ' .. text(most) .. ': retry later, add workers, remove failed jobs, or raise max_bytes')
 end
 if limit and adds then
-  local counts = redis.call('HMGET', STATS, 'tombstones', 'clearing_waiting', 'clearing_delayed')
-  local jobs = entries() + redis.call('ZCARD', DELAYED) + (tonumber(counts[2]) or 0) + (tonumber(counts[3]) or 0)
-    - (tonumber(counts[1]) or 0)
+  local jobs = entries() + redis.call('ZCARD', DELAYED) - live('tombstones')
   if jobs + 1 > limit then
     return redis.error_reply('AINTFULL the channel is full: ' .. math.max(0, jobs) .. ' jobs wait, and max_waiting allows ' .. limit
       .. ': retry later, add workers, or raise max_waiting')

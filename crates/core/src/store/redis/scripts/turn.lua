@@ -347,7 +347,7 @@ if (leased > 0 or released > 0 or tombstones > 0) and left > 0 then
 end
 local waiting = 0
 if left > 0 and not paused then
-  waiting = math.max(0, left - (tonumber(redis.call('HGET', STATS, 'tombstones')) or 0))
+  waiting = math.max(0, left - live('tombstones'))
 end
 if paused and paused > 0 then
   due = math.min(due or paused, paused)

@@ -22,7 +22,28 @@ do
   end
 end
 
--- The state of a stored job, and its score there.
+-- Whether a clear removes a job that is in no other place. The lists of waiting have no index: after a million entries the rest of
+-- the jobs of a call counts as waiting.
+local depth = 1000000
+local function is_cleared(id)
+  for _, name in ipairs(there[12] and redis.call('HKEYS', CLEARING) or {}) do
+    local key, found = string.sub(SCHEMA, 1, -7) .. 'clearing:' .. name, false
+    if string.sub(name, 1, 8) ~= 'waiting:' then
+      found = redis.pcall('ZSCORE', key, id)
+    elseif depth > 0 then
+      found = redis.pcall('LPOS', key, id, 'MAXLEN', depth)
+      local length = redis.pcall('LLEN', key)
+      depth = depth - (type(length) == 'number' and length or 0)
+    end
+    -- A key of another program gives an error, a table.
+    if found and type(found) ~= 'table' then
+      return true
+    end
+  end
+  return false
+end
+
+-- The state of a stored job, and its score there; nil for a job that a clear removes.
 local function place(id)
   local score = redis.call('ZSCORE', DELAYED, id)
   if score then
@@ -36,6 +57,9 @@ local function place(id)
     if redis.call('SISMEMBER', KEYS[i], id) == 1 then
       return 'reserved', '0'
     end
+  end
+  if is_cleared(id) then
+    return nil
   end
   return 'waiting', '0'
 end

@@ -9,7 +9,9 @@
 --    6 owners    zset    living owner by lease deadline
 --    7 dead      zset    ended owner that still has jobs, by time of death; 0 for one that left
 --    8 seqs      hash    owner -> number of its last call
---    9 stats     hash    last_id, checked_to, done, cleared, tombstones, clearing_<state>,
+--    9 stats     hash    last_id, checked_to, done, cleared, tombstones,
+--                        clearing_<state>: the entries of the lists or zsets that clears have renamed, and
+--                        clearing_tombstones, clearing_bytes: their part of tombstones and (an estimate) of bytes,
 --                        clock: the highest time that the server's clock has shown,
 --                        paused: 1 for no end, else the time of the end,
 --                        priorities: set once a job had high or low priority,
@@ -18,13 +20,14 @@
 --                        bytes: from layout 3 on, the bytes of all records and outputs
 --   10 unique    hash    unique key -> id, until the end or start of that job
 --   11 notify    list    at most one token: work may be available
---   12 clearing  hash    name -> state, for each list or zset renamed by a clear
+--   12 clearing  hash    name -> state, for each list or zset renamed by a clear to clearing:<name>
 --   13 waiting:high  list  like waiting, leased before it
 --   14 waiting:low   list  like waiting, leased after it
 --   15 locks     zset    score 0: members made by lib/lock_members.lua from lock, owner and job
 -- KEYS 16 and on  see the head of each script; among them, one for each timed hold and each rate, and the outputs:
 --    unique:<unique key>  string  id, until the end of the hold
 --    rate:<key>           string  the time at which the rate is unused again, until then
+--    clearing:unique      hash    unique keys of jobs that a clear has renamed, until their removal
 --    outputs              hash    id -> JSON: the last lines that the last failed run of the job printed
 -- Times are µs since 1970 by this server's clock.
 -- reply on refusal: error AINTKEY (a key of a foreign type) or AINTSCHEMA (another layout version)

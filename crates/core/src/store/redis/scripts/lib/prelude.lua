@@ -36,8 +36,19 @@ local function read(meta)
   return understood and type(value) == 'table' and type(value.job) == 'string' and value or nil
 end
 
--- Whether the job of a record has expired before any owner leased it: the job will not run, so it holds no key. The names
--- of the owners' sets are made here, because only this rare case needs them; they are in the slot of the other keys.
+-- The names of the reserved sets of all owners. They are made here, because only rare cases need them, and are in the slot of the
+-- other keys.
+local function reserved_sets()
+  local sets = {}
+  for _, owners in ipairs({ OWNERS, DEAD }) do
+    for _, name in ipairs(redis.call('ZRANGE', owners, 0, -1)) do
+      sets[#sets + 1] = string.sub(SCHEMA, 1, -7) .. 'reserved:' .. name
+    end
+  end
+  return sets
+end
+
+-- Whether the job of a record has expired before any owner leased it: the job will not run, so it holds no key.
 local function expired_unleased(id, record)
   local meta = meta_of(record)
   meta = string.find(meta, '"expires_', 1, true) and read(meta)
@@ -49,11 +60,9 @@ local function expired_unleased(id, record)
   if math.min(after or math.huge, tonumber(meta.expires_at) or math.huge) > now() then
     return false
   end
-  for _, owners in ipairs({ OWNERS, DEAD }) do
-    for _, name in ipairs(redis.call('ZRANGE', owners, 0, -1)) do
-      if redis.call('SISMEMBER', string.sub(SCHEMA, 1, -7) .. 'reserved:' .. name, id) == 1 then
-        return false
-      end
+  for _, set in ipairs(reserved_sets()) do
+    if redis.call('SISMEMBER', set, id) == 1 then
+      return false
     end
   end
   return true
@@ -104,6 +113,12 @@ end
 -- Due time of the next delayed job, or nil.
 local function next_due()
   return tonumber(redis.call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2])
+end
+
+-- The tombstones or the bytes (by name) without those of jobs that a clear removes.
+local function live(name)
+  local stats = redis.call('HMGET', STATS, name, 'clearing_' .. name)
+  return math.max(0, (tonumber(stats[1]) or 0) - (there[12] and tonumber(stats[2]) or 0))
 end
 
 -- Subtracts skipped tombstones; never below zero, even if another program changed the records.
