@@ -11,6 +11,7 @@ use super::cancellations::Cancellations;
 use super::commands::{CancelMethod, Command, HeldCancel, QuietReply, ReloadReply, ReloadSpec};
 use super::done_runs::DoneRuns;
 use super::held_jobs::HeldJobs;
+use super::isolated_backlog::IsolatedBacklog;
 use super::job_lines::JobLines;
 use super::job_requests::{CompletedRequest, JobRequests, Reply};
 use super::prefetch::Prefetch;
@@ -30,9 +31,6 @@ use crate::retry::Policy;
 use crate::store::{
     CrossChannelPush, MAX_BATCH, MAX_BATCH_BYTES, OutputChange, Owner, Settlement, Store, Summary,
 };
-
-/// Most jobs held that wait until no other such job of the master runs. A few do not keep the channel from other jobs.
-const MAX_READY_EXCLUSIVE: usize = 8;
 
 /// The parts of a channel.
 #[derive(Debug)]
@@ -70,6 +68,7 @@ pub struct Channel {
     pub(super) store_calls: StoreCalls,
     pub(super) turns: Turns,
     pub(super) held_jobs: HeldJobs,
+    pub(super) isolated_backlog: IsolatedBacklog,
     pub(super) prefetch: Prefetch,
     pub(super) job_lines: JobLines,
     pub(super) done_runs: DoneRuns,
@@ -123,6 +122,7 @@ impl Channel {
             store_calls,
             turns: Turns::new(setup.dead),
             held_jobs: HeldJobs::default(),
+            isolated_backlog: IsolatedBacklog::default(),
             prefetch: Prefetch::new(now),
             job_lines: JobLines::default(),
             done_runs: DoneRuns::default(),
@@ -293,18 +293,19 @@ impl Channel {
             return 0;
         }
         let has_room = self.held_jobs.ready_bytes() < MAX_BATCH_BYTES;
-        let wanted = if !self.scope.is_all() {
-            capacity
-        } else if self.held_jobs.ready_alone() >= self.pool.slots(now).max(1)
-            || self.held_jobs.ready_exclusive() >= MAX_READY_EXCLUSIVE
-        {
-            // Suspects run a few at a time: with as many of them as the plan has slots, the channel has enough work.
-            0
-        } else {
+        let wanted = if self.scope.is_all() {
             let ahead = if has_room { self.prefetch.ahead(self.pool.slots(now)) } else { 0 };
-            (capacity + ahead).saturating_sub(self.held_jobs.ready() + self.held_jobs.awaiting_key())
+            self.isolated_backlog.want((capacity + ahead).saturating_sub(self.waiting_for_plan()))
+        } else {
+            capacity
         };
         self.scope.limit(wanted)
+    }
+
+    /// Number of held jobs that wait for a slot of the plan. Jobs that need a worker beside the plan take no slot from others.
+    fn waiting_for_plan(&self) -> usize {
+        let suspects = if self.pool.runs_are_alone() { self.held_jobs.ready_alone() } else { 0 };
+        self.held_jobs.ready() + suspects + self.held_jobs.awaiting_key()
     }
 
     /// When to count the waiting jobs although none can be leased: an elastic pool is sized by them.
