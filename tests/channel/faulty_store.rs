@@ -135,7 +135,7 @@ impl Store for FaultyStore {
         self.model.kept_job(id).await
     }
     async fn trim_kept(&self) -> Result<KeptTrim, StoreError> {
-        self.call("trim_kept", self.model.trim_kept()).await
+        self.model.trim_kept().await
     }
     async fn holder(&self, key: &str) -> Result<Option<JobId>, StoreError> {
         self.model.holder(key).await

@@ -44,7 +44,7 @@ type FaultPlan = Box<dyn FnMut(&str) -> Fault + Send>;
 struct Fixture {
     store: FaultyStore,
     faults: Arc<Mutex<FaultPlan>>,
-    /// The calls to the store, except waits for work and searches for expired leases.
+    /// The calls to the store, except waits for work, searches for expired leases and what goes with them.
     calls: Arc<Mutex<Vec<(String, Instant)>>>,
     owners: Arc<Mutex<Vec<Owner>>>,
     commands: mpsc::Sender<Command>,
