@@ -157,7 +157,7 @@ impl Channel {
         if put_off > 0 {
             debug!(channel = %self.name, jobs = put_off, "jobs need workers of their own, which are busy: delaying the jobs");
         }
-        if self.shutdown.is_some() || self.is_quiet {
+        if self.shutdown.is_some() || self.takes_no_jobs() {
             // The call was under way when the command arrived.
             self.return_ready();
         }
@@ -171,7 +171,7 @@ impl Channel {
             Isolation::Worker => self.pool.runs_are_alone(),
             Isolation::Master => false,
         };
-        let returns_all = self.shutdown.is_some() || self.is_quiet;
+        let returns_all = self.shutdown.is_some() || self.takes_no_jobs();
         shares_plan || returns_all || self.held_jobs.waiting_with(isolation) < MAX_WAITING_ISOLATED
     }
 

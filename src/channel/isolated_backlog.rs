@@ -14,7 +14,7 @@ pub(super) const MAX_WAITING_ISOLATED: usize = 8;
 /// Shortest delay.
 const MIN_DELAY: Duration = Duration::from_secs(1);
 /// Time between the returns of two jobs.
-const SPACING: Duration = Duration::from_millis(50);
+const SPACING: Duration = Duration::from_millis(100);
 /// Longest delay.
 const MAX_DELAY: Duration = Duration::from_secs(600);
 /// Jobs to lease at least while such jobs are in front of waiting: a channel of few slots would need many turns to pass them.
