@@ -99,7 +99,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "sanitize",
         ],
     ),
-    ("metrics", &["pool", "store", "mutex"]),
+    ("metrics", &["job::record", "pool", "store", "mutex"]),
     (
         "channel",
         &[
@@ -133,6 +133,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "webhook::http_client",
             "webhook::signature",
             "snapshot",
+            "channel::status",
         ],
     ),
     ("worker", &["job", "job_json", "wire", "fd", "executor"]),

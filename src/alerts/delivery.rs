@@ -11,9 +11,9 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
-use super::Fingerprint;
+use super::message_queue::{MessageQueue, TokenBucket, Waiting};
 use super::notification::Notification;
-use super::outbox::{Outbox, TokenBucket};
+use super::outbox::{Delivered, Outbox};
 use super::receivers::{NextAttempt, SendFailure, Sender};
 use crate::config::alerts::{Receiver, ReceiverKind};
 use crate::guardian::GuardianHandle;
@@ -31,31 +31,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Deliveries {
     receivers: BTreeMap<String, Arc<Mailbox>>,
-    results: mpsc::UnboundedSender<Delivered>,
     stop: watch::Sender<bool>,
-    ended: oneshot::Receiver<()>,
-}
-
-/// The result of an attempt to deliver a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Delivered {
-    /// The name of the receiver.
-    pub receiver: String,
-    /// The alerts of the message.
-    pub fingerprints: Vec<Fingerprint>,
-    /// The time of the attempt.
-    pub at: Timestamp,
-    /// The verdict.
-    pub result: Result<(), FailedDelivery>,
-}
-
-/// The failure of an attempt to deliver a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FailedDelivery {
-    /// The reason, without secrets.
-    pub message: String,
-    /// Whether no further attempt follows.
-    pub is_final: bool,
+    /// The end of the thread, for the caller that waits for it.
+    ended: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 /// The state of a receiver.
@@ -86,22 +64,21 @@ struct Mailbox {
 
 #[derive(Debug, Default)]
 struct Contents {
-    outbox: Outbox,
+    queue: MessageQueue,
     /// The call of a heartbeat that is due: the trouble to report, if any.
     beat: Option<Option<String>>,
     status: ReceiverStatus,
 }
 
 impl Deliveries {
-    /// Starts the thread of the receivers. The results of all attempts arrive at the second value.
+    /// Starts the thread of the receivers.
     ///
     /// # Errors
     /// When the thread cannot be started.
     pub fn start(
         receivers: impl IntoIterator<Item = Receiver>,
         guardian: Option<GuardianHandle>,
-    ) -> io::Result<(Self, mpsc::UnboundedReceiver<Delivered>)> {
-        let (results, on_result) = mpsc::unbounded_channel();
+    ) -> io::Result<Self> {
         let (stop, stopped) = watch::channel(false);
         let (end, ended) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -115,7 +92,6 @@ impl Deliveries {
                 receiver,
                 guardian: guardian.clone(),
                 mailbox,
-                results: results.clone(),
                 stopped: stopped.clone(),
                 is_failing: false,
             });
@@ -127,25 +103,7 @@ impl Deliveries {
             // Nobody may wait for the end.
             let _ = end.send(());
         })?;
-        Ok((Self { receivers: mailboxes, results, stop, ended }, on_result))
-    }
-
-    /// Sends a message to a receiver, after those that wait. An unknown receiver is ignored.
-    pub fn deliver(&self, receiver: &str, notification: Notification) {
-        let Some(mailbox) = self.receivers.get(receiver) else { return };
-        let dropped = {
-            let mut contents = lock(&mailbox.contents);
-            let dropped = contents.outbox.push(notification);
-            contents.status.dropped += u64::from(dropped.is_some());
-            dropped
-        };
-        if let Some(dropped) = dropped {
-            let message = "dropped: too many messages wait for this receiver".to_owned();
-            let failure = FailedDelivery { message, is_final: true };
-            // The master may have ended its side.
-            let _ = self.results.send(Delivered::of(receiver, &dropped, Err(failure)));
-        }
-        mailbox.arrived.notify_one();
+        Ok(Self { receivers: mailboxes, stop, ended: Mutex::new(Some(ended)) })
     }
 
     /// Sends one call of a heartbeat. A call that has not been sent yet is replaced. `trouble` is the reason why the channels are
@@ -161,24 +119,47 @@ impl Deliveries {
     pub fn status(&self) -> BTreeMap<String, ReceiverStatus> {
         let of = |(name, mailbox): (&String, &Arc<Mailbox>)| {
             let contents = lock(&mailbox.contents);
-            let status = ReceiverStatus { waiting: contents.outbox.len(), ..contents.status.clone() };
+            let status = ReceiverStatus { waiting: contents.queue.len(), ..contents.status.clone() };
             (name.clone(), status)
         };
         self.receivers.iter().map(of).collect()
     }
 
     /// Ends the deliveries: what waits is tried once, within two seconds.
-    pub async fn stop(self) {
+    pub async fn stop(&self) {
         // The thread may have ended already.
         let _ = self.stop.send(true);
-        let _ = timeout(STOP_TIMEOUT + Duration::from_millis(500), self.ended).await;
+        let ended = lock(&self.ended).take();
+        if let Some(ended) = ended {
+            let _ = timeout(STOP_TIMEOUT + Duration::from_millis(500), ended).await;
+        }
     }
 }
 
-impl Delivered {
-    fn of(receiver: &str, notification: &Notification, result: Result<(), FailedDelivery>) -> Self {
-        let fingerprints = notification.alerts.iter().map(|alert| alert.fingerprint).collect();
-        Self { receiver: receiver.to_owned(), fingerprints, at: now(), result }
+/// Messages go out after those that wait. An unknown receiver is a failure.
+impl Outbox for Deliveries {
+    fn deliver(&self, receiver: &str, message: Notification, results: mpsc::UnboundedSender<Delivered>) {
+        let waiting = Waiting { message, results: vec![results] };
+        let Some(mailbox) = self.receivers.get(receiver) else {
+            return report(receiver, &waiting, Some("the configuration has no such receiver"));
+        };
+        let dropped = {
+            let mut contents = lock(&mailbox.contents);
+            let dropped = contents.queue.push(waiting);
+            contents.status.dropped += u64::from(dropped.is_some());
+            dropped
+        };
+        if let Some(dropped) = dropped {
+            report(receiver, &dropped, Some("dropped: too many messages wait for this receiver"));
+        }
+        mailbox.arrived.notify_one();
+    }
+}
+
+/// Reports the result of a message to those who wait for it, which may have ended.
+fn report(receiver: &str, waiting: &Waiting, error: Option<&str>) {
+    for results in &waiting.results {
+        let _ = results.send(Delivered { receiver: receiver.to_owned(), error: error.map(str::to_owned) });
     }
 }
 
@@ -230,7 +211,6 @@ struct Task {
     guardian: Option<GuardianHandle>,
     mailbox: Arc<Mailbox>,
     bucket: Option<TokenBucket>,
-    results: mpsc::UnboundedSender<Delivered>,
     stopped: watch::Receiver<bool>,
     /// Whether the last message failed for good, which the log has said.
     is_failing: bool,
@@ -238,7 +218,7 @@ struct Task {
 
 /// The next work of a receiver.
 enum Work {
-    Message(Box<Notification>),
+    Message(Box<Waiting>),
     Beat(Option<String>),
 }
 
@@ -248,9 +228,9 @@ impl Task {
         let mut was_muted = false;
         loop {
             match self.next(was_muted) {
-                Some(Work::Message(message)) => {
+                Some(Work::Message(waiting)) => {
                     self.wait_for_token().await;
-                    was_muted = self.deliver(&mut sender, &message).await;
+                    was_muted = self.deliver(&mut sender, &waiting).await;
                 }
                 Some(Work::Beat(trouble)) => {
                     let result = sender.beat(trouble.as_deref()).await;
@@ -273,7 +253,7 @@ impl Task {
         if let Some(trouble) = contents.beat.take() {
             return Some(Work::Beat(trouble));
         }
-        contents.outbox.pop(joined).map(|message| Work::Message(Box::new(message)))
+        contents.queue.pop(joined).map(|message| Work::Message(Box::new(message)))
     }
 
     fn is_stopped(&self) -> bool {
@@ -291,35 +271,30 @@ impl Task {
     }
 
     /// Sends a message, again after failures that may pass. Returns whether the receiver was muted meanwhile.
-    async fn deliver(&mut self, sender: &mut Sender, message: &Notification) -> bool {
+    async fn deliver(&mut self, sender: &mut Sender, waiting: &Waiting) -> bool {
         let mut was_muted = false;
         for attempt in 0.. {
-            let failure = match sender.send(message, now()).await {
+            let failure = match sender.send(&waiting.message, now()).await {
                 Ok(()) => {
-                    self.report(message, Ok(()));
+                    self.note(&Ok(()), true);
+                    report(&self.receiver.name, waiting, None);
                     return was_muted;
                 }
                 Err(failure) => failure,
             };
             let wait = wait_before_next(&failure, attempt).filter(|_| !self.is_stopped());
-            if let (NextAttempt::Muted(_), Some(wait)) = (failure.next, wait) {
-                was_muted = true;
-                lock(&self.mailbox.contents).status.muted_until = Some(now().after(wait));
-            }
-            let is_final = wait.is_none();
-            self.report(message, Err(FailedDelivery { message: failure.message, is_final }));
-            let Some(wait) = wait else { return was_muted };
+            self.note(&Err(failure.message.clone()), wait.is_none());
+            let Some(wait) = wait else {
+                report(&self.receiver.name, waiting, Some(&failure.message));
+                return was_muted;
+            };
+            let is_muted = matches!(failure.next, NextAttempt::Muted(_));
+            was_muted |= is_muted;
+            lock(&self.mailbox.contents).status.muted_until = is_muted.then(|| now().after(wait));
             wait_or_stop(wait, &mut self.stopped).await;
             lock(&self.mailbox.contents).status.muted_until = None;
         }
         was_muted
-    }
-
-    fn report(&mut self, message: &Notification, result: Result<(), FailedDelivery>) {
-        let is_final = result.as_ref().err().is_none_or(|failure| failure.is_final);
-        self.note(&result.as_ref().map(|()| ()).map_err(|failure| failure.message.clone()), is_final);
-        // The master may have ended its side.
-        let _ = self.results.send(Delivered::of(&self.receiver.name, message, result));
     }
 
     /// Counts an attempt, and logs the first failure of several and the end of them.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use aint_queue_core::mutex::lock;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::post_office::PostOffice;
+use super::delivery::Deliveries;
 use crate::config::alerts::{Receiver, ReceiverKind};
 
 /// Looks of a watch that may fail before its channel counts as not watched.
@@ -66,7 +66,12 @@ impl Pulses {
 }
 
 /// Calls a heartbeat receiver at its times, until the future is dropped. A call with trouble is made only by a receiver that asks for it.
-pub async fn run(receiver: Receiver, pulses: Arc<Pulses>, office: Arc<PostOffice>, evaluate_every: Duration) {
+pub async fn run(
+    receiver: Receiver,
+    pulses: Arc<Pulses>,
+    deliveries: Arc<Deliveries>,
+    evaluate_every: Duration,
+) {
     let ReceiverKind::Heartbeat { every, fail, per_host, .. } = receiver.kind else { return };
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -75,8 +80,8 @@ pub async fn run(receiver: Receiver, pulses: Arc<Pulses>, office: Arc<PostOffice
     loop {
         ticks.tick().await;
         match pulses.call(per_host, every.max(MISSED_LOOKS * evaluate_every), Instant::now()) {
-            Some(None) => office.deliveries().beat(&receiver.name, None),
-            Some(Some(trouble)) if fail => office.deliveries().beat(&receiver.name, Some(trouble)),
+            Some(None) => deliveries.beat(&receiver.name, None),
+            Some(Some(trouble)) if fail => deliveries.beat(&receiver.name, Some(trouble)),
             Some(Some(_)) | None => {}
         }
     }

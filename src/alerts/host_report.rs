@@ -1,4 +1,4 @@
-//! What a watcher of alerts tells the one that holds the watch: the values of its own master in a channel.
+//! The report of a watcher of alerts to the one that holds the watch: the values of its own master in a channel.
 
 use std::collections::BTreeMap;
 

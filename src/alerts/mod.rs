@@ -3,10 +3,10 @@
 //! `phase` follows one alert from the values of its rule, `group` decides when a receiver gets the next message, `book` keeps both for
 //! a channel; all three are pure. `watch` runs a book: it looks at the store, evaluates the rules over the values of all masters
 //! (`fleet_values`, `host_report`) and sends what is due; `host_book` is the book of the rules over values of one host.
+//! `notification` is the message, `outbox` its way to `delivery` and the way of its result back.
 //!
-//! `notification` is the message. `delivery` sends messages to their receivers: `outbox` has those that wait, `text` the words,
-//! `receivers` the services. `heartbeat` decides when heartbeat receivers are called. `post_office` brings the results back to the books. `test_message` is the message of
-//! `queue:alerts --test`.
+//! `delivery` sends messages to their receivers: `message_queue` has those that wait, `text` the words, `receivers` the services.
+//! `heartbeat` decides when heartbeat receivers are called. `test_message` is the message of `queue:alerts --test`.
 
 mod book;
 mod delivery;
@@ -15,10 +15,10 @@ mod group;
 mod heartbeat;
 mod host_book;
 mod host_report;
+mod message_queue;
 mod notification;
 mod outbox;
 mod phase;
-mod post_office;
 mod receivers;
 #[cfg(test)]
 mod sample;
@@ -33,16 +33,16 @@ use serde::{Deserialize, Serialize};
 use crate::config::stable_hash;
 
 pub use book::{AlertBook, AlertRecord, Answer, Circumstances, EndedAlert};
-pub use delivery::{Delivered, Deliveries, FailedDelivery, ReceiverStatus, test_receiver};
+pub use delivery::{Deliveries, ReceiverStatus, test_receiver};
 pub use group::{Concern, Due, Group, Timing};
 pub use heartbeat::{Pulse, Pulses, run as call_heartbeat};
 pub use host_report::HostReport;
 pub use notification::{Alert, AlertStatus, Notification};
+pub use outbox::{Delivered, Outbox};
 pub use phase::{Ended, Phase, Verdict};
-pub use post_office::PostOffice;
 pub use receivers::{NextAttempt, SendFailure};
 pub use test_message::test_messages;
-pub use watch::{MessageResult, MessageSender, WatchHandle, WatchPlace, WatchSettings};
+pub use watch::{WatchHandle, WatchPlace, WatchSettings};
 
 /// The identity of an alert: of a rule in a channel, and of a host where the rule is over values of one host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

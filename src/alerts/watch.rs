@@ -14,12 +14,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
-use super::Notification;
 use super::book::{AlertBook, Circumstances};
 use super::fleet_values::{FleetValues, HostValues};
 use super::heartbeat::Pulse;
 use super::host_book::HostBook;
 use super::host_report::HostReport;
+use super::outbox::{Delivered, Outbox};
 use crate::channel::ChannelStatus;
 use crate::config::alerts::{Alerts, Rule};
 use crate::job::Timestamp;
@@ -32,21 +32,6 @@ const LONGEST_WINDOW: Duration = Duration::from_secs(3600);
 const RESULT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longest wait for the store when the watch ends.
 const GIVE_UP_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// The result of a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MessageResult {
-    /// The receiver.
-    pub receiver: String,
-    /// The reason why the message was not delivered; `None` if it was.
-    pub error: Option<String>,
-}
-
-/// Sends messages.
-pub trait MessageSender: Send + Sync {
-    /// Sends a message to a receiver of the configuration, and its result to `results`.
-    fn send(&self, receiver: &str, message: Notification, results: mpsc::UnboundedSender<MessageResult>);
-}
 
 /// The settings of a watch.
 pub struct WatchSettings {
@@ -71,7 +56,7 @@ pub struct WatchPlace {
     /// The store of the channel.
     pub store: Arc<dyn Store>,
     /// The sender of the messages.
-    pub sender: Arc<dyn MessageSender>,
+    pub outbox: Arc<dyn Outbox>,
     /// The file of the alerts of this host; `None` for a channel that this master does not serve.
     pub file: Option<PathBuf>,
 }
@@ -135,9 +120,9 @@ struct Watch {
     store_time: Option<(Timestamp, Instant)>,
     pulse: Arc<Pulse>,
     /// Where messages of the channel's book report to.
-    results: mpsc::UnboundedSender<MessageResult>,
+    results: mpsc::UnboundedSender<Delivered>,
     /// Where messages of the host's book report to.
-    host_results: mpsc::UnboundedSender<MessageResult>,
+    host_results: mpsc::UnboundedSender<Delivered>,
     /// The store refuses the records of alerts, and the log says so.
     is_refused: bool,
 }
@@ -165,8 +150,8 @@ impl Watch {
         place: WatchPlace,
         settings: WatchSettings,
         pulse: Arc<Pulse>,
-        results: mpsc::UnboundedSender<MessageResult>,
-        host_results: mpsc::UnboundedSender<MessageResult>,
+        results: mpsc::UnboundedSender<Delivered>,
+        host_results: mpsc::UnboundedSender<Delivered>,
     ) -> Self {
         Self {
             watcher: format!("{:016x}", fastrand::u64(..)),
@@ -186,8 +171,8 @@ impl Watch {
 
     async fn run(
         mut self,
-        mut results: mpsc::UnboundedReceiver<MessageResult>,
-        mut host_results: mpsc::UnboundedReceiver<MessageResult>,
+        mut results: mpsc::UnboundedReceiver<Delivered>,
+        mut host_results: mpsc::UnboundedReceiver<Delivered>,
         mut stop: oneshot::Receiver<()>,
     ) {
         let mut next = Instant::now();
@@ -295,7 +280,7 @@ impl Watch {
         for (receiver, message) in
             host_book.due(&circumstances, &place.host, settings.public_url.as_deref(), &values)
         {
-            place.sender.send(&receiver, message, self.host_results.clone());
+            place.outbox.deliver(&receiver, message, self.host_results.clone());
         }
     }
 
@@ -348,11 +333,11 @@ impl Watch {
         }
         for (receiver, message) in messages {
             debug!(%channel, %receiver, alerts = message.alerts.len(), "message about alerts");
-            self.place.sender.send(&receiver, message, self.results.clone());
+            self.place.outbox.deliver(&receiver, message, self.results.clone());
         }
     }
 
-    async fn delivered(&mut self, result: MessageResult) {
+    async fn delivered(&mut self, result: Delivered) {
         let now = self.now();
         if let Some(held) = &mut self.held {
             held.book.sent(&result.receiver, result.error, now);

@@ -111,6 +111,12 @@ impl Failure {
         self.exit
     }
 
+    /// Whether a store did not answer.
+    pub(crate) fn is_store_down(&self) -> bool {
+        let error = self.cause.as_deref().and_then(|cause| cause.downcast_ref::<StoreError>());
+        matches!(error, Some(StoreError::Unavailable { .. }))
+    }
+
     pub(crate) fn is_silent(&self) -> bool {
         self.silent
     }

@@ -3,30 +3,23 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use tokio::sync::mpsc;
 
-use super::listen::runtime;
-use super::listen_error::ListenError;
-use super::own_identity::own_identity;
 use super::run_dir::RunDir;
 use super::signals::with_signals_blocked;
-use super::start::incarnation;
-use crate::alerts::{
-    PostOffice, Pulses, WatchHandle, WatchPlace, WatchSettings, call_heartbeat, test_messages, test_receiver,
-};
-use crate::config::alerts::{Alerts, Receiver, ReceiverKind};
+use crate::alerts::{Deliveries, Pulses, WatchHandle, WatchPlace, WatchSettings, call_heartbeat};
+use crate::config::alerts::{Alerts, ReceiverKind};
 use crate::config::{self, Config, Driver};
-use crate::guardian::{Guardian, GuardianHandle};
+use crate::guardian::GuardianHandle;
 use crate::metrics::Metrics;
 use crate::snapshot::Sampler;
-use crate::store::{LEASE, Store};
+use crate::store::Store;
 
 /// The alerts of a master, for all its channels.
 pub(super) struct Alerting {
     settings: Arc<Alerts>,
-    office: Arc<PostOffice>,
+    deliveries: Arc<Deliveries>,
     pulses: Arc<Pulses>,
     public_url: Option<String>,
     /// The name of this host.
@@ -48,16 +41,16 @@ impl Alerting {
         let Some(settings) = config.alerts.as_ref().filter(|alerts| !alerts.receivers.is_empty()) else {
             return Ok(None);
         };
-        let start = || PostOffice::start(settings.receivers.values().cloned(), Some(guardian.clone()));
-        let (office, pulses) = (Arc::new(with_signals_blocked(start)??), Arc::<Pulses>::default());
+        let start = || Deliveries::start(settings.receivers.values().cloned(), Some(guardian.clone()));
+        let (deliveries, pulses) = (Arc::new(with_signals_blocked(start)??), Arc::<Pulses>::default());
         let is_heartbeat = |kind: &ReceiverKind| matches!(kind, ReceiverKind::Heartbeat { .. });
         for receiver in settings.receivers.values().filter(|receiver| is_heartbeat(&receiver.kind)) {
-            let (pulses, office) = (Arc::clone(&pulses), Arc::clone(&office));
-            tokio::spawn(call_heartbeat(receiver.clone(), pulses, office, settings.evaluate_every));
+            let (pulses, deliveries) = (Arc::clone(&pulses), Arc::clone(&deliveries));
+            tokio::spawn(call_heartbeat(receiver.clone(), pulses, deliveries, settings.evaluate_every));
         }
         Ok(Some(Self {
             settings: Arc::new(settings.clone()),
-            office,
+            deliveries,
             pulses,
             public_url: config.http.as_ref().and_then(|http| http.public_url.clone()),
             host: host.to_owned(),
@@ -94,7 +87,7 @@ impl Alerting {
             host: self.host.clone(),
             sampler: Arc::clone(sampler),
             store: Arc::clone(store),
-            sender: self.office.clone(),
+            outbox: self.deliveries.clone(),
             file: is_served.then(|| host_alerts_file(config)),
         };
         let settings = WatchSettings {
@@ -108,46 +101,6 @@ impl Alerting {
         self.pulses.add(watch.pulse());
         watch
     }
-}
-
-/// Sends the messages of a test, a firing alert and its end, to receivers, one after the other; the result of each: the reason of the
-/// first failure, or none.
-///
-/// # Errors
-/// When the process cannot run programs.
-pub fn test_receivers(
-    config: &Config,
-    channel: &str,
-    receivers: &[Receiver],
-) -> Result<Vec<Result<(), String>>, ListenError> {
-    let public_url = config.http.as_ref().and_then(|http| http.public_url.clone());
-    let now = SystemTime::now().into();
-    let messages = test_messages(channel, &own_identity().host, public_url, now);
-    runtime()?.block_on(async {
-        let runs_program = |receiver: &Receiver| matches!(receiver.kind, ReceiverKind::Command { .. });
-        let guardian = if receivers.iter().any(runs_program) {
-            Some(Guardian::start(incarnation(), LEASE).await.map_err(ListenError::System)?)
-        } else {
-            None
-        };
-        let mut results = Vec::new();
-        for receiver in receivers {
-            let mut result = Ok(());
-            for message in &messages {
-                let guardian = guardian.as_ref().map(Guardian::handle);
-                let sent = test_receiver(receiver.clone(), message, guardian).await;
-                if let Err(failure) = sent {
-                    result = Err(failure.message);
-                    break;
-                }
-            }
-            results.push(result);
-        }
-        if let Some(guardian) = guardian {
-            guardian.shut_down().await;
-        }
-        Ok(results)
-    })
 }
 
 /// Whether a channel has a store to watch. A file that nobody has made has no jobs that could wait for a master.

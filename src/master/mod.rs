@@ -24,6 +24,7 @@ mod own_identity;
 mod own_memory;
 mod own_program;
 mod place;
+mod receiver_test;
 mod reexec;
 mod reload;
 pub mod run_dir;
@@ -36,7 +37,7 @@ mod stop_notice;
 mod view;
 mod watchdog;
 
-pub use alerting::{host_alerts_file, test_receivers};
+pub use alerting::host_alerts_file;
 pub use control::{
     Answered, ControlError, ControlRequest, ControlResponse, KnownOutput, follow_output, send_request,
 };
@@ -45,6 +46,7 @@ pub use listen_error::ListenError;
 pub use listen_options::ListenOptions;
 pub use own_identity::boot;
 pub use own_program::own_program;
+pub use receiver_test::test_receivers;
 pub use reexec::Handover;
 pub use run_dir::{ControlSocket, LockError, Presence, ServedStore, control_socket, presence, presences_in};
 pub use run_once::run_once;

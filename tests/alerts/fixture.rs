@@ -7,11 +7,13 @@ use std::time::Duration;
 use aint_queue::config::Config;
 use aint_queue::config::alerts::{Receiver, Severity};
 use aint_queue::engine::alerts::{
-    Alert, AlertStatus, Delivered, Deliveries, Fingerprint, Notification, SendFailure, test_receiver,
+    Alert, AlertStatus, Delivered, Deliveries, Fingerprint, Notification, Outbox, ReceiverStatus,
+    SendFailure, test_receiver,
 };
+use aint_queue::engine::guardian::GuardianHandle;
 use aint_queue::job::Timestamp;
 use aint_queue_core::condition::Field;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Longest wait for a result.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -67,13 +69,48 @@ pub async fn refusal(line: &str) -> String {
     send(line, &firing(1)).await.unwrap_err().message
 }
 
-/// The next result of a delivery.
-pub async fn next(results: &mut UnboundedReceiver<Delivered>) -> Delivered {
-    tokio::time::timeout(LIMIT, results.recv()).await.expect("a result within the limit").unwrap()
+/// The receivers of a master, and the results of its messages.
+pub struct Running {
+    pub deliveries: Deliveries,
+    sender: UnboundedSender<Delivered>,
+    results: UnboundedReceiver<Delivered>,
 }
 
-pub fn start(lines: &str) -> (Deliveries, UnboundedReceiver<Delivered>) {
-    Deliveries::start(receivers(lines).into_values(), None).unwrap()
+impl Running {
+    pub fn start(lines: &str, guardian: Option<GuardianHandle>) -> Self {
+        let deliveries = Deliveries::start(receivers(lines).into_values(), guardian).unwrap();
+        let (sender, results) = unbounded_channel();
+        Self { deliveries, sender, results }
+    }
+
+    pub fn deliver(&self, receiver: &str, message: Notification) {
+        self.deliveries.deliver(receiver, message, self.sender.clone());
+    }
+
+    /// The next result of a message: its receiver and the error.
+    pub async fn next(&mut self) -> (String, Option<String>) {
+        let next = tokio::time::timeout(LIMIT, self.results.recv());
+        let Delivered { receiver, error } = next.await.expect("a result within the limit").unwrap();
+        (receiver, error)
+    }
+
+    pub fn status(&self, receiver: &str) -> ReceiverStatus {
+        self.deliveries.status().remove(receiver).unwrap()
+    }
+
+    /// Waits until the state of a receiver is as wanted.
+    pub async fn until(&self, receiver: &str, wanted: impl Fn(&ReceiverStatus) -> bool) -> ReceiverStatus {
+        let waiting = async {
+            loop {
+                let status = self.status(receiver);
+                if wanted(&status) {
+                    return status;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(LIMIT, waiting).await.unwrap_or_else(|_| panic!("{:?}", self.status(receiver)))
+    }
 }
 
 /// A server with a certificate for `localhost` outside of all trust stores, and that certificate as PEM.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::fixture::{firing, next, resolved, start};
+use crate::fixture::{Running, firing, resolved};
 use crate::receiver::{CannedResponse, Receiver, status};
 
 fn slack(name: &str, server: &Receiver) -> String {
@@ -15,43 +15,57 @@ fn slack(name: &str, server: &Receiver) -> String {
 async fn hanging_receiver_delays_no_other_and_not_the_end() {
     let hanging = Receiver::start(|_| CannedResponse::Never);
     let good = Receiver::start(|_| status(200));
-    let (deliveries, mut results) = start(&(slack("hanging", &hanging) + &slack("good", &good)));
+    let mut running = Running::start(&(slack("hanging", &hanging) + &slack("good", &good)), None);
     let started = Instant::now();
     for number in 0..5 {
-        deliveries.deliver("hanging", firing(number));
-        deliveries.deliver("good", firing(number));
+        running.deliver("hanging", firing(number));
+        running.deliver("good", firing(number));
     }
     for _ in 0..5 {
-        let delivered = next(&mut results).await;
-        assert_eq!((delivered.receiver.as_str(), delivered.result), ("good", Ok(())));
+        assert_eq!(running.next().await, ("good".to_owned(), None));
     }
     assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
-    assert_eq!(deliveries.status()["good"].sent, 5);
-    assert_eq!(deliveries.status()["hanging"].waiting, 4);
+    assert_eq!(running.status("good").sent, 5);
+    assert_eq!(running.until("hanging", |status| status.waiting == 4).await.sent, 0);
     let stopping = Instant::now();
-    deliveries.stop().await;
+    running.deliveries.stop().await;
     assert!(stopping.elapsed() < Duration::from_secs(4), "{:?}", stopping.elapsed());
 }
 
 #[tokio::test]
-async fn failure_that_passes_is_tried_again_and_reported() {
+async fn failure_that_passes_is_tried_again_and_shown() {
     let count = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&count);
     let server = Receiver::start(move |_| match counted.fetch_add(1, Ordering::SeqCst) {
         0 => status(503),
         _ => status(200),
     });
-    let (deliveries, mut results) = start(&slack("team", &server));
-    deliveries.deliver("team", firing(7));
-    let first = next(&mut results).await;
-    let failure = first.result.unwrap_err();
-    assert!(failure.message.contains("503") && !failure.is_final, "{failure:?}");
-    assert!(deliveries.status()["team"].last_error.as_ref().unwrap().contains("503"));
-    let second = next(&mut results).await;
-    assert_eq!((second.result, second.fingerprints[0].0), (Ok(()), 7));
-    let status = deliveries.status().remove("team").unwrap();
+    let mut running = Running::start(&slack("team", &server), None);
+    running.deliver("team", firing(7));
+    let failed = running.until("team", |status| status.last_error.is_some()).await;
+    assert!(failed.last_error.unwrap().contains("503") && failed.failed == 0);
+    assert_eq!(running.next().await, ("team".to_owned(), None));
+    let status = running.status("team");
     assert_eq!((status.sent, status.failed, status.last_error), (1, 0, None));
-    deliveries.stop().await;
+    running.deliveries.stop().await;
+}
+
+#[tokio::test]
+async fn final_refusal_is_reported_and_the_next_message_is_sent() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let server = Receiver::start(move |_| match counted.fetch_add(1, Ordering::SeqCst) {
+        0 => status(404),
+        _ => status(200),
+    });
+    let mut running = Running::start(&slack("team", &server), None);
+    running.deliver("team", firing(1));
+    running.deliver("team", firing(2));
+    assert!(running.next().await.1.unwrap().contains("404 Not Found"));
+    assert_eq!(running.next().await.1, None);
+    running.deliver("nobody", firing(3));
+    assert!(running.next().await.1.unwrap().contains("no such receiver"));
+    running.deliveries.stop().await;
 }
 
 #[tokio::test]
@@ -60,41 +74,54 @@ async fn muted_bot_is_left_alone() {
         CannedResponse::Whole(200, Vec::new(), r#"{"errcode":130101,"errmsg":"send too fast"}"#.to_owned())
     });
     let line = format!("ding = {{ type = \"dingtalk\", url = \"http://127.0.0.1:{}/x\" }}\n", server.port());
-    let (deliveries, mut results) = start(&line);
-    deliveries.deliver("ding", firing(1));
-    let failure = next(&mut results).await.result.unwrap_err();
-    assert!(failure.message.contains("130101: send too fast") && !failure.is_final, "{failure:?}");
-    deliveries.deliver("ding", firing(2));
-    let status = deliveries.status().remove("ding").unwrap();
-    assert!(status.muted_until.is_some() && status.waiting == 1, "{status:?}");
+    let running = Running::start(&line, None);
+    running.deliver("ding", firing(1));
+    let muted = running.until("ding", |status| status.muted_until.is_some()).await;
+    assert!(muted.last_error.unwrap().contains("130101: send too fast"));
+    running.deliver("ding", firing(2));
+    assert_eq!(running.status("ding").waiting, 1);
     assert_eq!(server.requests().len(), 1);
-    deliveries.stop().await;
+    running.deliveries.stop().await;
 }
 
 #[tokio::test]
 async fn end_sends_what_waits_once() {
     let server = Receiver::start(|_| status(200));
-    let (deliveries, mut results) = start(&slack("team", &server));
-    deliveries.deliver("team", firing(1));
-    deliveries.deliver("team", resolved(1));
-    deliveries.stop().await;
+    let mut running = Running::start(&slack("team", &server), None);
+    running.deliver("team", firing(1));
+    running.deliver("team", resolved(1));
+    running.deliveries.stop().await;
     assert_eq!(server.requests().len(), 2);
     for _ in 0..2 {
-        assert_eq!(next(&mut results).await.result, Ok(()));
+        assert_eq!(running.next().await.1, None);
     }
 }
 
 #[tokio::test]
 async fn too_many_messages_drop_repeats_and_are_counted() {
     let server = Receiver::start(|_| CannedResponse::Never);
-    let (deliveries, mut results) = start(&slack("team", &server));
-    deliveries.deliver("team", resolved(1_000));
+    let mut running = Running::start(&slack("team", &server), None);
+    running.deliver("team", resolved(1_000));
     for number in 0..150 {
-        deliveries.deliver("team", firing(number));
+        running.deliver("team", firing(number));
     }
-    let status = deliveries.status().remove("team").unwrap();
+    let status = running.status("team");
     assert!(status.waiting <= 100 && status.dropped >= 50, "{status:?}");
-    let failure = next(&mut results).await.result.unwrap_err();
-    assert!(failure.message.starts_with("dropped: too many messages wait"), "{failure:?}");
-    deliveries.stop().await;
+    assert!(running.next().await.1.unwrap().starts_with("dropped: too many messages wait"));
+    running.deliveries.stop().await;
+}
+
+#[tokio::test]
+async fn heartbeat_calls_and_is_counted() {
+    let server = Receiver::start(|_| status(200));
+    let line =
+        format!("alive = {{ type = \"heartbeat\", url = \"http://127.0.0.1:{}/x\" }}\n", server.port());
+    let running = Running::start(&line, None);
+    running.deliveries.beat("alive", None);
+    running.until("alive", |status| status.sent == 1).await;
+    running.deliveries.beat("alive", Some("store down".to_owned()));
+    running.until("alive", |status| status.sent == 2).await;
+    let paths: Vec<_> = server.requests().iter().map(|request| request.path.clone()).collect();
+    assert_eq!(paths, ["/x", "/x/fail"]);
+    running.deliveries.stop().await;
 }

@@ -25,7 +25,7 @@ async fn alert_and_its_end_are_a_thread() {
     };
     assert_eq!(header(&mails[0], "Auto-Submitted").as_deref(), Some("auto-generated"));
     let id = header(&mails[0], "Message-ID").unwrap();
-    assert_eq!(id, "<0000000000000001.1700000000000000@example.com>");
+    assert_eq!(id, "<0000000000000001.1700000000000000@example.com>", "the first message of the thread");
     assert_eq!(header(&mails[1], "In-Reply-To"), Some(id));
     assert!(mails[0].contains("text/plain") && mails[0].contains("text/html"));
 }

@@ -11,4 +11,5 @@ mod chat;
 mod fixture;
 mod isolation;
 mod mail;
+mod program;
 mod smtp_sink;

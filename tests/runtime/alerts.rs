@@ -17,7 +17,7 @@ fn config(file: &Path, rule: &str) -> String {
     )
 }
 
-const BACKLOG: &str = "name = \"backlog\"\nwhen = \"waiting > 2\"";
+const BACKLOG: &str = "name = \"pile\"\nwhen = \"waiting > 2\"";
 
 /// The messages in a file: the statuses of the alerts of `rule`.
 fn statuses(file: &Path, rule: &str) -> Vec<String> {
@@ -30,7 +30,7 @@ fn statuses(file: &Path, rule: &str) -> Vec<String> {
 
 fn until_statuses(files: &[&PathBuf], wanted: &[&str]) {
     until(&format!("the messages {wanted:?}"), || {
-        let found: Vec<_> = files.iter().flat_map(|file| statuses(file, "backlog")).collect();
+        let found: Vec<_> = files.iter().flat_map(|file| statuses(file, "pile")).collect();
         assert!(found.len() <= wanted.len(), "{found:?}");
         (found == wanted).then_some(())
     });
@@ -55,7 +55,7 @@ fn let_evaluate(fixture: &Fixture, times: u64) {
 }
 
 #[test]
-fn backlog_is_told_once_and_resolved_once_across_restarts() {
+fn restart_repeats_no_message_and_forgets_no_end() {
     let files = tempfile::tempdir().unwrap();
     let file = files.path().join("a");
     let fixture = Fixture::new(SQLITE, &config(&file, BACKLOG));
@@ -63,14 +63,13 @@ fn backlog_is_told_once_and_resolved_once_across_restarts() {
     let master = fixture.listen(&[]);
     (0..3).for_each(|_| drop(fixture.push("noop", "{}", &[])));
     until_statuses(&[&file], &["firing"]);
-    assert_eq!(shown(&fixture), [("backlog".to_owned(), "firing".to_owned())]);
+    assert_eq!(shown(&fixture), [("pile".to_owned(), "firing".to_owned())]);
     let listed = fixture.ok(&["queue:alerts"]);
     assert!(listed.contains("waiting 3") && listed.contains("Receiver team: took a message"), "{listed}");
     let checked = fixture.run(&["queue:status", "--check"]);
     assert_eq!(checked.status.code(), Some(1), "{checked:?}");
     assert!(
-        crate::fixture::text(&checked.stdout)
-            .starts_with("AINT-QUEUE WARNING - default: alert backlog fires")
+        crate::fixture::text(&checked.stdout).starts_with("AINT-QUEUE WARNING - default: alert pile fires")
     );
 
     assert!(master.stop().success());
@@ -82,7 +81,7 @@ fn backlog_is_told_once_and_resolved_once_across_restarts() {
     fixture.ok(&["queue:resume"]);
     until_statuses(&[&file], &["firing", "resolved"]);
     assert_eq!(shown(&fixture), []);
-    assert!(fixture.ok(&["queue:alerts"]).contains("backlog, after "));
+    assert!(fixture.ok(&["queue:alerts"]).contains("pile, after "));
     assert_eq!(fixture.run(&["queue:status", "--check"]).status.code(), Some(0));
     assert!(master.stop().success());
 }
@@ -92,7 +91,7 @@ fn master_is_watching(fixture: &Fixture) -> Option<()> {
 }
 
 #[test]
-fn one_of_two_masters_sends_and_the_other_goes_on_after_its_kill() {
+fn other_master_sends_the_end_after_a_kill() {
     let server = Server::start();
     let driver = crate::drain::redis_line(&server);
     let files = tempfile::tempdir().unwrap();
@@ -105,10 +104,10 @@ fn one_of_two_masters_sends_and_the_other_goes_on_after_its_kill() {
     let second = two.listen(&[]);
     (0..3).for_each(|_| drop(one.push("noop", "{}", &[])));
     until_statuses(&[&a, &b], &["firing"]);
-    assert_eq!(statuses(&a, "backlog").len(), 1, "the holder of the watch has sent");
+    assert_eq!(statuses(&a, "pile").len(), 1, "the holder of the watch has sent");
 
     // A silence given on one host holds on all.
-    one.ok(&["queue:alerts", "--silence", "backlog", "1h", "--comment", "known"]);
+    one.ok(&["queue:alerts", "--silence", "pile", "1h", "--comment", "known"]);
     assert!(two.ok(&["queue:alerts"]).contains("known"));
     first.kill();
     until("the watch of the second master", || {
@@ -121,9 +120,9 @@ fn one_of_two_masters_sends_and_the_other_goes_on_after_its_kill() {
     two.until("default", "the jobs", |counts| counts.done == 3);
     let_evaluate(&two, 2);
     until_statuses(&[&a, &b], &["firing"]);
-    two.ok(&["queue:alerts", "--unsilence", "backlog"]);
+    two.ok(&["queue:alerts", "--unsilence", "pile"]);
     until_statuses(&[&a, &b], &["firing", "resolved"]);
-    assert_eq!(statuses(&b, "backlog"), ["resolved"]);
+    assert_eq!(statuses(&b, "pile"), ["resolved"]);
     assert!(second.stop().success());
 }
 
@@ -132,25 +131,25 @@ fn is_watched(listed: &Value) -> bool {
 }
 
 #[test]
-fn failures_of_a_master_that_does_not_send_are_told() {
+fn failures_of_another_master_fire_an_alert() {
     let server = Server::start();
     let driver = crate::drain::redis_line(&server);
     let files = tempfile::tempdir().unwrap();
     let (a, b) = (files.path().join("a"), files.path().join("b"));
-    let rule = "name = \"backlog\"\nwhen = \"failure_rate > 50%\"";
+    let rule = "name = \"pile\"\nwhen = \"failure_rate > 50%\"";
     let (one, two) = (Fixture::new(&driver, &config(&a, rule)), Fixture::new(&driver, &config(&b, rule)));
     let first = one.listen(&[]);
     until("the watch of the first master", || master_is_watching(&one));
     one.ok(&["queue:quiet"]);
     let second = two.listen(&[]);
-    two.push_lines("default", (0..30).map(|_| r#"{"job":"no-such-job"}"#.to_owned()));
+    two.push_lines("default", (0..30).map(|_| r#"{"job":"fail","max_attempts":1}"#.to_owned()));
     until_statuses(&[&a, &b], &["firing"]);
-    assert_eq!(statuses(&a, "backlog").len(), 1);
+    assert_eq!(statuses(&a, "pile").len(), 1);
     assert!(second.stop().success() && first.stop().success());
 }
 
 #[test]
-fn channel_without_a_master_is_told_by_the_master_of_another() {
+fn channel_without_a_master_fires_an_alert_of_another() {
     let files = tempfile::tempdir().unwrap();
     let file = files.path().join("a");
     let text = config(&file, "name = \"no_master\"\nenabled = false")
@@ -168,12 +167,12 @@ fn channel_without_a_master_is_told_by_the_master_of_another() {
 fn reload_applies_new_rules() {
     let files = tempfile::tempdir().unwrap();
     let file = files.path().join("a");
-    let fixture = Fixture::new(SQLITE, &config(&file, "name = \"backlog\"\nwhen = \"waiting > 100\""));
+    let fixture = Fixture::new(SQLITE, &config(&file, "name = \"pile\"\nwhen = \"waiting > 100\""));
     fixture.ok(&["queue:pause"]);
     let master = fixture.listen(&[]);
     (0..3).for_each(|_| drop(fixture.push("noop", "{}", &[])));
     let_evaluate(&fixture, 2);
-    assert_eq!(statuses(&file, "backlog"), [""; 0]);
+    assert_eq!(statuses(&file, "pile"), [""; 0]);
     let text = fs::read_to_string(fixture.file("aint-queue.toml")).unwrap();
     fixture.write("aint-queue.toml", &text.replace("waiting > 100", "waiting > 2"));
     fixture.ok(&["queue:reload"]);
@@ -182,7 +181,7 @@ fn reload_applies_new_rules() {
 }
 
 #[test]
-fn store_that_is_down_is_told_by_its_host() {
+fn store_that_is_down_fires_an_alert_of_its_host() {
     let mut server = Server::start();
     let driver = crate::drain::redis_line(&server);
     let files = tempfile::tempdir().unwrap();

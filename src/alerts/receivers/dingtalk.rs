@@ -46,7 +46,7 @@ pub(super) fn request(
     if mentions.all {
         names.push("@all".to_owned());
     }
-    let body = escape::truncated(&markdown::body(text), MAX_BYTES - names.join(" ").len() - 2);
+    let body = escape::truncated(&markdown::body(text), MAX_BYTES.saturating_sub(names.join(" ").len() + 2));
     let body = if names.is_empty() { body } else { format!("{body}\n\n{}", names.join(" ")) };
     let body = json!({
         "msgtype": "markdown",

@@ -12,6 +12,7 @@ use lettre::transport::smtp::extension::ClientId;
 use super::super::notification::{AlertStatus, Notification};
 use super::super::text::{Text, escape};
 use super::request::{SendFailure, excerpt};
+use super::{REPEAT_SECONDS, message_key};
 use crate::config::alerts::{Language, SmtpServer, SmtpTls};
 use crate::webhook::connector::{AddressRule, resolve};
 
@@ -29,17 +30,14 @@ pub(super) fn message(
     let text = Text::of(notification, language);
     let sender = address(from)?;
     let domain = sender.email.domain().to_owned();
-    let mut builder = Message::builder()
-        .from(sender)
-        .subject(&text.title)
-        .message_id(Some(message_id(notification, &domain)));
+    let id = message_id(notification, &domain);
+    let mut builder = Message::builder().from(sender).subject(&text.title).message_id(Some(id.clone()));
     for addressee in to {
         builder = builder.to(address(addressee)?);
     }
-    let first = first_id(notification, &domain);
-    let is_firing = notification.alerts.iter().any(|alert| alert.status == AlertStatus::Firing);
-    if !is_firing {
-        builder = builder.in_reply_to(first.clone()).references(first);
+    let thread = thread_id(notification, &domain);
+    if id != thread {
+        builder = builder.in_reply_to(thread.clone()).references(thread);
     }
     // Answering machines do not answer such mail.
     let automatic =
@@ -54,30 +52,25 @@ pub(super) fn message(
         .map_err(|error| error.to_string())
 }
 
-/// The id of a message: the same again for the same alerts in the same state, so that a repeated delivery is one mail.
+/// The id of a message. The first one about an alert has the id that all later ones refer to.
 fn message_id(notification: &Notification, domain: &str) -> String {
-    let is_firing = notification.alerts.iter().any(|alert| alert.status == AlertStatus::Firing);
-    let end = notification.alerts.iter().filter_map(|alert| match alert.status {
-        AlertStatus::Resolved(end) => Some(end.0),
-        AlertStatus::Firing => None,
-    });
-    match end.max() {
-        Some(end) if !is_firing => format!("<{}.{end}.end@{domain}>", thread(notification)),
-        _ if notification.alerts.iter().all(|alert| alert.started_at == notification.at) => {
-            first_id(notification, domain)
+    match notification.alerts.as_slice() {
+        [only]
+            if only.status == AlertStatus::Firing
+                && notification.at.since(only.started_at).as_secs() < REPEAT_SECONDS =>
+        {
+            thread_id(notification, domain)
         }
-        _ => format!("<{}.{}@{domain}>", thread(notification), notification.at.0 / 1_000_000),
+        _ => format!("<{}@{domain}>", message_key(notification)),
     }
 }
 
-/// The id that the messages of an alert refer to, from its first message to its end.
-fn first_id(notification: &Notification, domain: &str) -> String {
-    format!("<{}@{domain}>", thread(notification))
-}
-
-fn thread(notification: &Notification) -> String {
+/// The id that the messages about an alert refer to.
+fn thread_id(notification: &Notification, domain: &str) -> String {
     let first = notification.alerts.first();
-    first.map_or_else(String::new, |alert| format!("{}.{}", alert.fingerprint, alert.started_at.0))
+    let thread =
+        first.map_or_else(String::new, |alert| format!("{}.{}", alert.fingerprint, alert.started_at.0));
+    format!("<{thread}@{domain}>")
 }
 
 fn html(text: &Text) -> String {

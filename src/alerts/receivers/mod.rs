@@ -22,6 +22,7 @@ mod wecom;
 use std::time::Duration;
 
 use super::notification::{AlertStatus, Notification};
+use crate::config::stable_hash;
 use crate::config::webhook::SigningKey;
 use crate::job::Timestamp;
 use crate::webhook::signature::signature;
@@ -52,18 +53,38 @@ fn query_value(text: &str) -> String {
     value
 }
 
+/// The time within which a message about the same alerts is the same message: a master that takes over may send it again.
+const REPEAT_SECONDS: u64 = 600;
+
+/// The identity of a message: the same for a message that a master sends again because the one before it died, another one for each
+/// repeat and each change.
+fn message_key(notification: &Notification) -> String {
+    let Some(first) = notification.alerts.first() else { return String::new() };
+    let (mut all, mut end) = (String::new(), None);
+    for alert in &notification.alerts {
+        let state = match alert.status {
+            AlertStatus::Firing => "firing".to_owned(),
+            AlertStatus::Resolved(at) => {
+                end = end.max(Some(at));
+                at.0.to_string()
+            }
+        };
+        all.push_str(&format!("{}-{state};", alert.fingerprint));
+    }
+    let hash = stable_hash(all.as_bytes());
+    let repeat = match (first.status, end) {
+        (AlertStatus::Resolved(_), Some(_)) => "end".to_owned(),
+        _ => (notification.at.since(first.started_at).as_secs() / REPEAT_SECONDS).to_string(),
+    };
+    format!("{}-{}-{repeat}-{hash:016x}", first.fingerprint, first.started_at.0)
+}
+
 /// The headers of Standard Webhooks; none without a key. The id is that of the message, the same in each attempt.
 fn standard_headers(keys: &[SigningKey], notification: &Notification, body: &str) -> Vec<(String, String)> {
     if keys.is_empty() {
         return Vec::new();
     }
-    let first = notification.alerts.first();
-    let state = match first.map(|alert| alert.status) {
-        Some(AlertStatus::Firing) => "firing",
-        _ => "resolved",
-    };
-    let fingerprint = first.map_or_else(String::new, |alert| alert.fingerprint.to_string());
-    let id = format!("{fingerprint}-{state}-{}", notification.at.0);
+    let id = message_key(notification);
     let seconds = notification.at.0 / 1_000_000;
     let signature = signature(keys, &id, seconds, body.as_bytes());
     let headers =
@@ -79,6 +100,8 @@ pub(super) mod tests {
     use super::*;
     use crate::config::alerts::HttpTarget;
     use crate::config::webhook::{AllowedUrls, WebhookUrl};
+    use crate::engine::alerts::sample::{notification, resolved};
+    use crate::engine::alerts::{Alert, Fingerprint};
 
     pub(super) fn target(url: &str) -> HttpTarget {
         let url = WebhookUrl::parse(url, true, AllowedUrls { http: true, private: true }).unwrap();
@@ -87,6 +110,23 @@ pub(super) mod tests {
 
     pub(super) fn body(request: &HttpRequest) -> Json {
         serde_json::from_str(&request.body).unwrap()
+    }
+
+    #[test]
+    fn message_sent_again_after_a_takeover_has_the_same_key() {
+        let first = notification();
+        let later = |seconds| {
+            let at = first.at.after(Duration::from_secs(seconds));
+            message_key(&Notification { at, ..notification() })
+        };
+        assert_eq!(message_key(&first), later(30));
+        assert_ne!(message_key(&first), later(14_400), "a repeat");
+        let mut changed = notification();
+        changed.alerts.push(Alert { fingerprint: Fingerprint(7), ..changed.alerts[0].clone() });
+        assert_ne!(message_key(&first), message_key(&changed));
+        let end = message_key(&resolved());
+        assert_eq!(end, message_key(&Notification { at: Timestamp(7), ..resolved() }));
+        assert!(!end.contains('.'), "the separator of signed parts");
     }
 
     #[test]

@@ -30,7 +30,8 @@ pub(super) fn request(target: &HttpTarget, mentions: &Mentions, text: &Text) -> 
         })
     } else {
         let names: String = mentions.users.iter().map(|user| format!("\n<@{user}>")).collect();
-        let content = escape::truncated(&markdown::coloured_body(text), MAX_MARKDOWN - names.len());
+        let content =
+            escape::truncated(&markdown::coloured_body(text), MAX_MARKDOWN.saturating_sub(names.len()));
         json!({ "msgtype": "markdown", "markdown": { "content": format!("{content}{names}") } })
     };
     HttpRequest::post(target.url.uri().to_string(), &body)

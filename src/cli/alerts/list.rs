@@ -77,7 +77,7 @@ struct EndedJson {
     to: Option<String>,
 }
 
-/// What is known about the alerts of a channel.
+/// The known alerts of a channel.
 struct Seen {
     now: Timestamp,
     watched_by: Option<String>,

@@ -88,7 +88,7 @@ pub(crate) fn run(context: &CommandContext, all: bool) -> ExitCode {
 
 fn answer(context: &CommandContext, all: bool) -> (Level, String) {
     let unknown = |failure: &Failure| {
-        let why = sanitize::truncated(&failure.to_string(), 2 * MAX_SHOWN);
+        let why = sanitize::truncated(&failure.message(), 2 * MAX_SHOWN);
         (Level::Unknown, format!("AINT-QUEUE UNKNOWN - {why}\n"))
     };
     // A check without a channel is one of the whole configuration.
@@ -149,8 +149,9 @@ fn check(context: &CommandContext, channel: &Channel) -> (Finding, Option<JobCou
     let store = match context.existing_store(channel) {
         Ok(store) => store,
         Err(failure) => {
-            let text = sanitize::truncated(&failure.to_string(), MAX_SHOWN);
-            return (Finding { level: Level::Unknown, text }, None);
+            let text = sanitize::truncated(&failure.message(), MAX_SHOWN);
+            let level = if failure.is_store_down() { Level::Critical } else { Level::Unknown };
+            return (Finding { level, text }, None);
         }
     };
     let read = context.block_on(async {
@@ -164,17 +165,14 @@ fn check(context: &CommandContext, channel: &Channel) -> (Finding, Option<JobCou
             (finding, Some(counts))
         }
         Err(error) => {
-            let level = match error {
-                StoreError::Unavailable { .. } => Level::Critical,
-                _ => Level::Unknown,
-            };
-            let text = sanitize::truncated(&Failure::store("read the store", error).to_string(), MAX_SHOWN);
-            (Finding { level, text }, None)
+            let failure = Failure::store("read the store", error);
+            let level = if failure.is_store_down() { Level::Critical } else { Level::Unknown };
+            (Finding { level, text: sanitize::truncated(&failure.message(), MAX_SHOWN) }, None)
         }
     }
 }
 
-/// The state of a channel: no master is critical, a firing alert has its severity, rules that nobody evaluates are unknown.
+/// The state of a channel: no master is critical, a firing alert has its severity, rules that no master evaluates are unknown.
 fn judge(has_rules: bool, facts: &Facts) -> Finding {
     let Facts { counts, masters, records, host_book } = facts;
     let mut found = Vec::new();

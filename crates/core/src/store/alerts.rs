@@ -25,7 +25,7 @@ pub struct AlertLook<'a> {
     pub watcher: &'a str,
     /// The time for which the watcher holds the watch, if it gets it.
     pub lease: Duration,
-    /// What the watcher tells the holder about itself, at most [`MAX_ALERT_REPORT_BYTES`]. `None`: the watcher gives up the watch
+    /// The report of the watcher about itself for the holder, at most [`MAX_ALERT_REPORT_BYTES`]. `None`: the watcher gives up the watch
     /// and withdraws its report.
     pub report: Option<&'a str>,
     /// The new state of the alerts, at most [`MAX_ALERT_STATE_BYTES`], from a watcher that held the watch until now. A watcher that
@@ -54,7 +54,7 @@ pub struct AlertLooked {
     pub counts: JobCounts,
 }
 
-/// What the store has about the alerts of a channel, for display.
+/// The records of the alerts of a channel, for display.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AlertRecords {
     /// The time of the store's clock.

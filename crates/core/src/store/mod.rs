@@ -140,7 +140,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The counts, in one consistent read.
     async fn status(&self) -> Result<JobCounts, StoreError>;
 
-    /// A look of a watcher of alerts: takes the watch of the channel if nobody holds it, or renews, uses and gives up a held one, and
+    /// A look of a watcher of alerts: takes the watch of the channel if it is free, or renews, uses and gives up a held one, and
     /// reads the counts in the same call. One watcher holds the watch until its lease ends, by the store's clock.
     async fn look_at_alerts(&self, look: AlertLook<'_>) -> Result<AlertLooked, StoreError>;
 

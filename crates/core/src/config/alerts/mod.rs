@@ -26,7 +26,8 @@ mod settings;
 mod smtp_server;
 #[cfg(feature = "server")]
 pub mod template;
-#[cfg(all(test, feature = "server"))]
+#[cfg(feature = "server")]
+#[cfg(test)]
 mod tests;
 
 use std::fmt;
