@@ -11,6 +11,7 @@ use super::cancellations::Cancellations;
 use super::commands::{CancelMethod, Command, HeldCancel, QuietReply, ReloadReply, ReloadSpec};
 use super::done_runs::DoneRuns;
 use super::held_jobs::HeldJobs;
+use super::isolated_backlog::IsolatedBacklog;
 use super::job_lines::JobLines;
 use super::job_requests::{CompletedRequest, JobRequests, Reply};
 use super::prefetch::Prefetch;
@@ -30,9 +31,6 @@ use crate::retry::Policy;
 use crate::store::{
     CrossChannelPush, MAX_BATCH, MAX_BATCH_BYTES, OutputChange, Owner, Settlement, Store, Summary,
 };
-
-/// Most jobs held that wait until no other such job of the master runs. A few do not keep the channel from other jobs.
-const MAX_READY_EXCLUSIVE: usize = 8;
 
 /// The parts of a channel.
 #[derive(Debug)]
@@ -70,6 +68,7 @@ pub struct Channel {
     pub(super) store_calls: StoreCalls,
     pub(super) turns: Turns,
     pub(super) held_jobs: HeldJobs,
+    pub(super) isolated_backlog: IsolatedBacklog,
     pub(super) prefetch: Prefetch,
     pub(super) job_lines: JobLines,
     pub(super) done_runs: DoneRuns,
@@ -83,6 +82,8 @@ pub struct Channel {
     /// Whether `queue:quiet` is in effect on this master: it leases no jobs; running jobs end normally, leases are renewed and
     /// workers follow the usual rules. A pause, in contrast, is a state of the store and holds for every master.
     pub(super) is_quiet: bool,
+    /// Whether the master waits for the end of running jobs before a re-exec; see [`Command::HoldBack`].
+    holds_back: bool,
     /// The reload that is under way: the settings to come, and who waits for its result.
     reload: Option<(ChannelSettings, ReloadReply)>,
     pub(super) work_wait: WorkWait,
@@ -123,6 +124,7 @@ impl Channel {
             store_calls,
             turns: Turns::new(setup.dead),
             held_jobs: HeldJobs::default(),
+            isolated_backlog: IsolatedBacklog::default(),
             prefetch: Prefetch::new(now),
             job_lines: JobLines::default(),
             done_runs: DoneRuns::default(),
@@ -134,6 +136,7 @@ impl Channel {
             publication: Publication::new(setup.identity),
             shutdown: None,
             is_quiet: setup.quiet,
+            holds_back: false,
             reload: None,
         }
     }
@@ -172,7 +175,7 @@ impl Channel {
         if let Some(stopped) = self.stopped(now) {
             return Some(stopped);
         }
-        if self.is_quiet {
+        if self.takes_no_jobs() {
             self.work_wait.cancel();
         } else if !self.turns.expects_work() && self.shutdown.is_none() && self.store_calls.can_start(now) {
             self.work_wait.start(self.settings.sleep);
@@ -289,34 +292,35 @@ impl Channel {
     /// Number of jobs to lease: the free slots, and the prefetch, that no job is leased for yet.
     fn want(&self, now: Instant) -> usize {
         let capacity = self.pool.capacity(now);
-        if self.shutdown.is_some() || self.is_quiet || (self.pool.is_degraded(now) && capacity == 0) {
+        if self.shutdown.is_some() || self.takes_no_jobs() || (self.pool.is_degraded(now) && capacity == 0) {
             return 0;
         }
         let has_room = self.held_jobs.ready_bytes() < MAX_BATCH_BYTES;
-        let wanted = if !self.scope.is_all() {
-            capacity
-        } else if self.held_jobs.ready_alone() >= self.pool.slots(now).max(1)
-            || self.held_jobs.ready_exclusive() >= MAX_READY_EXCLUSIVE
-        {
-            // Suspects run a few at a time: with as many of them as the plan has slots, the channel has enough work.
-            0
-        } else {
+        let wanted = if self.scope.is_all() {
             let ahead = if has_room { self.prefetch.ahead(self.pool.slots(now)) } else { 0 };
-            (capacity + ahead).saturating_sub(self.held_jobs.ready() + self.held_jobs.awaiting_key())
+            self.isolated_backlog.want((capacity + ahead).saturating_sub(self.waiting_for_plan()))
+        } else {
+            capacity
         };
         self.scope.limit(wanted)
     }
 
+    /// Number of held jobs that wait for a slot of the plan. Jobs that need a worker beside the plan take no slot from others.
+    fn waiting_for_plan(&self) -> usize {
+        let suspects = if self.pool.runs_are_alone() { self.held_jobs.ready_alone() } else { 0 };
+        self.held_jobs.ready() + suspects + self.held_jobs.awaiting_key()
+    }
+
     /// When to count the waiting jobs although none can be leased: an elastic pool is sized by them.
     fn count_at(&self, now: Instant) -> Option<Instant> {
-        let is_open = self.turns.expects_work() && !self.is_quiet && self.shutdown.is_none();
+        let is_open = self.turns.expects_work() && !self.takes_no_jobs() && self.shutdown.is_none();
         let is_due = is_open && self.pool.is_elastic() && self.want(now) == 0;
         is_due.then(|| self.turns.count_at(self.pool.flex_interval(), now))
     }
 
     /// Tells the pool how much work is ahead. The jobs in the store are for other masters while this one is quiet.
     pub(super) fn update_demand(&mut self, now: Instant) {
-        let in_store = if self.is_quiet { 0 } else { self.turns.waiting() };
+        let in_store = if self.takes_no_jobs() { 0 } else { self.turns.waiting() };
         let ready = self.held_jobs.all_ready();
         self.pool.set_demand(Demand { waiting: in_store + ready as u64, job: self.prefetch.run_time() }, now);
     }
@@ -340,6 +344,7 @@ impl Channel {
             Command::Runs(reply) => drop(reply.send(self.pool.running(now))),
             Command::Output(id, reply) => drop(reply.send(self.output(id, now))),
             Command::DoneRuns(before, limit, reply) => drop(reply.send(self.done_runs.page(before, limit))),
+            Command::HoldBack(holds_back) => self.hold_back(holds_back, now),
             Command::Heartbeat(reply) => drop(reply.send(self.heartbeat(now))),
         }
     }
@@ -373,6 +378,22 @@ impl Channel {
             self.update_demand(now);
         }
         QuietReply { was_quiet, running, handed_back }
+    }
+
+    /// Whether this master leases no jobs of the channel for now.
+    pub(super) fn takes_no_jobs(&self) -> bool {
+        self.is_quiet || self.holds_back
+    }
+
+    fn hold_back(&mut self, holds_back: bool, now: Instant) {
+        self.holds_back = holds_back;
+        if holds_back {
+            self.return_ready();
+            self.update_demand(now);
+        } else {
+            // The store may have announced work while nothing listened.
+            self.turns.wake();
+        }
     }
 
     fn resume(&mut self) -> bool {

@@ -8,8 +8,9 @@ use tracing::{debug, error, info, warn};
 
 use super::actor::Channel;
 use super::held_jobs::Reconciliation;
+use super::isolated_backlog::MAX_WAITING_ISOLATED;
 use super::store_calls::{CallReply, CallResult, FailedCall, TurnRequest};
-use crate::job::{JobId, JobMeta, error_chain};
+use crate::job::{Isolation, JobId, JobMeta, JobRecord, error_chain};
 use crate::retry::release_before_start;
 use crate::store::{
     ClockStep, Destination, KeyRelease, Leased, OutputChange, SettleConflict, Settlement, StoreError,
@@ -133,8 +134,13 @@ impl Channel {
             // Also a job that was leased in a lost reply is the job of the scope.
             self.scope.asked();
         }
+        let mut put_off = 0_usize;
         for job in leased {
             match job {
+                Leased::Job(record) if !self.has_place(record.meta.isolation()) => {
+                    put_off += 1;
+                    self.put_off(record, now);
+                }
                 Leased::Job(record) => {
                     let release = release_before_start(record.id, &record.meta);
                     self.held_jobs.lease(record, release.is_some());
@@ -147,10 +153,35 @@ impl Channel {
                 }
             }
         }
-        if self.shutdown.is_some() || self.is_quiet {
+        self.isolated_backlog.leased(put_off);
+        if put_off > 0 {
+            debug!(channel = %self.name, jobs = put_off, "jobs need workers of their own, which are busy: delaying the jobs");
+        }
+        if self.shutdown.is_some() || self.takes_no_jobs() {
             // The call was under way when the command arrived.
             self.return_ready();
         }
+    }
+
+    /// Whether the channel may hold another job of this isolation. Jobs that need a worker of their own come in great numbers,
+    /// when a worker or a guardian dies with many runs, and run a few at a time.
+    fn has_place(&self, isolation: Isolation) -> bool {
+        let shares_plan = match isolation {
+            Isolation::None => true,
+            Isolation::Worker => self.pool.runs_are_alone(),
+            Isolation::Master => false,
+        };
+        let returns_all = self.shutdown.is_some() || self.takes_no_jobs();
+        shares_plan || returns_all || self.held_jobs.waiting_with(isolation) < MAX_WAITING_ISOLATED
+    }
+
+    /// Gives a job back until a worker of its own may be free, uncounted: at the front of waiting it would keep others from free slots.
+    fn put_off(&mut self, record: JobRecord, now: Instant) {
+        let JobRecord { id, meta, .. } = record;
+        let delay = self.isolated_backlog.delay(now, fastrand::f64());
+        let unique = meta.unique.clone();
+        let to = Destination::Delayed(delay, meta);
+        self.held_jobs.settle(Settlement { id, unique, to, output: OutputChange::Keep });
     }
 
     /// Brings the held jobs in line with those that the store lists.

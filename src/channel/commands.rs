@@ -41,6 +41,9 @@ pub enum Command {
     Output(JobId, oneshot::Sender<OutputSource>),
     /// Report the last done runs: before a position, at most so many.
     DoneRuns(Option<u64>, usize, oneshot::Sender<DoneRunsPage>),
+    /// Take no jobs, or take them again: the master waits for the end of running jobs before a re-exec. Apart from `queue:quiet`,
+    /// which may come and go meanwhile.
+    HoldBack(bool),
     /// Show that the actor is responsive.
     Heartbeat(oneshot::Sender<Heartbeat>),
 }

@@ -103,6 +103,17 @@ impl HeldJobs {
         self.ready_exclusive.len()
     }
 
+    /// Number of jobs of this isolation that are not in a worker.
+    pub(super) fn waiting_with(&self, isolation: Isolation) -> usize {
+        let queue = match isolation {
+            Isolation::None => &self.ready,
+            Isolation::Worker => &self.ready_alone,
+            Isolation::Master => &self.ready_exclusive,
+        };
+        let is_alike = |id: &&JobId| self.meta(**id).is_some_and(|meta| meta.isolation() == isolation);
+        queue.len() + self.awaiting_key.iter().filter(is_alike).count()
+    }
+
     /// Number of jobs that wait for a slot only, in any company.
     pub(super) fn all_ready(&self) -> usize {
         self.ready.len() + self.ready_alone.len() + self.ready_exclusive.len()

@@ -20,6 +20,7 @@ mod cancellations;
 mod commands;
 mod done_runs;
 mod held_jobs;
+mod isolated_backlog;
 mod job_lines;
 mod job_requests;
 mod kept_runs;

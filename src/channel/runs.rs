@@ -29,18 +29,20 @@ impl Channel {
         if self.shutdown.is_some() || self.store_calls.lease_may_be_lost(now) {
             return self.pool.yield_exclusive_turn();
         }
-        // The capacity changes with each job: large payloads may fill the socket of a worker before its slots.
-        while self.held_jobs.ready() > 0 && self.pool.capacity(now) > 0 {
-            self.dispatch_next(Isolation::None, now);
-        }
-        while self.held_jobs.ready_alone() > 0 && self.pool.can_dispatch_alone(now) {
-            self.dispatch_next(Isolation::Worker, now);
-        }
+        // A few jobs at most need a worker of their own at a time. In a pool of programs they share the places with all others,
+        // and a backlog of those would leave them none.
         while self.held_jobs.ready_exclusive() > 0 && self.pool.can_dispatch_exclusive(now) {
             self.dispatch_next(Isolation::Master, now);
         }
         if self.held_jobs.ready_exclusive() == 0 {
             self.pool.yield_exclusive_turn();
+        }
+        while self.held_jobs.ready_alone() > 0 && self.pool.can_dispatch_alone(now) {
+            self.dispatch_next(Isolation::Worker, now);
+        }
+        // The capacity changes with each job: large payloads may fill the socket of a worker before its slots.
+        while self.held_jobs.ready() > 0 && self.pool.capacity(now) > 0 {
+            self.dispatch_next(Isolation::None, now);
         }
     }
 

@@ -10,6 +10,7 @@ use super::service_loop::MasterExit;
 use super::signals::{Signals, block_signals};
 use super::start;
 use super::watchdog::Watchdog;
+use crate::fd;
 use crate::logging::report_drops;
 use crate::open_files;
 use crate::producer_memory::ProducerMemory;
@@ -21,6 +22,7 @@ use crate::protected_memory;
 /// When a channel cannot be served; then no process was started and no file of this master remains.
 pub fn listen(options: ListenOptions, handover: Option<Handover>) -> Result<MasterExit, ListenError> {
     protected_memory::protect();
+    fd::bound_heap();
     let handover = handover.unwrap_or_default();
     open_files::raise();
     let runtime = runtime()?;

@@ -36,6 +36,8 @@ pub(super) struct OwnMemory {
     reexec_count: u32,
     started: Instant,
     not_before: Instant,
+    /// Number of re-execs that were given up for running jobs.
+    given_way: u32,
     samples_over: u32,
     was_below_limit: bool,
     warned: bool,
@@ -50,10 +52,22 @@ impl OwnMemory {
             reexec_count,
             started: now,
             not_before: now + pause,
+            given_way: 0,
             samples_over: 0,
             was_below_limit: false,
             warned: false,
         }
+    }
+
+    /// Whether the allocator is to return freed memory to the system before this sample is recorded: what a load has left there is no
+    /// reason for a re-exec. Once per series of samples, because it costs time.
+    pub(super) fn needs_trim(&self, used: u64) -> bool {
+        used > self.limit && (self.samples_over + 1).is_multiple_of(SAMPLES_OVER_LIMIT)
+    }
+
+    /// Whether a sample is so far above the limit that jobs which do not end are interrupted for a re-exec.
+    pub(super) fn is_far_above(&self, used: u64) -> bool {
+        used > self.limit.saturating_mul(2)
     }
 
     /// Records a sample, in bytes.
@@ -82,6 +96,15 @@ impl OwnMemory {
     pub(super) fn postpone(&mut self, now: Instant) {
         self.not_before = now + REEXEC_PAUSE.0;
         self.warned = true;
+    }
+
+    /// Delays the re-exec, because running jobs have not ended; returns the pause, which doubles each time.
+    pub(super) fn give_way(&mut self, now: Instant) -> Duration {
+        self.given_way += 1;
+        let pause = pause_after(self.given_way);
+        self.not_before = now + pause;
+        self.warned = true;
+        pause
     }
 
     /// The re-exec count of the next program.
@@ -121,6 +144,38 @@ mod tests {
         assert_eq!(samples(&mut memory, now, |s| if s % 5 == 0 { 96 } else { 500 }, 60), []);
         let later = now + Duration::from_secs(60);
         assert_eq!(samples(&mut memory, later, |_| 97, 5), [(5, MemoryAction::Reexec)]);
+    }
+
+    #[test]
+    fn freed_memory_is_returned_before_the_sample_that_decides() {
+        let now = Instant::now();
+        let mut memory = OwnMemory::new(96, 0, now);
+        let trims = |memory: &mut OwnMemory, kept: u64| {
+            let at = |second| now + Duration::from_secs(second);
+            let mut trims = Vec::new();
+            for second in 1..=12 {
+                let trimmed = memory.needs_trim(120 * MIB);
+                trims.extend(trimmed.then_some(second));
+                let used = if trimmed { kept } else { 120 };
+                assert_eq!(memory.sample(used * MIB, at(second)), MemoryAction::None);
+            }
+            trims
+        };
+        assert_eq!(trims(&mut memory, 40), [5, 10]);
+    }
+
+    #[test]
+    fn pause_grows_while_jobs_do_not_end() {
+        let now = Instant::now();
+        let mut memory = OwnMemory::new(96, 0, now);
+        let pauses: Vec<_> = (0..8).map(|_| memory.give_way(now).as_secs()).collect();
+        assert_eq!(pauses, [60, 120, 240, 480, 960, 1920, 3600, 3600]);
+        let last = now + Duration::from_secs(3600);
+        assert_eq!(
+            samples(&mut memory, last - Duration::from_secs(60), |_| 100, 60),
+            [(60, MemoryAction::Reexec)]
+        );
+        assert!(memory.is_far_above(193 * MIB) && !memory.is_far_above(192 * MIB));
     }
 
     #[test]

@@ -104,7 +104,7 @@ impl Master {
                     }
                 },
                 step = reexec.next() => match step {
-                    ReexecStep::Preflight => reexec.start_preflight(self.served(), self.places()),
+                    ReexecStep::Preflight => reexec.start_preflight(self.served(), self.places(), self.longest_wait()),
                     ReexecStep::Drain => self.stop_all(false),
                 },
                 Some(ended) = self.actors.join_next() => match ended {

@@ -69,7 +69,7 @@ async fn suspects_after_reload_run_in_new_generation() {
     let mut suspect = job("sleep", r#"{"ms":50}"#);
     suspect.meta.suspect = true;
     // More jobs than the workers finish within the deadline: a worker of the old generation that took them would stay.
-    fixture.push(&vec![suspect; 12_000]).await;
+    fixture.push(&vec![suspect; 4_000]).await;
     fixture.until("some suspects to be done", |status| status.done >= 4).await;
     fixture.reload(fixture.spec.clone(), fixture.settings.clone()).await.unwrap();
     let all_new = |status: &ChannelStatus| status.pool.rows.iter().all(|row| row.generation > 1);

@@ -243,6 +243,33 @@ fn killers_in_several_channels_fail_no_innocent_job() {
 }
 
 #[test]
+fn new_jobs_run_beside_many_jobs_lost_twice() {
+    let fixture = Fixture::sqlite(&PARENT_KILLERS.replace("worker_number = 4", "worker_number = 12"));
+    fixture.write(
+        "work.sh",
+        "#!/bin/sh\ncase \"$AINT_QUEUE_JOB\" in\nkiller) sleep 0.5; kill -9 $PPID; sleep 60;;\nlong) sleep 3;;\nesac\n",
+    );
+    let master = fixture.listen(&["-t", "one"]);
+    let jobs = (0..12).map(|n| if n == 0 { "killer" } else { "long" });
+    fixture.push_lines("one", jobs.map(|name| format!(r#"{{"job":"{name}","payload":{{}}}}"#)));
+    until("the second guardian to die", || {
+        (master.log().matches("guardian died").count() >= 2).then_some(())
+    });
+    fixture.push("quick", "{}", &["-t", "one"]);
+    let counts = fixture.until("one", "the new job to be done", |c| c.done >= 1);
+    // The others run for three seconds each, one after the other.
+    assert!(counts.done <= 2, "the new job waited for {} others", counts.done - 1);
+    // Each job that waits for its turn tells the cause, in whatever state.
+    let listed = fixture.json(&["queue:jobs", "-t", "one", "--state", "delayed"]);
+    if let Some(id) = listed["jobs"][0]["id"].as_u64() {
+        let why = fixture.json(&["queue:why", &id.to_string(), "-t", "one"]);
+        assert!(why["sentence"].as_str().unwrap().contains("needs a worker of its own"), "{why}");
+    }
+    fixture.until("one", "the others to be done", |c| c.done == 12 && c.failed == 1);
+    assert!(master.stop().success());
+}
+
+#[test]
 fn job_that_stops_its_parent_is_reported_and_others_work() {
     let fixture = Fixture::sqlite(PARENT_KILLER);
     fixture.write("bad.sh", "#!/bin/sh\nkill -STOP $PPID\nsleep 1\n");

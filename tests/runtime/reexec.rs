@@ -40,6 +40,12 @@ fn start_time(pid: i32) -> String {
     stat[stat.rfind(')').unwrap() + 2..].split(' ').nth(19).unwrap().to_owned()
 }
 
+fn resident_mib(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() >> 10
+}
+
 #[test]
 fn reexec_drains_and_keeps_pid_locks_and_jobs() {
     let fixture = Fixture::sqlite(&channels(30));
@@ -208,17 +214,43 @@ fn drained_channel_can_be_stopped_for_good() {
     let fixture = Fixture::sqlite(&channels(1));
     let master = fixture.listen(&["--all"]);
     fixture.push("sleep", r#"{"ms":8000}"#, &[]);
-    until("the idle channel to have drained", || {
-        let log = master.log();
-        let ended = |line: &str| line.contains("channel stopped") && line.contains("\"c0\"");
-        log.lines().any(ended).then_some(())
-    });
+    until("the drain", || (times(&master, "re-exec: draining") == 1).then_some(()));
     assert_eq!(times(&master, "\"message\":\"listening\""), 1, "the other channel still drains");
     fixture.ok(&["queue:stop", "-t", "c0"]);
     assert_eq!(fixture.json(&["queue:status", "-t", "c0"])["running"], false);
     fixture.until("default", "the job", |c| c.done == 1);
     assert_eq!(fixture.json(&["queue:status"])["pid"], master.pid());
     assert!(master.stop().success());
+}
+
+#[test]
+fn job_that_does_not_end_postpones_the_reexec() {
+    let config =
+        |limit: u64| channels(1).replace(LIMIT, &format!("memory_limit = {limit}\nstop_wait_seconds = 1\n"));
+    let fixture = Fixture::sqlite(&config(1024));
+    let master = fixture.listen(&["--all"]);
+    // A limit that the master is above, by less than twice.
+    let need = resident_mib(master.pid());
+    assert!(master.stop().success());
+    let written = fs::read_to_string(fixture.file("aint-queue.toml")).unwrap();
+    assert!(written.contains("memory_limit = 1024"), "{written}");
+    let limit = format!("memory_limit = {}", need * 3 / 4);
+    fixture.write("aint-queue.toml", &written.replace("memory_limit = 1024", &limit));
+    let master = fixture.listen(&["--all"]);
+    let long = fixture.push("sleep", r#"{"ms":300000}"#, &[]);
+    until("the re-exec to be given up", || {
+        (times(&master, "re-exec postponed: jobs are still running") == 1).then_some(())
+    });
+    // The channels serve on, with the same workers and the same run.
+    fixture.push("noop", "{}", &[]);
+    fixture.until("default", "another job", |c| c.done == 1);
+    let shown = fixture.json(&["queue:show", &long.to_string()]);
+    assert_eq!(shown["state"], "reserved", "{shown}");
+    let log = master.log();
+    assert_eq!(log.matches("\"message\":\"listening\"").count(), 1, "{log}");
+    assert!(!log.contains("interrupting running jobs") && !log.contains("channel stopped"), "{log}");
+    // The stop of a user still ends the job.
+    assert!(master.force_stop().success());
 }
 
 #[test]

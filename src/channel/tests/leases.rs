@@ -1,6 +1,7 @@
 //! Leases: join, renewal, loss, prefetched jobs, a scope of one job.
 
 use super::*;
+use crate::job::JobMeta;
 
 #[tokio::test(start_paused = true)]
 async fn job_is_leased_run_and_settled() {
@@ -117,4 +118,37 @@ async fn scoped_channel_runs_one_job_and_ends() {
     let stopped = fixture.task.await.unwrap();
     assert_eq!((stopped.outcome, stopped.settled), (Some(Outcome::Done), true));
     assert_eq!(fixture.store.status().await.unwrap().waiting, 1);
+}
+
+/// Twenty jobs in front that may run one at a time only, and one job behind them.
+async fn behind_isolated(meta: fn(&mut NewJob)) {
+    let mut fixture = Fixture::new(PoolSpec { plan: Plan::coroutine(2, 0), ..spec() }).await;
+    let mut worker = fixture.boot().await;
+    let mut isolated = job();
+    meta(&mut isolated);
+    fixture.store.push(&vec![isolated.clone(); 20]).await.unwrap();
+    fixture.store.push(&[job()]).await.unwrap();
+    fixture.settle().await;
+    let frames = worker.frames();
+    assert!(matches!(frames[..], [ScriptedFrame::Run(_)]), "the job behind them: {frames:?}");
+    let delayed = fixture.store.status().await.unwrap().delayed;
+    assert!((8..20).contains(&delayed), "a few are held, {delayed} are put off");
+
+    // The delayed ones return to the back of waiting. While the channel has no place for them it delays them again.
+    sleep(60 * SECOND).await;
+    let counts = fixture.store.status().await.unwrap();
+    assert_eq!((counts.waiting, counts.delayed + counts.reserved, counts.failed), (0, 21, 0));
+    for view in fixture.store.list(JobState::Delayed, None, 500).await.unwrap().jobs {
+        assert_eq!(view.meta, JobMeta { attempts: 0, ..isolated.meta.clone() }, "unchanged");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_run_beside_many_suspects() {
+    behind_isolated(|job| job.meta.suspect = true).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_run_beside_many_jobs_lost_twice() {
+    behind_isolated(|job| job.meta.lost = 2).await;
 }

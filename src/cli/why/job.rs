@@ -107,7 +107,8 @@ fn delayed(job: &JobView, facts: &Facts) -> Explanation {
     let left = u64::try_from(job.at.since(facts.now).as_millis()).unwrap_or(u64::MAX);
     let blockers = blockers(facts);
     let also = if blockers.is_empty() { String::new() } else { format!("; also, {}", joined(&blockers)) };
-    let caveats = format!("{}{}{}", no_handler(job, facts), expiry(job, facts), clock(facts));
+    let caveats =
+        format!("{}{}{}{}", isolation(job), no_handler(job, facts), expiry(job, facts), clock(facts));
     let last_error = job.meta.errors.last().map(|error| error.kind);
     let retried = job.meta.attempts > 0
         && matches!(last_error, Some(ErrorKind::Error | ErrorKind::Timeout | ErrorKind::Crash));
@@ -227,6 +228,20 @@ fn no_handler(job: &JobView, facts: &Facts) -> String {
     missing_handler(job, facts).map_or(String::new(), |names| {
         format!("; the workers of the channel have no handler for it, only for {}", list(names))
     })
+}
+
+/// Caveat for a delayed job that will need a worker of its own. A master delays such jobs itself when it has more than a few.
+fn isolation(job: &JobView) -> String {
+    let lost = job.meta.lost;
+    match job.meta.isolation() {
+        Isolation::None => String::new(),
+        Isolation::Worker => {
+            "; it then needs a worker of its own, because a worker crashed while running it".to_owned()
+        }
+        Isolation::Master => format!(
+            "; it then needs a worker of its own, because its master or guardian was lost {lost} times while it ran; such jobs run one at a time per master"
+        ),
+    }
 }
 
 /// Caveat for a job that waits for a time of a clock that was set back.

@@ -112,6 +112,23 @@ fn delayed_job_tells_of_a_clock_that_was_set_back() {
 }
 
 #[test]
+fn delayed_job_tells_that_it_needs_a_worker_of_its_own() {
+    let mut delayed = JobView { at: Timestamp(NOW.0 + 5_000_000), ..job(JobState::Delayed) };
+    delayed.meta.suspect = true;
+    let text = explain(&delayed, &facts(view(4, 4))).text;
+    assert!(
+        text.ends_with("; it then needs a worker of its own, because a worker crashed while running it."),
+        "{text}"
+    );
+    delayed.meta.lost = 2;
+    let text = explain(&delayed, &facts(view(4, 4))).text;
+    assert!(
+        text.contains("its master or guardian was lost 2 times while it ran; such jobs run one at a time"),
+        "{text}"
+    );
+}
+
+#[test]
 fn waiting_job_of_a_blocked_channel() {
     let waiting = job(JobState::Waiting);
     let mut still = facts(view(4, 4));

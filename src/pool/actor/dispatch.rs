@@ -92,10 +92,16 @@ impl Pool {
         self.sizer.autoscaler.max_usable() * self.generations.spec().plan.slots
     }
 
+    /// Whether each run is alone in its worker: a suspect needs no worker beside the plan.
+    #[must_use]
+    pub fn runs_are_alone(&self) -> bool {
+        self.generations.spec().runs_are_alone()
+    }
+
     /// Whether a run that must be alone in its worker can be dispatched now.
     #[must_use]
     pub fn can_dispatch_alone(&self, now: Instant) -> bool {
-        if self.generations.spec().runs_are_alone() {
+        if self.runs_are_alone() {
             return self.capacity(now) > 0;
         }
         let isolated = self.workers.iter().filter(|worker| worker.is_role(Role::Isolated));
@@ -139,7 +145,7 @@ impl Pool {
 
     /// Hands a run to a worker of its own. The caller has asked [`can_dispatch_alone`](Self::can_dispatch_alone) before.
     pub fn dispatch_alone(&mut self, run: Run, now: Instant) {
-        if self.generations.spec().runs_are_alone() {
+        if self.runs_are_alone() {
             return self.dispatch(run, now);
         }
         let free =
