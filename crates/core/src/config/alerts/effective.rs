@@ -4,6 +4,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::quiet_hours::QuietHours;
 use super::receiver::{HttpTarget, Mentions, Receiver, ReceiverKind};
+use super::rule::Rule;
 use super::settings::{Alerts, Route};
 use crate::config::Secret;
 use crate::config::effective_value::{HIDDEN, Rendered, hidden};
@@ -21,6 +22,36 @@ pub(in crate::config) fn effective_settings(alerts: &Alerts) -> Vec<(&'static st
         ("route", alerts.routes.iter().map(route).collect()),
         ("quiet_hours", alerts.quiet_hours.iter().map(quiet_hours).collect()),
     ]
+}
+
+/// The rules of a channel as far as they differ from the built-in ones; `None` for no difference.
+pub(in crate::config) fn effective_rules(rules: &[Rule]) -> Option<Json> {
+    let built_in = Rule::built_in();
+    let seconds = |time: std::time::Duration| time.rendered().unwrap_or_default();
+    let shown = |rule: &Rule| {
+        let all = [
+            ("name", json!(*rule.name)),
+            ("when", json!(rule.when.to_string())),
+            ("until", json!(rule.until.as_ref().map(ToString::to_string))),
+            ("for", seconds(rule.for_time)),
+            ("keep_firing_for", seconds(rule.keep_firing_for)),
+            ("severity", json!(rule.severity)),
+            ("summary", json!(rule.summary.as_deref())),
+            ("runbook", json!(rule.runbook)),
+            ("resend", rule.resend.map_or(Json::Null, seconds)),
+            ("to", json!(rule.to)),
+        ];
+        Json::Object(
+            all.into_iter().filter(|(_, value)| !value.is_null()).map(|(k, v)| (k.to_owned(), v)).collect(),
+        )
+    };
+    let changed = rules.iter().filter(|rule| !built_in.contains(rule)).map(shown);
+    // Without a receiver there are no rules at all.
+    let gone =
+        built_in.iter().filter(|rule| !rules.is_empty() && rules.iter().all(|kept| kept.name != rule.name));
+    let gone = gone.map(|rule| json!({ "name": *rule.name, "enabled": false }));
+    let all: Vec<_> = changed.chain(gone).collect();
+    (!all.is_empty()).then_some(Json::Array(all))
 }
 
 /// The settings of a receiver.

@@ -35,7 +35,7 @@ use std::fmt;
 #[cfg(feature = "server")]
 pub(super) use build::alerts;
 #[cfg(feature = "server")]
-pub(super) use effective::{effective_receiver, effective_settings};
+pub(super) use effective::{effective_receiver, effective_rules, effective_settings};
 #[cfg(feature = "server")]
 pub use language::Language;
 #[cfg(feature = "server")]
