@@ -15,7 +15,7 @@ use super::{CommandContext, Exit, Failure};
 use crate::job_json::time::parse_duration;
 use try_condition::{TryCondition, condition};
 
-/// List alerts, silence a rule, test a receiver, or try a condition
+/// List alerts, silence a rule, try a condition
 ///
 /// Without options the command lists the alerts that fire or are about to, silences, the last answer of each receiver, and what has
 /// ended lately. A condition compares values of a channel, as in 'waiting > 1000 and rate_out == 0'. docs/alerts.md lists the values and

@@ -5,8 +5,6 @@
 
 use super::Mode::{Coroutine, ProcessPool};
 #[cfg(feature = "server")]
-use super::alerts;
-#[cfg(feature = "server")]
 use super::effective_value::{
     HIDDEN, NOT_SHOWN, Rendered, hidden, kept, mib, millis, redis, sqlite, webhook,
 };
@@ -115,7 +113,7 @@ pub(super) static KEYS: &[Key] = keys! { c: Channel;
         "the program of a `command` handler";
     "job_snapshot.handler[].timeout_seconds": Number(0.1, 3_600.0), "seconds" = "10", [], NOT_SHOWN,
         "longest run of the program";
-    "alerts.rule": Tables, = "[]", [], alerts::effective_rules(&c.rules),
+    "alerts.rule": Tables, = "[]", [], NOT_SHOWN,
         "rules of alerts of the channel, with the keys of a rule; an item with the name of another rule changes that one";
     "job_log.level": Choice(&["off", "debug", "info"], &[]), = "\"info\"", [], c.job_log.level.as_str(),
         "level of the line that the log has for each job that is done or released; failures always have a line";

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::alerts::{Alerts, effective_receiver, effective_settings};
+use super::alerts::{Alerts, effective_receiver, effective_rules, effective_settings};
 use super::keys::{HTTP_KEYS, KEYS, LOG_KEYS, METRICS_KEYS, OTEL_KEYS};
 use super::schema::{Getter, Key};
 use super::{Channel, Config, Driver, Http, LogFile, Metrics, Otel};
@@ -72,6 +72,8 @@ impl fmt::Display for Driver {
 
 fn channel_sections(channel: &Channel) -> Vec<Section<'static>> {
     sections(KEYS, |key| match key.value {
+        // The table of keys knows nothing of rules, whose own keys are in another table.
+        _ if key.path == "alerts.rule" => effective_rules(&channel.rules),
         Getter::Channel(get) if key.is_used_in(channel.worker.mode) => get(channel),
         _ => None,
     })
