@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use aint_queue_core::condition::{Field, Values};
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,8 @@ const VERSION: u32 = 1;
 const MAX_RECENT: usize = 20;
 /// Rules that are pointless while the channel is paused or has no workers.
 const MUTED_WITHOUT_WORK: [&str; 3] = ["stalled", "backlog", "slow"];
+/// Time between two messages about a firing alert to an Alertmanager, which ends it four minutes after the last one.
+const ALERTMANAGER_RESEND: Duration = Duration::from_secs(60);
 /// The rule of a channel without workers.
 const DEGRADED: &str = "degraded";
 
@@ -214,11 +217,18 @@ impl AlertBook {
         let gets_alerts = |kind: &ReceiverKind| !matches!(kind, ReceiverKind::Heartbeat { .. });
         self.groups.retain(|name, _| settings.receivers.get(name).is_some_and(|r| gets_alerts(&r.kind)));
         let mut due = Vec::new();
-        for (name, _) in settings.receivers.iter().filter(|(_, receiver)| gets_alerts(&receiver.kind)) {
+        for (name, receiver) in settings.receivers.iter().filter(|(_, receiver)| gets_alerts(&receiver.kind))
+        {
             if self.sending.contains_key(name) {
                 continue;
             }
-            let concern = self.concern(name, circumstances, &muted);
+            let mut concern = self.concern(name, circumstances, &muted);
+            let mut timing = timing;
+            if let ReceiverKind::Alertmanager { .. } = receiver.kind {
+                // Alertmanager groups and repeats by itself, and ends an alert of which it does not hear.
+                timing = Timing { group_wait: Duration::ZERO, group_interval: Duration::ZERO, ..timing };
+                concern.firing.values_mut().for_each(|resend| *resend = ALERTMANAGER_RESEND);
+            }
             let group = self.groups.entry(name.clone()).or_default();
             if let Some(message) = group.due(&concern, timing, now) {
                 self.sending.insert(name.clone(), message.clone());

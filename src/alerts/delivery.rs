@@ -100,7 +100,7 @@ impl Deliveries {
             runtime.block_on(run_all(tasks, stopped));
             // A write to a file system that hangs must not hold up the end of the master.
             runtime.shutdown_background();
-            // Nobody may wait for the end.
+            // The receiver of the end may be gone.
             let _ = end.send(());
         })?;
         Ok(Self { receivers: mailboxes, stop, ended: Mutex::new(Some(ended)) })

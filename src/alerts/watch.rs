@@ -1,7 +1,7 @@
 //! The watch over the alerts of one channel: looks at the store, evaluates the rules, sends what is due.
 //!
-//! Of all masters whose configuration has the channel, the one that holds the watch evaluates the rules and sends. Its book is in the
-//! store: it is saved before and after each message, and a new holder reads it first. A rule over values of one host is evaluated by
+//! Of all masters whose configuration has the channel, the one that holds the watch evaluates the rules and sends. The book of the channel is in the
+//! store: the holder saves it before and after each message, and a new holder reads it first. A rule over values of one host is evaluated by
 //! each master for its own host, whether it holds the watch or not, so that it works without the store; its book is a file beside
 //! the lock of the channel.
 
@@ -61,7 +61,7 @@ pub struct WatchPlace {
     pub file: Option<PathBuf>,
 }
 
-/// A running watch. Its drop ends the watch as [`WatchHandle::stop`] does, but does not wait for the end.
+/// A running watch. A dropped handle ends the watch as [`WatchHandle::stop`] does, but does not wait for the end.
 pub struct WatchHandle {
     pulse: Arc<Pulse>,
     stop: oneshot::Sender<()>,

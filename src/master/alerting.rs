@@ -103,7 +103,7 @@ impl Alerting {
     }
 }
 
-/// Whether a channel has a store to watch. A file that nobody has made has no jobs that could wait for a master.
+/// Whether a channel has a store to watch. A file that does not exist has no jobs that could wait for a master.
 fn has_store(driver: &Driver) -> bool {
     match driver {
         Driver::Sqlite { path, .. } => path.exists(),

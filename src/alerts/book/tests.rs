@@ -26,7 +26,7 @@ impl Values for Waiting {
 
 fn settings(more: &str) -> Alerts {
     let text = format!(
-        "[alerts]\n{more}\n[alerts.receivers]\nteam = {{ type = \"log\" }}\nmail = {{ type = \"log\" }}\n[channels.a]\n"
+        "[alerts]\n{more}\nreceivers.team = {{ type = \"log\" }}\nreceivers.mail = {{ type = \"log\" }}\n[channels.a]\n"
     );
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), text).unwrap();
@@ -203,6 +203,17 @@ fn channel_without_workers_has_no_backlog_to_tell() {
     let mut bench = Bench::new("", rules);
     bench.run(0..60, 9.0);
     assert_eq!(bench.of("team"), [(10, vec!["degraded"], vec![])]);
+}
+
+#[test]
+fn alertmanager_is_sent_every_alert_each_minute() {
+    let mut bench = Bench::new("", vec![rule("backlog", "waiting > 5", Severity::Warning)]);
+    bench.settings = settings("receivers.am = { type = \"alertmanager\", url = \"http://127.0.0.1:9093\" }");
+    bench.run(0..130, 9.0);
+    bench.run(130..300, 1.0);
+    let firing = |second| (second, vec!["backlog"], vec![]);
+    assert_eq!(bench.of("am"), [firing(0), firing(60), firing(120), (130, vec![], vec!["backlog"])]);
+    assert_eq!(bench.of("team").len(), 2);
 }
 
 #[test]

@@ -103,7 +103,7 @@ fn answer(context: &CommandContext, all: bool) -> (Level, String) {
 /// The first line, with its performance data, and a line for each channel.
 fn rendered(names: &[&str], findings: &[(Finding, Option<JobCounts>)]) -> (Level, String) {
     let level = findings.iter().map(|(finding, _)| finding.level).max().unwrap_or(Level::Unknown);
-    let told: Vec<_> = names
+    let findings_of_level: Vec<_> = names
         .iter()
         .zip(findings)
         .filter(|(_, (finding, _))| finding.level == level)
@@ -115,7 +115,7 @@ fn rendered(names: &[&str], findings: &[(Finding, Option<JobCounts>)]) -> (Level
             let waiting: u64 = counts.map(|counts| counts.waiting).sum();
             format!("{} channels, {waiting} jobs waiting", names.len())
         }
-        _ => told.join("; "),
+        _ => findings_of_level.join("; "),
     };
     let data: Vec<_> = names
         .iter()

@@ -106,8 +106,8 @@ pub(crate) fn silence_value(until: Timestamp, comment: &str) -> String {
     format!("{}\n{comment}", until.0)
 }
 
-/// The fields of a channel's alerts: the lease, the state, the silences and the reports. What a look changes, for drivers that have
-/// no script for it.
+/// The fields of a channel's alerts: the lease, the state, the silences and the reports. Drivers without a script of their own change
+/// them here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct AlertFields(pub(crate) BTreeMap<String, String>);
 

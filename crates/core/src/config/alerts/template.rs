@@ -1,6 +1,6 @@
 //! Templates of the texts of alerts: the language of Jinja over the values of a channel, and nothing else.
 //!
-//! A template cannot load another one, read the environment or see settings. Its work and its output are limited, so that a mistake
+//! A template cannot load another one, read the environment or see settings. The work and the output of a template are limited, so that a mistake
 //! in it costs a message and nothing more.
 
 use std::collections::BTreeMap;
