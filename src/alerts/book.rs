@@ -12,7 +12,7 @@ use super::phase::{Ended, Phase, Verdict};
 use super::{Alert, AlertStatus, Fingerprint, Notification};
 use crate::config::alerts::{Alerts, ReceiverKind, Rule, Severity};
 use crate::job::Timestamp;
-use crate::store::MAX_ALERT_STATE_BYTES;
+use crate::store::{MAX_ALERT_STATE_BYTES, Silence};
 
 /// Form of the stored book. A book of a higher version is not read.
 const VERSION: u32 = 1;
@@ -95,8 +95,8 @@ pub struct Circumstances<'a> {
     pub settings: &'a Alerts,
     /// The rules of the channel.
     pub rules: &'a [Rule],
-    /// The silenced rules; `*` stands for all.
-    pub silenced: &'a BTreeSet<&'a str>,
+    /// The silences in force.
+    pub silences: &'a [Silence],
     /// Whether the channel is paused.
     pub is_paused: bool,
     /// The time by the store's clock.
@@ -303,9 +303,11 @@ impl AlertBook {
         !self.sending.is_empty()
     }
 
-    /// Takes back messages that are not sent after all: they are due again.
-    pub fn take_back(&mut self) {
-        self.sending.clear();
+    /// Takes back messages that are not sent after all: they are due again. Earlier messages to other receivers stay on their way.
+    pub fn take_back<'r>(&mut self, receivers: impl IntoIterator<Item = &'r str>) {
+        for receiver in receivers {
+            self.sending.remove(receiver);
+        }
     }
 
     /// Notes the result of a message; the error is that of a message which was not delivered.
@@ -343,13 +345,12 @@ impl AlertBook {
 
     /// The alerts of which nothing is sent now: silenced, in quiet hours, or pointless beside another one.
     fn muted(&self, circumstances: &Circumstances<'_>) -> BTreeSet<Fingerprint> {
-        let Circumstances { settings, silenced, is_paused, now, .. } = *circumstances;
+        let Circumstances { settings, silences, is_paused, now, .. } = *circumstances;
         let no_work = is_paused || self.fires(DEGRADED);
         let wall = jiff::Timestamp::from_microsecond(now.0.cast_signed()).unwrap_or_default();
         let is_muted = |record: &AlertRecord| {
             let rule = record.rule.as_str();
-            silenced.contains(rule)
-                || silenced.contains("*")
+            silences.iter().any(|silence| now < silence.until && silence.covers(rule))
                 || settings.quiet_hours.iter().any(|hours| hours.holds(wall, record.severity))
                 || (no_work && record.phase.is_firing() && MUTED_WITHOUT_WORK.contains(&rule))
         };

@@ -6,6 +6,7 @@ use aint_queue_core::condition::{Across, Field, Values};
 use serde::{Deserialize, Serialize};
 
 use crate::snapshot::PresentValues;
+use crate::store::MAX_ALERT_REPORT_BYTES;
 
 /// Form of a report. A report of a higher version is not read.
 const VERSION: u32 = 1;
@@ -46,9 +47,12 @@ impl HostReport {
         Self { version: VERSION, host: host.to_owned(), ..Self::default() }
     }
 
-    /// Reads a report; `None` for another text, and for a newer form.
+    /// Reads a report; `None` for another text, for one that is too large, and for a newer form.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
+        if text.len() > MAX_ALERT_REPORT_BYTES {
+            return None;
+        }
         serde_json::from_str(text).ok().filter(|report: &Self| report.version <= VERSION)
     }
 

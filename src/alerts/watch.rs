@@ -1,11 +1,10 @@
 //! The watch over the alerts of one channel: looks at the store, evaluates the rules, sends what is due.
 //!
-//! Of all masters whose configuration has the channel, the one that holds the watch evaluates the rules and sends. The book of the channel is in the
-//! store: the holder saves it before and after each message, and a new holder reads it first. A rule over values of one host is evaluated by
-//! each master for its own host, whether it holds the watch or not, so that it works without the store; its book is a file beside
-//! the lock of the channel.
+//! Of all masters whose configuration has the channel, the one that holds the watch evaluates the rules and sends. The book of the
+//! channel is in the store: the holder saves it before and after each message, and a new holder reads it first. A rule over values of
+//! one host is evaluated by each master for its own host, whether it holds the watch or not, so that it works without the store; the
+//! book of the host is a file beside the lock of the channel.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -268,12 +267,11 @@ impl Watch {
         let values = HostValues { channel: &present, report };
         let rules = settings.rules.iter().filter(|rule| rule.is_per_host());
         host_book.evaluate(&channel, &place.host, rules, &values, now);
-        let silenced = silenced(silences, now);
         let circumstances = Circumstances {
             channel: &channel,
             settings: &settings.alerts,
             rules: &settings.rules,
-            silenced: &silenced,
+            silences,
             is_paused: false,
             now,
         };
@@ -297,6 +295,9 @@ impl Watch {
             return;
         }
         if looked.taken {
+            if looked.state.is_some() {
+                info!(%channel, "alerts watched by this master now: continuing the records of the last one");
+            }
             self.held = Some(HeldBook::read(&channel, looked.state.as_deref()));
         }
         let Some(held) = &mut self.held else { return };
@@ -309,12 +310,11 @@ impl Watch {
         let values = FleetValues { channel: &present, reports: &reports };
         let rules = self.settings.rules.iter().filter(|rule| !rule.is_per_host());
         held.book.evaluate(&channel, None, rules, &values, now);
-        let silenced = silenced(&self.silences, now);
         let circumstances = Circumstances {
             channel: &channel,
             settings: &self.settings.alerts,
             rules: &self.settings.rules,
-            silenced: &silenced,
+            silences: &self.silences,
             is_paused: looked.counts.paused,
             now,
         };
@@ -327,7 +327,7 @@ impl Watch {
         let messages: Vec<_> = due.into_iter().map(message).collect();
         if !self.save().await {
             if let Some(held) = &mut self.held {
-                held.book.take_back();
+                held.book.take_back(messages.iter().map(|(receiver, _)| receiver.as_str()));
             }
             return;
         }
@@ -434,9 +434,4 @@ impl Seen {
             past: PastValues::new(&self.points, self.at),
         }
     }
-}
-
-/// The rules that are silenced now.
-fn silenced(silences: &[Silence], now: Timestamp) -> BTreeSet<&str> {
-    silences.iter().filter(|silence| now < silence.until).map(|silence| silence.rule.as_str()).collect()
 }

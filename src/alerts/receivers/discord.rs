@@ -89,9 +89,9 @@ mod tests {
         let url = "https://discord.com/api/webhooks/1/hunter2";
         let of =
             |n, mentions: &Mentions| body(&request(&target(url), mentions, &Text::of(&n, Language::English)));
-        let nobody = of(hostile, &Mentions::default());
-        assert_eq!(nobody["allowed_mentions"], json!({ "parse": [], "users": [] }));
-        assert_eq!(nobody["content"], "");
+        let without_mentions = of(hostile, &Mentions::default());
+        assert_eq!(without_mentions["allowed_mentions"], json!({ "parse": [], "users": [] }));
+        assert_eq!(without_mentions["content"], "");
         let mentions = Mentions { users: vec!["7".into()], all: true, ..Mentions::default() };
         let some = of(notification(), &mentions);
         assert_eq!(some["content"], "<@7> @everyone");

@@ -121,7 +121,7 @@ impl Seen {
     }
 
     fn is_silenced(&self, rule: &str) -> bool {
-        self.silences.iter().any(|silence| silence.rule == rule || silence.rule == "*")
+        self.silences.iter().any(|silence| silence.covers(rule))
     }
 
     /// The alerts of all books: firing ones first, the more severe ones first.
@@ -207,7 +207,11 @@ impl Seen {
             } else {
                 format!(": {}", shown(&silence.comment))
             };
-            let rule = if silence.rule == "*" { "all rules".to_owned() } else { shown(&silence.rule) };
+            let rule = if silence.rule == Silence::ALL_RULES {
+                "all rules".to_owned()
+            } else {
+                shown(&silence.rule)
+            };
             text.push_str(&format!("Silent until {}: {rule}{comment}\n", time::local(silence.until)));
         }
         for (receiver, answer) in self.books.iter().flat_map(AlertBook::answers) {

@@ -8,10 +8,8 @@ use crate::cli::per_channel::{self, ChannelDone};
 use crate::cli::{CommandContext, Exit, Failure, sanitize, time};
 use crate::config::Channel;
 use crate::job::MAX_DELAY;
-use crate::store::{MAX_SILENCE_COMMENT_BYTES, MAX_SILENCES};
+use crate::store::{MAX_SILENCE_COMMENT_BYTES, MAX_SILENCES, Silence};
 
-/// The name that stands for all rules.
-const ALL: &str = "*";
 /// Most characters of a name in a line.
 const MAX_SHOWN: usize = 100;
 
@@ -46,7 +44,7 @@ pub(super) fn silence(
                 .because(format!("channel \"{}\" has {MAX_SILENCES} silences", channel.name))
                 .hint("end one with --unsilence, or silence all rules with '*'"));
         };
-        let what = if rule == ALL {
+        let what = if rule == Silence::ALL_RULES {
             "All rules".to_owned()
         } else {
             format!("Rule \"{}\"", sanitize::truncated(rule, MAX_SHOWN))
@@ -88,7 +86,7 @@ pub(super) fn unsilence(context: &CommandContext, channels: &[&Channel], rule: &
 
 /// Refuses the name of a rule that the channel does not have: its silence would have no effect.
 fn check_rule(channel: &Channel, rule: &str, doing: &str) -> Result<(), Failure> {
-    if rule == ALL || channel.rules.iter().any(|known| *known.name == *rule) {
+    if rule == Silence::ALL_RULES || channel.rules.iter().any(|known| *known.name == *rule) {
         return Ok(());
     }
     let failure = Failure::new(Exit::Usage, doing);

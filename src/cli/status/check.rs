@@ -179,8 +179,7 @@ fn judge(has_rules: bool, facts: &Facts) -> Finding {
     if *masters == 0 {
         found.push((Level::Critical, "no master is alive on any host".to_owned()));
     }
-    let is_silenced =
-        |rule: &str| records.silences.iter().any(|silence| silence.rule == rule || silence.rule == "*");
+    let is_silenced = |rule: &str| records.silences.iter().any(|silence| silence.covers(rule));
     for text in [records.state.as_deref(), host_book.as_deref()].into_iter().flatten() {
         let Some(book) = AlertBook::read(Some(text)) else {
             found.push((Level::Unknown, "the records of alerts are of a newer version".to_owned()));

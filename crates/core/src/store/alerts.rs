@@ -91,6 +91,17 @@ pub struct AlertReport {
     pub text: String,
 }
 
+impl Silence {
+    /// The name that stands for all rules.
+    pub const ALL_RULES: &str = "*";
+
+    /// Whether no message of this rule is sent.
+    #[must_use]
+    pub fn covers(&self, rule: &str) -> bool {
+        self.rule == rule || self.rule == Self::ALL_RULES
+    }
+}
+
 const LEASE: &str = "lease";
 const STATE: &str = "state";
 const SILENCE: &str = "silence:";

@@ -77,7 +77,7 @@ fn routes(
         let Some(table) = item.value.as_table() else { continue };
         let read = TypedTable::new(table, ALERT_KEYS);
         let Some(to) = read.node("to") else {
-            let remedy = "add to = [\"name\"] with receivers of [alerts], or to = [] for nobody";
+            let remedy = "add to = [\"name\"] with receivers of [alerts], or to = [] for no receiver";
             diagnostics.problems.of_value(item, "has no receivers", remedy);
             continue;
         };
@@ -95,7 +95,7 @@ fn routes(
         });
     }
     if let (Some(node), false) = (read.node("route"), routes.is_empty() || routes.iter().any(takes_all)) {
-        let message = "has no route for all alerts: those that fit none reach nobody";
+        let message = "has no route for all alerts: those that fit none reach no receiver";
         let remedy = "add { to = [\"name\"] } at its end, or { to = [] } if that is meant";
         diagnostics.warnings.of_value(node, message, remedy);
     }

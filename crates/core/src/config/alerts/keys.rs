@@ -82,7 +82,7 @@ pub(in crate::config) static ALERT_KEYS: &[Key] = &[
     key("route[].rule", Text, "", "", &[Restart],
         "rule of the alerts; any by default"),
     key("route[].to", Texts, "", "", &[Restart],
-        "names of the receivers; `[]` = nobody"),
+        "names of the receivers; `[]` = no receiver"),
     key("rule", Tables, "", "[]", &[Restart],
         "rules of all channels: an item with the name of a built-in rule changes that rule; their keys are below"),
     key("quiet_hours", Tables, "", "[]", &[Restart],

@@ -1,7 +1,8 @@
 //! The settings of alerts: their receivers, their times and their words.
 //!
-//! `keys` declares the keys of `[alerts]`, `build` reads the table. `receiver` has the settings of a receiver, `rule` a rule (`rule_build` reads them), `quiet_hours` the times
-//! at which alerts wait, `template` the texts that users write. A producer reads none of them.
+//! `keys` declares the keys of `[alerts]`, `build` reads the table. `receiver` has the settings of a receiver, `rule` a rule
+//! (`rule_build` reads them), `quiet_hours` the times at which alerts wait, `template` the texts that users write. A producer reads none
+//! of them.
 
 #[cfg(feature = "server")]
 mod build;

@@ -275,7 +275,7 @@ fn probable_mistakes_are_warned_of() {
     assert_eq!(of("route = [ { to = [\"team\"] } ]"), "");
     assert!(
         of("route = [ { severity = \"info\", to = [\"team\"] } ]")
-            .contains("those that fit none reach nobody")
+            .contains("those that fit none reach no receiver")
     );
     assert!(
         of("route = [ { to = [\"team\"] }, { severity = \"info\", to = [] } ]").contains("takes every alert")
