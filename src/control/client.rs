@@ -9,11 +9,11 @@ use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 use thiserror::Error;
 
+use super::ControlSocket;
 use super::protocol::{ControlRequest, ControlResponse, KnownOutput, NOT_A_REQUEST, Reply, ResponseLine};
 use crate::access::{self, Access, Denied};
 use crate::channel::ChannelStatus;
 use crate::job::JobId;
-use crate::master::run_dir::ControlSocket;
 use crate::pool::OutputPage;
 use crate::store::StoreIdentity;
 use crate::trust::{self, Distrust};

@@ -1,0 +1,260 @@
+//! The visitor behind a request, by token or cookie, and the headers that protect the visitor.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::extract::{OriginalUri, Request, State};
+use axum::http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, FORWARDED, REFERRER_POLICY, VIA,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use subtle::ConstantTimeEq;
+
+use super::super::Dashboard;
+use super::session::{self, Claim, SESSION_TIME};
+use super::visitor::{Role, Visitor};
+use crate::config::{self, Http, Secret};
+use crate::dashboard::pages::{Refusal, RefusedRequest};
+use crate::http::{Peer, Place, TokenGuesses};
+use crate::job::Timestamp;
+
+/// The name of the cookie of a session.
+const COOKIE_NAME: &str = "aqs";
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// The headers by which a proxy tells of its client.
+const OF_PROXIES: [HeaderName; 6] = [
+    FORWARDED,
+    VIA,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-real-ip"),
+];
+
+/// The content that pages may have. No inline script or style is among it, so that text which slips into a page as markup runs
+/// nothing.
+const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types aq";
+
+/// The tokens of the dashboard.
+pub(in crate::engine::dashboard) struct Gate {
+    viewers: BTreeMap<String, Secret>,
+    operators: BTreeMap<String, Secret>,
+    anonymous: bool,
+    anonymous_sees_payloads: bool,
+    /// The paths that the cookie is for.
+    cookie_path: String,
+    /// Whether people reach the dashboard by https.
+    is_https: bool,
+    guesses: TokenGuesses,
+    listener: SocketAddr,
+}
+
+/// The result of a sign-in.
+pub(in crate::engine::dashboard) enum SignIn {
+    /// The value of the header `Set-Cookie`.
+    Welcome(HeaderValue),
+    WrongToken,
+    TooMany,
+}
+
+impl Gate {
+    pub(in crate::engine::dashboard) fn new(settings: &Http, own: &config::Dashboard) -> Self {
+        let url = settings.public_url.as_deref().unwrap_or_default();
+        Self {
+            viewers: own.viewers.clone(),
+            operators: own.operators.clone(),
+            anonymous: own.anonymous,
+            anonymous_sees_payloads: own.anonymous_sees_payloads,
+            cookie_path: format!("{}/", crate::dashboard::parts::base_path(url)),
+            is_https: url.starts_with("https://"),
+            guesses: TokenGuesses::default(),
+            listener: settings.listen,
+        }
+    }
+
+    fn has_tokens(&self) -> bool {
+        !self.viewers.is_empty() || !self.operators.is_empty()
+    }
+
+    /// The holder of a token. The comparison with all tokens takes the same time whichever matches.
+    fn holder(&self, sent: &[u8]) -> Option<(char, &str, &Secret)> {
+        let operators = self.operators.iter().map(|(name, token)| ('o', name, token));
+        let viewers = self.viewers.iter().map(|(name, token)| ('v', name, token));
+        let mut holder = None;
+        for (role, name, token) in operators.chain(viewers) {
+            if bool::from(token.reveal().as_bytes().ct_eq(sent)) {
+                holder = Some((role, name.as_str(), token));
+            }
+        }
+        holder
+    }
+
+    fn signed_in(role: char, name: &str) -> Visitor {
+        let role = if role == 'o' { Role::Operator } else { Role::Viewer };
+        Visitor { role, name: Some(name.into()), sees_payloads: true }
+    }
+
+    /// The visitor by a bearer token; the wrong ones of a peer are slowed down.
+    async fn by_bearer(&self, headers: &HeaderMap, peer: Option<Peer>) -> Result<Option<Visitor>, Refusal> {
+        let mut sent = headers.get_all(AUTHORIZATION).iter();
+        let Some(first) = sent.next() else { return Ok(None) };
+        let bearer = first.as_bytes().split_at_checked(7);
+        let bearer = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "));
+        let holder = match (bearer, sent.next()) {
+            (Some((_, token)), None) => {
+                if let Some(peer) = peer
+                    && !self.guesses.delay(peer).await
+                {
+                    return Err(Refusal::too_many_guesses());
+                }
+                self.holder(token.trim_ascii())
+            }
+            _ => None,
+        };
+        match holder {
+            Some((role, name, _)) => Ok(Some(Self::signed_in(role, name))),
+            None => {
+                if let Some(peer) = peer {
+                    self.guesses.wrong(peer, self.listener);
+                }
+                Err(Refusal::wrong_token())
+            }
+        }
+    }
+
+    /// The visitor by a session.
+    fn by_cookie(&self, headers: &HeaderMap, now: Timestamp) -> Option<Visitor> {
+        let sent = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let mut cookies = sent.flat_map(|value| value.split(';')).filter_map(|pair| {
+            let (name, value) = pair.trim().split_once('=')?;
+            (name == COOKIE_NAME).then_some(value)
+        });
+        cookies.find_map(|cookie| {
+            let claim = Claim::read(cookie)?;
+            let tokens = match claim.role {
+                'o' => &self.operators,
+                'v' => &self.viewers,
+                _ => return None,
+            };
+            let token = tokens.get(&claim.name)?;
+            claim.is_valid(token, now).then(|| Self::signed_in(claim.role, &claim.name))
+        })
+    }
+
+    /// The visitor who has shown nothing.
+    fn unknown(&self, headers: &HeaderMap) -> Result<Visitor, Refusal> {
+        // A proxy may pass on requests of the whole internet, as if they came from this machine.
+        if self.anonymous && OF_PROXIES.iter().any(|name| headers.contains_key(name)) {
+            if !self.has_tokens() {
+                return Err(Refusal::proxy_without_token());
+            }
+            return Ok(Visitor { role: Role::Stranger, name: None, sees_payloads: false });
+        }
+        let role = if self.anonymous { Role::Anonymous } else { Role::Stranger };
+        Ok(Visitor { role, name: None, sees_payloads: self.anonymous && self.anonymous_sees_payloads })
+    }
+
+    async fn visitor(&self, headers: &HeaderMap, peer: Option<Peer>) -> Result<Visitor, Refusal> {
+        if let Some(visitor) = self.by_bearer(headers, peer).await? {
+            return Ok(visitor);
+        }
+        self.by_cookie(headers, SystemTime::now().into()).map_or_else(|| self.unknown(headers), Ok)
+    }
+
+    /// Checks the token of the form of a peer.
+    pub(in crate::engine::dashboard) async fn sign_in(&self, token: &str, peer: Option<Peer>) -> SignIn {
+        if let Some(peer) = peer
+            && !self.guesses.delay(peer).await
+        {
+            return SignIn::TooMany;
+        }
+        match self.holder(token.trim().as_bytes()) {
+            Some((role, name, token)) => {
+                let value = session::issue(role, name, token, SystemTime::now().into());
+                SignIn::Welcome(self.cookie(&value, SESSION_TIME.as_secs()))
+            }
+            None => {
+                if let Some(peer) = peer {
+                    self.guesses.wrong(peer, self.listener);
+                }
+                SignIn::WrongToken
+            }
+        }
+    }
+
+    /// The value of `Set-Cookie` that ends a session.
+    pub(in crate::engine::dashboard) fn sign_out(&self) -> HeaderValue {
+        self.cookie("", 0)
+    }
+
+    fn cookie(&self, value: &str, seconds: u64) -> HeaderValue {
+        let secure = if self.is_https { "; Secure" } else { "" };
+        let path = &self.cookie_path;
+        let text = format!(
+            "{COOKIE_NAME}={value}; HttpOnly; SameSite=Strict; Path={path}; Max-Age={seconds}{secure}"
+        );
+        HeaderValue::from_str(&text).expect("a cookie has visible characters only")
+    }
+}
+
+/// Whether the browser says that a page of this dashboard has sent the request. A request that changes something needs it: a form
+/// of another site is refused, and so is a client that is no browser, which has a token.
+fn is_same_origin(headers: &HeaderMap) -> bool {
+    let mut sites = headers.get_all(FETCH_SITE).iter();
+    match (sites.next(), sites.next()) {
+        (Some(site), None) => site == "same-origin",
+        (Some(_), Some(_)) => false,
+        // The listener has compared the origin with the host already.
+        (None, _) => headers.contains_key(axum::http::header::ORIGIN),
+    }
+}
+
+/// The address with the base path, which a router removes.
+fn original_uri(request: &Request) -> &Uri {
+    request.extensions().get::<OriginalUri>().map_or(request.uri(), |original| &original.0)
+}
+
+/// Middleware around every page: finds the visitor, refuses changes that another site asks for, and sets the headers by which
+/// browsers protect their user.
+pub(in crate::engine::dashboard) async fn identify(
+    State(dashboard): State<Arc<Dashboard>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let peer = request.extensions().get::<Arc<Place>>().map(|place| place.peer());
+    let has_bearer = request.headers().contains_key(AUTHORIZATION);
+    let refused = RefusedRequest::of(&dashboard, request.method(), original_uri(&request), request.headers());
+    let mut response = if !request.method().is_safe() && !has_bearer && !is_same_origin(request.headers()) {
+        Refusal::foreign_form().into_response()
+    } else {
+        match dashboard.gate.visitor(request.headers(), peer).await {
+            Ok(visitor) => {
+                request.extensions_mut().insert(visitor);
+                next.run(request).await
+            }
+            Err(refusal) => refusal.into_response(),
+        }
+    };
+    if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
+        response = refusal.render(&dashboard, &refused);
+    }
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (CONTENT_SECURITY_POLICY, CONTENT_POLICY),
+        (REFERRER_POLICY, "no-referrer"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
