@@ -10,8 +10,9 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::Dashboard;
-use super::pages::{Asked, Range, Refusal};
+use super::pages::{Asked, Range};
 use super::picture::{ChannelPicture, Picture};
+use super::refusal::Refusal;
 use super::rights::{Can, See};
 
 /// The description of the API.

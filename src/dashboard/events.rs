@@ -16,9 +16,10 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_stream::Stream;
 
 use super::Dashboard;
-use super::pages::{Asked, Refusal, age_note, channel_figures, row_figures, total_figures};
+use super::pages::{Asked, age_note, channel_figures, row_figures, total_figures};
 use super::parts::Words;
 use super::picture::{ChannelPicture, Picture};
+use super::refusal::Refusal;
 use super::rights::{Can, See};
 use crate::http::Stopping;
 

@@ -19,9 +19,11 @@ mod api;
 mod chart;
 mod events;
 mod fixed_files;
+mod layer;
 mod pages;
 mod parts;
 mod picture;
+mod refusal;
 mod rights;
 mod source;
 
@@ -35,9 +37,9 @@ pub use source::{ChannelLook, Source, Stores};
 
 use crate::config::{Config, Http};
 use crate::http::Permits;
-use pages::Refusal;
 use parts::Frame;
 use picture::{Camera, ChannelPicture, Picture};
+use refusal::Refusal;
 use rights::Gate;
 
 /// Most streams of live updates at once.
@@ -77,7 +79,12 @@ pub fn routes(
         streams: Permits::new(MAX_STREAMS, "close some pages of the dashboard"),
         frame,
     });
-    let pages = Router::new()
+    let mut pages = Router::new();
+    if !base.is_empty() {
+        // `nest` has no route for the path with a slash at its end.
+        pages = pages.route(&format!("{base}/"), get(pages::overview));
+    }
+    let pages = pages
         .route("/", get(pages::overview))
         .route("/channels/{channel}", get(pages::channel))
         .route("/login", get(pages::login_form).post(pages::log_in))
@@ -90,7 +97,7 @@ pub fn routes(
         .route("/api/v1/openapi.json", get(api::description))
         .fallback(pages::not_found)
         .method_not_allowed_fallback(pages::method_not_allowed)
-        .layer(from_fn_with_state(Arc::clone(&dashboard), rights::identify))
+        .layer(from_fn_with_state(Arc::clone(&dashboard), layer::identify))
         .with_state(dashboard);
     // A proxy may pass the path of `public_url` on, or remove it.
     Some(if base.is_empty() { pages } else { pages.clone().nest(&base, pages) })

@@ -6,13 +6,14 @@ use axum::extract::{Path, State};
 use axum::response::{Html, IntoResponse, Response};
 use maud::{Markup, html};
 
+use super::Asked;
 use super::charts::{Range, Samples};
 use super::overview::{alerts, state};
-use super::{Asked, Refusal};
 use crate::channel::MasterSummary;
 use crate::dashboard::Dashboard;
 use crate::dashboard::parts::{Page, Words, age, bytes, count, millis, per_second, seconds, share};
 use crate::dashboard::picture::{ChannelPicture, Picture};
+use crate::dashboard::refusal::Refusal;
 use crate::dashboard::rights::{Can, See};
 use crate::pool::WorkerStatus;
 use crate::sanitize;
@@ -70,7 +71,7 @@ pub(in crate::engine::dashboard) async fn channel(
             }
         },
     };
-    Ok(dashboard.frame.render(&page, Some(&can.visitor)))
+    Ok(dashboard.frame.render(&page, can.visitor.name.as_deref()))
 }
 
 /// The name, the state and the place of a channel.
@@ -184,11 +185,6 @@ fn charts(
     }
 }
 
-/// The facts behind a change of the number of workers, in a phrase.
-pub(super) fn decision(scaled: &ScaledAt) -> String {
-    scaled.decision.to_string()
-}
-
 fn decisions(scaled: &[ScaledAt], picture: &Picture, words: &Words) -> Markup {
     html! {
         section class="card" {
@@ -209,7 +205,7 @@ fn decisions(scaled: &[ScaledAt], picture: &Picture, words: &Words) -> Markup {
                             tr {
                                 td data-label=(words.time) { (age(Some(picture.at.since(change.at)))) }
                                 td class="number" data-label=(words.from_to) { (change.from) " → " (change.decision.workers) }
-                                td data-label=(words.reason) { (decision(change)) }
+                                td data-label=(words.reason) { (change.decision.to_string()) }
                             }
                         }
                     }

@@ -273,7 +273,7 @@ impl Samples<'_> {
             at: scaled.at.0,
             #[expect(clippy::cast_precision_loss, reason = "drawn")]
             value: scaled.decision.workers as f64,
-            reason: super::channel::decision(scaled),
+            reason: scaled.decision.to_string(),
         });
         #[expect(clippy::cast_precision_loss, reason = "drawn")]
         let most = self.max_workers as f64;

@@ -8,9 +8,11 @@ use axum::http::header::{LOCATION, SET_COOKIE};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
-use super::{Asked, Refusal};
+use super::Asked;
+use super::form::Form;
 use crate::dashboard::Dashboard;
-use crate::dashboard::parts::{Form, Page, Words, is_own_path};
+use crate::dashboard::parts::{Page, Words, is_own_path};
+use crate::dashboard::refusal::Refusal;
 use crate::dashboard::rights::SignIn;
 use crate::http::Place;
 

@@ -2,9 +2,10 @@
 
 mod channel;
 mod charts;
+mod form;
 mod login;
 mod overview;
-mod refusal;
+mod refused;
 
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ pub(super) use channel::{age_note, channel, channel_figures};
 pub(super) use charts::Range;
 pub(super) use login::{log_in, log_out, login_form};
 pub(super) use overview::{overview, row_figures, total_figures};
-pub(super) use refusal::{Refusal, RefusedRequest, method_not_allowed, not_found};
+pub(super) use refused::{RefusedRequest, method_not_allowed, not_found, refused};
 
 /// The properties of a request that pages depend on.
 #[derive(Clone, Debug)]

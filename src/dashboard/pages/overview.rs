@@ -6,11 +6,12 @@ use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
 use maud::{Markup, html};
 
+use super::Asked;
 use super::charts::waiting_line;
-use super::{Asked, Refusal};
 use crate::dashboard::Dashboard;
 use crate::dashboard::parts::{Page, Words, age, count, per_second, seconds};
 use crate::dashboard::picture::{ChannelPicture, Picture};
+use crate::dashboard::refusal::Refusal;
 use crate::dashboard::rights::{Can, See};
 use crate::sanitize;
 
@@ -49,7 +50,7 @@ pub(in crate::engine::dashboard) async fn overview(
             p class="note" { (words.per_channel_note) }
         },
     };
-    Ok(dashboard.frame.render(&page, Some(&can.visitor)))
+    Ok(dashboard.frame.render(&page, can.visitor.name.as_deref()))
 }
 
 /// The sum over all channels of a value that some may not have; `None` if none has it.

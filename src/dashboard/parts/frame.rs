@@ -9,7 +9,6 @@ use super::language::{COOKIE_NAME, Language};
 use super::words::Words;
 use crate::config::{self, Http};
 use crate::dashboard::fixed_files;
-use crate::dashboard::rights::Visitor;
 
 /// The settings that all pages share.
 pub(in crate::engine::dashboard) struct Frame {
@@ -58,8 +57,8 @@ impl Frame {
         format!("{}{path}", self.base_path)
     }
 
-    /// The whole page.
-    pub(in crate::engine::dashboard) fn render(&self, page: &Page, visitor: Option<&Visitor>) -> Response {
+    /// The whole page; `visitor` is the name of a visitor who has signed in.
+    pub(in crate::engine::dashboard) fn render(&self, page: &Page, visitor: Option<&str>) -> Response {
         let words = page.language.words();
         let (other_name, other_tag) = page.language.other();
         let markup = html! {
@@ -112,9 +111,9 @@ impl Frame {
     }
 
     /// The name of the visitor and the way out, or the way in.
-    fn session(&self, visitor: Option<&Visitor>, words: &Words) -> Markup {
+    fn session(&self, visitor: Option<&str>, words: &Words) -> Markup {
         html! {
-            @match visitor.and_then(|visitor| visitor.name.as_deref()) {
+            @match visitor {
                 Some(name) => {
                     form method="post" action=(self.link("/logout")) class="session" {
                         span class="who" { (name) }

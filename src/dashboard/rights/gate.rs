@@ -1,31 +1,22 @@
-//! The visitor behind a request, by token or cookie, and the headers that protect the visitor.
+//! The visitor behind a request, by token or cookie.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::SystemTime;
 
-use axum::extract::{OriginalUri, Request, State};
-use axum::http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, FORWARDED, REFERRER_POLICY, VIA,
-    X_CONTENT_TYPE_OPTIONS,
-};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::http::header::{AUTHORIZATION, COOKIE, FORWARDED, VIA};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use subtle::ConstantTimeEq;
 
-use super::super::Dashboard;
 use super::session::{self, Claim, SESSION_TIME};
 use super::visitor::{Role, Visitor};
 use crate::config::{self, Http, Secret};
-use crate::dashboard::pages::{Refusal, RefusedRequest};
-use crate::http::{Peer, Place, TokenGuesses};
+use crate::dashboard::refusal::Refusal;
+use crate::http::{Peer, TokenGuesses};
 use crate::job::Timestamp;
 
 /// The name of the cookie of a session.
 const COOKIE_NAME: &str = "aqs";
-const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The headers by which a proxy tells of its client.
 const OF_PROXIES: [HeaderName; 6] = [
@@ -36,10 +27,6 @@ const OF_PROXIES: [HeaderName; 6] = [
     HeaderName::from_static("x-forwarded-proto"),
     HeaderName::from_static("x-real-ip"),
 ];
-
-/// The content that pages may have. No inline script or style is among it, so that text which slips into a page as markup runs
-/// nothing.
-const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types aq";
 
 /// The tokens of the dashboard.
 pub(in crate::engine::dashboard) struct Gate {
@@ -111,7 +98,7 @@ impl Gate {
                 if let Some(peer) = peer
                     && !self.guesses.delay(peer).await
                 {
-                    return Err(Refusal::too_many_guesses());
+                    return Err(Refusal::TooManyGuesses);
                 }
                 self.holder(token.trim_ascii())
             }
@@ -123,7 +110,7 @@ impl Gate {
                 if let Some(peer) = peer {
                     self.guesses.wrong(peer, self.listener);
                 }
-                Err(Refusal::wrong_token())
+                Err(Refusal::WrongToken)
             }
         }
     }
@@ -152,7 +139,7 @@ impl Gate {
         // A proxy may pass on requests of the whole internet, as if they came from this machine.
         if self.anonymous && OF_PROXIES.iter().any(|name| headers.contains_key(name)) {
             if !self.has_tokens() {
-                return Err(Refusal::proxy_without_token());
+                return Err(Refusal::ProxyWithoutToken);
             }
             return Ok(Visitor { role: Role::Stranger, name: None, sees_payloads: false });
         }
@@ -160,7 +147,12 @@ impl Gate {
         Ok(Visitor { role, name: None, sees_payloads: self.anonymous && self.anonymous_sees_payloads })
     }
 
-    async fn visitor(&self, headers: &HeaderMap, peer: Option<Peer>) -> Result<Visitor, Refusal> {
+    /// The visitor behind a request.
+    pub(in crate::engine::dashboard) async fn visitor(
+        &self,
+        headers: &HeaderMap,
+        peer: Option<Peer>,
+    ) -> Result<Visitor, Refusal> {
         if let Some(visitor) = self.by_bearer(headers, peer).await? {
             return Ok(visitor);
         }
@@ -201,60 +193,4 @@ impl Gate {
         );
         HeaderValue::from_str(&text).expect("a cookie has visible characters only")
     }
-}
-
-/// Whether the browser says that a page of this dashboard has sent the request. A request that changes something needs it: a form
-/// of another site is refused, and so is a client that is no browser, which has a token.
-fn is_same_origin(headers: &HeaderMap) -> bool {
-    let mut sites = headers.get_all(FETCH_SITE).iter();
-    match (sites.next(), sites.next()) {
-        (Some(site), None) => site == "same-origin",
-        (Some(_), Some(_)) => false,
-        // The listener has compared the origin with the host already.
-        (None, _) => headers.contains_key(axum::http::header::ORIGIN),
-    }
-}
-
-/// The address with the base path, which a router removes.
-fn original_uri(request: &Request) -> &Uri {
-    request.extensions().get::<OriginalUri>().map_or(request.uri(), |original| &original.0)
-}
-
-/// Middleware around every page: finds the visitor, refuses changes that another site asks for, and sets the headers by which
-/// browsers protect their user.
-pub(in crate::engine::dashboard) async fn identify(
-    State(dashboard): State<Arc<Dashboard>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let peer = request.extensions().get::<Arc<Place>>().map(|place| place.peer());
-    let has_bearer = request.headers().contains_key(AUTHORIZATION);
-    let refused = RefusedRequest::of(&dashboard, request.method(), original_uri(&request), request.headers());
-    let mut response = if !request.method().is_safe() && !has_bearer && !is_same_origin(request.headers()) {
-        Refusal::foreign_form().into_response()
-    } else {
-        match dashboard.gate.visitor(request.headers(), peer).await {
-            Ok(visitor) => {
-                request.extensions_mut().insert(visitor);
-                next.run(request).await
-            }
-            Err(refusal) => refusal.into_response(),
-        }
-    };
-    if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
-        response = refusal.render(&dashboard, &refused);
-    }
-    let headers = response.headers_mut();
-    for (name, value) in [
-        (CONTENT_SECURITY_POLICY, CONTENT_POLICY),
-        (REFERRER_POLICY, "no-referrer"),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
-        (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    response
 }

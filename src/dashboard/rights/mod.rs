@@ -7,5 +7,5 @@ mod gate;
 mod session;
 mod visitor;
 
-pub(super) use gate::{Gate, SignIn, identify};
-pub(super) use visitor::{Can, See, Visitor};
+pub(super) use gate::{Gate, SignIn};
+pub(super) use visitor::{Can, See};

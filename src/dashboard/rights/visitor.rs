@@ -3,11 +3,11 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, OriginalUri};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use super::super::Dashboard;
-use crate::dashboard::pages::Refusal;
+use crate::dashboard::refusal::{Refusal, is_linked};
 
 /// The role of a visitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,7 +68,10 @@ impl<R: Right> FromRequestParts<Arc<Dashboard>> for Can<R> {
         if visitor.role >= R::LEAST {
             return Ok(Self { visitor, right: PhantomData });
         }
-        let path = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |original| &original.0);
-        Err(Refusal::of_visitor(&visitor, path, &parts.headers))
+        Err(match visitor {
+            visitor if visitor.has_signed_in() => Refusal::NeedsOperator,
+            _ if is_linked(&parts.headers) => Refusal::Reopen,
+            _ => Refusal::SignIn,
+        })
     }
 }

@@ -6,7 +6,7 @@ use axum::body::to_bytes;
 use axum::extract::{FromRequest, Request};
 use tokio::time::timeout;
 
-use crate::dashboard::pages::Refusal;
+use crate::dashboard::refusal::Refusal;
 
 /// Largest form.
 const MAX_BYTES: usize = 64 << 10;
@@ -19,7 +19,7 @@ pub(in crate::engine::dashboard) struct Form(Vec<(String, String)>);
 
 impl Form {
     /// The first value of a field; empty for an absent one.
-    pub(in crate::engine::dashboard) fn field(&self, name: &str) -> &str {
+    pub(super) fn field(&self, name: &str) -> &str {
         self.0.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
     }
 }
