@@ -137,7 +137,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("worker", &["job", "job_json", "wire", "fd", "executor"]),
-    ("webhook", &["job", "config::webhook", "protected_memory", "worker"]),
+    ("webhook", &["job", "config::webhook", "protected_memory", "sanitize", "worker"]),
     (
         "http",
         &["job", "config", "store", "queue", "queue_set", "job_json", "metrics", "mutex", "producer_memory"],
