@@ -26,6 +26,7 @@ mod own_program;
 mod place;
 mod receiver_test;
 mod reexec;
+mod refused_pushes;
 mod reload;
 pub mod run_dir;
 mod run_once;

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::StatusView;
 use super::masters::MasterJson;
+use crate::channel::RefusedPushCounts;
 use crate::cli::time;
 use crate::pool::{PoolStatus, WorkerCounts};
 use crate::snapshot::Recent;
@@ -53,6 +54,9 @@ pub(super) struct StatusJson<'a> {
     store_error: Option<&'a str>,
     worker_error: Option<&'a str>,
     degraded: bool,
+    /// Pushes through the master that were refused for want of room, since its start; absent without any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused_pushes: Option<RefusedPushCounts>,
     driver: String,
     durability: &'a str,
     /// The masters of all machines; absent without any.
@@ -118,6 +122,7 @@ impl<'a> From<&'a StatusView<'a>> for StatusJson<'a> {
             store_error: status.and_then(|status| status.store_error.as_deref()),
             worker_error: status.and_then(|status| status.worker_error.as_deref()),
             degraded: status.is_some_and(|status| status.pool.degraded),
+            refused_pushes: status.and_then(|status| status.refused_pushes),
             driver: report.channel.driver.to_string(),
             durability: &report.durability,
             masters: report
