@@ -37,6 +37,7 @@ mod start;
 mod stop_notice;
 mod view;
 mod watchdog;
+mod worker_access;
 
 pub use alerting::host_alerts_file;
 pub use control::{
@@ -53,3 +54,4 @@ pub use run_dir::{ControlSocket, LockError, Presence, ServedStore, control_socke
 pub use run_once::run_once;
 pub use service_loop::MasterExit;
 pub use signals::block_signals;
+pub use worker_access::closed_to_workers;
