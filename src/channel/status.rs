@@ -50,6 +50,10 @@ pub struct ChannelStatus {
     /// Whether `queue:quiet` is in effect: this master takes no jobs.
     #[serde(default)]
     pub quiet: bool,
+    /// While the master waits for the end of running jobs before it re-executes itself: how long it waits at most. It takes no
+    /// jobs meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_back_ms: Option<u64>,
     /// Whether the channel is stopping.
     pub stopping: bool,
     /// While the channel is stopping: seconds that running jobs may still take before they are interrupted.

@@ -24,6 +24,7 @@ impl Channel {
             worker_error: self.pool.start_error(now).map(str::to_owned),
             pool: Box::new(self.pool.status(now)),
             quiet: self.is_quiet,
+            held_back_ms: self.held_back_until.map(|until| millis(until.saturating_duration_since(now))),
             stopping: self.shutdown.is_some(),
             stop_seconds_left: self.shutdown.as_ref().map(|shutdown| shutdown.time_left(now).as_secs()),
         }

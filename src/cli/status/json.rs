@@ -46,6 +46,9 @@ pub(super) struct StatusJson<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     clock_behind_seconds: Option<f64>,
     quiet: bool,
+    /// Whether the master takes no jobs because it is about to re-execute itself.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    held_back: bool,
     stopping: bool,
     master_error: Option<String>,
     /// Differences between the store that the master serves and the one that this command means.
@@ -116,6 +119,7 @@ impl<'a> From<&'a StatusView<'a>> for StatusJson<'a> {
             paused_until: paused_until.and_then(time::rfc3339),
             clock_behind_seconds: report.clock_behind().map(|step| step.as_secs_f64()),
             quiet: status.is_some_and(|status| status.quiet),
+            held_back: status.is_some_and(|status| status.held_back_ms.is_some()),
             stopping: status.is_some_and(|status| status.stopping),
             master_error: report.master.error(),
             differences: report.master.differences(),

@@ -19,7 +19,7 @@ use super::known_masters::{KnownMaster, LocalMaster, known_masters};
 use super::table::{self, Column};
 use super::{CommandContext, Failure, progress, sanitize, time};
 use crate::channel::{ChannelStatus, RefusedPushCounts};
-use crate::cli::render::{duration, size};
+use crate::cli::render::{duration, jobs, size};
 use crate::config::Channel;
 use crate::master::{ControlRequest, ControlResponse};
 use crate::snapshot::Recent;
@@ -310,6 +310,17 @@ fn unusual(master: &MasterState<ChannelStatus>, colours: bool) -> String {
         if status.quiet {
             shown.push_str("Quiet: the master on this machine leases no jobs.\n");
         }
+        if let Some(left) = status.held_back_ms {
+            let running = jobs(status.running as u64);
+            shown.push_str(&match status.stopping {
+                true => "Re-executing: the master is above its memory_limit and runs its program again; it then takes jobs.\n".to_owned(),
+                false => format!(
+                    "Held back: the master is above its memory_limit and re-executes itself when its running jobs have ended; \
+                     {running} left, it waits up to {}; no jobs are leased.\n",
+                    duration(left)
+                ),
+            });
+        }
         if status.stopping {
             shown.push_str(&format!("Stopping: {}.\n", progress::describe(status)));
         }
@@ -458,6 +469,26 @@ Store: sqlite at /srv/aint-queue.db, durability fsync
         assert_eq!(
             serde_json::to_value(StatusJson::from(&report)).unwrap()["refused_pushes"]["max_waiting"],
             2
+        );
+    }
+
+    #[test]
+    fn jobs_held_back_before_a_reexec_are_explained() {
+        let status = |stopping| ChannelStatus {
+            held_back_ms: Some(12_000),
+            running: 2,
+            stopping,
+            ..ChannelStatus::default()
+        };
+        let waits = report(responding(status(false)));
+        let text = render(std::slice::from_ref(&waits), Appearance::default());
+        let line = "\nHeld back: the master is above its memory_limit and re-executes itself when its running jobs have ended; 2 jobs left, it waits up to 12.0 s; no jobs are leased.\n";
+        assert!(text.contains(line), "{text}");
+        assert_eq!(serde_json::to_value(StatusJson::from(&waits)).unwrap()["held_back"], true);
+        let text = render(&[report(responding(status(true)))], Appearance::default());
+        assert!(
+            text.contains("\nRe-executing: the master is above") && text.contains("\nStopping: "),
+            "{text}"
         );
     }
 
