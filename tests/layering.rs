@@ -138,7 +138,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("control", &["job", "store", "pool", "channel", "snapshot", "access", "trust"]),
     ("worker", &["job", "job_json", "wire", "fd", "executor"]),
-    ("webhook", &["job", "config::webhook", "protected_memory", "worker"]),
+    ("webhook", &["job", "config::webhook", "protected_memory", "sanitize", "worker"]),
     (
         "http",
         &["job", "config", "store", "queue", "queue_set", "job_json", "metrics", "mutex", "producer_memory"],

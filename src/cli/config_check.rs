@@ -9,6 +9,7 @@ use crate::access::{self, Access};
 use crate::config::alerts::{Receiver, ReceiverKind};
 use crate::config::command_check::Search;
 use crate::config::{self, Channel, CommandLine, Config, Handler, SnapshotHandler, command_check};
+use crate::master::closed_to_workers;
 
 /// The key of the program that runs the jobs of a channel.
 const WORKER_COMMAND: &str = "worker.command";
@@ -38,6 +39,7 @@ impl ConfigCheck {
         missing_files(config)
             .iter()
             .chain(&missing_scripts(config))
+            .chain(&closed_to_workers(config))
             .for_each(|warning| context.warn(warning));
         let missing = missing_programs(config);
         if missing.is_empty() {

@@ -118,10 +118,11 @@ impl Running {
                 row.processes = processes.clone();
             }
         }
-        let mut text = if rows.is_empty() {
-            "No job is running on this machine.\n".to_owned()
-        } else {
-            text(&rows, context.columns().is_some())
+        let mut text = match rows.is_empty() {
+            // A master that did not tell its jobs may run some.
+            true if !failures.is_empty() => String::new(),
+            true => "No job is running on this machine.\n".to_owned(),
+            false => text(&rows, context.columns().is_some()),
         };
         unlisted.iter().for_each(|line| text.push_str(&format!("{line}\n")));
         let json: Vec<_> = rows.iter().map(|row| to_json(row, self.tree)).collect();

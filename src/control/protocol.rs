@@ -102,7 +102,12 @@ impl ControlRequest {
         matches!(self, Self::Reload | Self::Cancel { .. } | Self::Output { follow: true, .. })
     }
 
-    /// The time for each line of an answer. A slow request sends progress lines in between.
+    /// Whether lines may come before the answer.
+    pub fn has_interim_lines(self) -> bool {
+        self.is_slow() || matches!(self, Self::Stop { .. })
+    }
+
+    /// The time for the connection, for the whole of an answer, and for each line before it.
     pub fn reply_timeout(self) -> Duration {
         match self {
             Self::Stop { .. } | Self::Reload | Self::Cancel { .. } | Self::Output { follow: true, .. } => {

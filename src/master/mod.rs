@@ -26,6 +26,7 @@ mod own_program;
 mod place;
 mod receiver_test;
 mod reexec;
+mod refused_pushes;
 mod reload;
 pub mod run_dir;
 mod run_once;
@@ -36,6 +37,7 @@ mod start;
 mod stop_notice;
 mod view;
 mod watchdog;
+mod worker_access;
 
 pub use alerting::host_alerts_file;
 pub use listen::listen;
@@ -49,3 +51,4 @@ pub use run_dir::{LockError, Presence, ServedStore, control_socket, presence, pr
 pub use run_once::run_once;
 pub use service_loop::MasterExit;
 pub use signals::block_signals;
+pub use worker_access::closed_to_workers;

@@ -23,7 +23,6 @@ use tokio::time::Instant;
 pub use channel::{ChannelMetrics, Sample};
 pub use requests::{OTHER_ROUTE, PushedVia, RequestMetrics};
 pub use timings::{CallTimes, Percentiles, RunTotals, Timings};
-use words::REFUSAL_REASONS;
 pub use words::{OUTCOMES, STORE_CALLS};
 
 use crate::store::RefusedPushes;
@@ -393,8 +392,7 @@ impl Metrics {
     /// Updates the numbers of refused pushes, also into channels that this master does not serve.
     fn count_refused_pushes(&self) {
         for (channel, refused) in RefusedPushes::by_channel() {
-            let RefusedPushes { max_waiting, max_bytes, store_full } = refused;
-            for (reason, pushes) in REFUSAL_REASONS.into_iter().zip([max_waiting, max_bytes, store_full]) {
+            for (reason, pushes) in refused.by_reason() {
                 raise_to(&self.families.refused_pushes.with_label_values(&[&*channel, reason]), pushes);
             }
         }

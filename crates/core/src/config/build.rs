@@ -13,8 +13,8 @@ use super::spanned::{Node, Table, Value};
 use super::typed::{TypedTable, as_seconds, command_line, default_number, from, seconds, shown};
 use super::{
     Backoff, BackoffKind, Channel, Driver, Handler, JobLog, JobLogLevel, KeepDone, Limits, Mode,
-    PushDestinations, Redis, Secret, Snapshot, SnapshotHandler, Worker, keys, redis_url, run_directory,
-    webhook,
+    PushDestinations, Redis, Secret, Snapshot, SnapshotHandler, Worker, connector, keys, redis_url,
+    run_directory, webhook,
 };
 
 /// Builds the channel that `table`, already merged with the defaults, describes. Relative paths start at `base`;
@@ -107,6 +107,7 @@ fn backoff(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) -> Backoff 
 }
 
 fn driver(read: &TypedTable<'_>, base: &Path, diagnostics: &mut Diagnostics<'_>) -> Driver {
+    connector::check(read, &read.word("driver.type"), diagnostics);
     let redis = redis(read, diagnostics);
     match read.word("driver.type").as_str() {
         "redis" => {

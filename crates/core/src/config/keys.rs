@@ -81,6 +81,8 @@ pub(super) static KEYS: &[Key] = keys! { c: Channel;
         "largest random share added to the wait";
     "driver.type": Choice(&["sqlite", "redis", "sync"], &[]), = "\"sqlite\"", [Restart], c.driver.type_name(),
         "the store: an embedded file, or a Redis or Valkey server; `sync`: no store, a push runs the job in the caller";
+    "driver.connector": Text, = "", [], NOT_SHOWN,
+        "the store as queues in PHP name it: sets nothing, and is refused if it contradicts `type`: `redis`, `predis`, `phpredis`, `sync`, or a class such as `think\\queue\\connector\\Redis`";
     "driver.path": Path, = "\"aint-queue.db\"", [Restart], sqlite(c),
         "the file of the `sqlite` driver";
     "driver.connection.host": Text, = "\"127.0.0.1\"", [Restart], redis(c).map(|r| &r.host),
@@ -95,6 +97,8 @@ pub(super) static KEYS: &[Key] = keys! { c: Channel;
         "password of the `redis` driver; never shown";
     "driver.connection.read_write_timeout": Number(0.0, 60.0), "seconds" = "3", [Restart], redis(c).map(|r| r.read_write_timeout),
         "deadline of one call to Redis, at least 0.05; 0 = the default, since a call without a deadline could block its channel";
+    "driver.connection.connector": Text, = "", [], NOT_SHOWN,
+        "the client library, as `driver.connector`: sets nothing, because the client is built in";
     "driver.url": Secret, = "", [Restart], NOT_SHOWN,
         "`redis://user:password@host:port/database`, in place of these keys of `connection`";
     "driver.prefix": Text, = "", [Restart], redis(c).map(|r| &r.prefix).filter(|prefix| !prefix.is_empty()),
@@ -292,8 +296,6 @@ pub(super) const LATER: &[(&str, &str)] = &[
 pub(super) const RENAMED: &[(&str, &str)] = &[
     ("consumer", "the table is called worker"),
     ("logger", "the table is called [log], beside [defaults], and its key is called file"),
-    ("driver.connector", "the key is called type, with the value \"sqlite\", \"redis\" or \"sync\""),
-    ("driver.connection.connector", "remove it: the client is built in"),
     ("driver.class", "the key is called type, with the value \"sqlite\", \"redis\" or \"sync\""),
     ("driver.handle_timeout", "the key is called worker.max_execute_seconds"),
     ("driver.pool_size", "remove it: the master needs two connections and makes them itself"),

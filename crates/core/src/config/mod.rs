@@ -14,6 +14,7 @@ mod channel_name;
 #[cfg(feature = "server")]
 pub mod command_check;
 mod command_line;
+mod connector;
 mod dashboard;
 #[cfg(feature = "server")]
 mod effective_value;
