@@ -1,15 +1,12 @@
 //! The snapshot and the trait of its receivers.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Serialize;
-use thiserror::Error;
 
 use super::series::Recent;
 use crate::channel::ChannelStatus;
-use crate::guardian::program_run::ProgramError;
 use crate::pool::{SizingChange, WorkerCounts};
 use crate::store::JobCounts;
 
@@ -111,36 +108,21 @@ impl MasterState {
     }
 }
 
-/// Receives a channel's snapshots.
+/// Receives the snapshots of channels.
 #[async_trait]
 pub trait SnapshotHandler: Send + Sync {
-    /// The name of the handler in logs: `log`, `command notify.sh`.
-    fn name(&self) -> String;
-
-    /// Handles one snapshot. The next call follows only after the return of this one.
+    /// Handles one snapshot. The next call for the channel follows only after the return of this one.
     async fn handle(&self, snapshot: &Snapshot) -> Result<(), HandlerError>;
 }
 
-/// The reason why a handler failed.
-#[derive(Debug, Error)]
-pub enum HandlerError {
-    /// The program could not be started.
-    #[error("could not start: {0}")]
-    Start(String),
-    /// The program exceeded its time limit.
-    #[error("killed after the time limit of {0:?}")]
-    Timeout(Duration),
-    /// The program ran and failed.
-    #[error("{0}")]
-    Failed(String),
-}
+/// The reason why a handler failed, for the log.
+pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
 
-impl From<ProgramError> for HandlerError {
-    fn from(error: ProgramError) -> Self {
-        match error {
-            ProgramError::Start(why) => Self::Start(why),
-            ProgramError::Timeout(limit) => Self::Timeout(limit),
-            ProgramError::Failed(why) => Self::Failed(why),
-        }
-    }
+/// A handler with its name in logs and metrics.
+#[derive(Clone)]
+pub struct NamedHandler {
+    /// The name.
+    pub name: Arc<str>,
+    /// The handler.
+    pub handler: Arc<dyn SnapshotHandler>,
 }

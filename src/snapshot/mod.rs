@@ -2,14 +2,13 @@
 //!
 //! `sampler` takes samples of a channel for its metrics and its history (`series`); `ticker` has it do so at the pace of the
 //! viewers (`attention`). `values` reads both, and what `trends` remembers, for conditions of alert
-//! rules. Once per interval the ticker passes a snapshot to the configured handlers (`handler`): the log (`log`)
-//! and commands (`command`). Each handler has its own task and gets one snapshot at a time, so a handler that is slow, fails or
+//! rules. Once per interval the ticker passes a snapshot to the handlers (`handler`), which run on a thread of
+//! their own (`handler_thread`). Each handler has its own task and gets one snapshot at a time, so a handler that is slow, fails or
 //! hangs misses snapshots but delays neither jobs nor other handlers.
 
 mod attention;
-mod command;
 mod handler;
-mod log;
+mod handler_thread;
 mod sampler;
 mod series;
 mod ticker;
@@ -17,9 +16,10 @@ mod trends;
 mod values;
 
 pub use attention::Attention;
-pub use handler::{HandlerError, MasterState, Snapshot, SnapshotHandler};
+pub use handler::{HandlerError, MasterState, NamedHandler, Snapshot, SnapshotHandler};
+pub use handler_thread::HandlerThread;
 pub use sampler::{Sampled, Sampler};
 pub use series::{Flow, Point, Recent, ScaledAt, Step, StoreValues, WorkerValues};
-pub use ticker::{handlers, run};
+pub use ticker::{Handlers, run};
 pub use trends::Trends;
 pub use values::{PastValues, PresentValues, failure_rate};
