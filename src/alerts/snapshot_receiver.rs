@@ -1,6 +1,7 @@
 //! Receivers that get every snapshot of a channel.
 
-use async_trait::async_trait;
+use std::sync::Arc;
+
 use tokio::sync::Mutex;
 
 use super::receivers::Sender;
@@ -16,17 +17,16 @@ pub fn snapshot_receivers(config: &config::Snapshot, guardian: &GuardianHandle) 
         let full = handler.receiver.name.as_str();
         let name = full.rsplit_once('/').map_or(full, |(_, name)| name);
         let sender = Sender::new(handler.receiver.clone(), Some(guardian.clone()));
-        NamedHandler { name: name.into(), handler: std::sync::Arc::new(SnapshotReceiver(Mutex::new(sender))) }
+        NamedHandler { name: name.into(), handler: Arc::new(SnapshotReceiver(Mutex::new(sender))) }
     };
     every.map(named).collect()
 }
 
 struct SnapshotReceiver(Mutex<Sender>);
 
-#[async_trait]
 impl SnapshotHandler for SnapshotReceiver {
-    async fn handle(&self, snapshot: &Snapshot) -> Result<(), HandlerError> {
-        let sent = self.0.lock().await.send_snapshot(snapshot).await;
+    async fn handle(&self, snapshot: Snapshot) -> Result<(), HandlerError> {
+        let sent = self.0.lock().await.send_snapshot(&snapshot).await;
         sent.map_err(|failure| failure.message.into())
     }
 }

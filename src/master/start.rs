@@ -97,6 +97,7 @@ pub(super) async fn start(
         metrics: Metrics::of_master(),
         span_export,
         alerting,
+        snapshot_handlers: listen.snapshot_handlers.clone(),
         handler_thread: Default::default(),
         attention: Arc::default(),
         channels: listen.channels.clone(),

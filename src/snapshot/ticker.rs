@@ -77,7 +77,7 @@ async fn serve(
     let mut failures = 0_u64;
     while latest.changed().await.is_ok() {
         let Some(snapshot) = latest.borrow_and_update().clone() else { continue };
-        match handler.handle(&snapshot).await {
+        match handler.handle_any(snapshot).await {
             Ok(()) if failures > 0 => {
                 info!(%channel, handler = %name, failures, "snapshot handler recovered");
                 failures = 0;

@@ -28,7 +28,7 @@ use crate::master::signals::with_signals_blocked;
 use crate::metrics::{ChannelMetrics, Metrics};
 use crate::pool::RunOutput;
 use crate::producer_memory::ProducerMemory;
-use crate::snapshot::{Attention, HandlerThread, Recent, Sampler};
+use crate::snapshot::{Attention, HandlerThread, NamedHandler, Recent, Sampler};
 use crate::span_export::SpanExport;
 use crate::store::{JobCounts, StoreIdentity};
 
@@ -55,6 +55,8 @@ pub(in crate::engine::master) struct MasterShared {
     pub(in crate::engine::master) span_export: Arc<SpanExport>,
     /// The alerts; `None` without a receiver.
     pub(in crate::engine::master) alerting: Option<Alerting>,
+    /// The handlers of snapshots that the program has registered.
+    pub(in crate::engine::master) snapshot_handlers: Vec<NamedHandler>,
     /// The thread of snapshot handlers.
     pub(in crate::engine::master) handler_thread: HandlerThread,
     /// The last looks at the master, which set the pace of samples.
