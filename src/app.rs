@@ -7,6 +7,8 @@ use std::future::Future;
 use std::path::Path;
 #[cfg(feature = "server")]
 use std::process::ExitCode;
+#[cfg(feature = "server")]
+use std::sync::Arc;
 
 use tower_layer::Layer;
 use tower_service::Service;
@@ -15,6 +17,8 @@ use crate::config::Config;
 use crate::in_process;
 use crate::job::{AsyncJob, Job, JobCall, JobError, JobService, Registry};
 use crate::queue::{OpenError, Queue};
+#[cfg(feature = "server")]
+use crate::snapshot::{NamedHandler, SnapshotHandler};
 #[cfg(feature = "server")]
 use crate::{cli, demo_jobs, guardian, webhook, worker};
 
@@ -41,6 +45,8 @@ pub struct App {
     /// The demo jobs are registered.
     #[cfg(feature = "server")]
     has_demo_jobs: bool,
+    #[cfg(feature = "server")]
+    snapshot_handlers: Vec<NamedHandler>,
 }
 
 /// First argument that makes this program run as a worker.
@@ -141,6 +147,33 @@ impl App {
         self
     }
 
+    /// Registers a handler of snapshots, beside those of `job_snapshot.handler`: the master passes to it the state of each channel that
+    /// it serves, once per `job_snapshot.interval`. `name` is its name in the log and in metrics.
+    ///
+    /// ```
+    /// use aint_queue::{App, HandlerError, Snapshot, SnapshotHandler};
+    ///
+    /// struct Backlog;
+    ///
+    /// impl SnapshotHandler for Backlog {
+    ///     async fn handle(&self, snapshot: Snapshot) -> Result<(), HandlerError> {
+    ///         if snapshot.status.waiting > 1_000 {
+    ///             eprintln!("{} jobs wait in {}", snapshot.status.waiting, snapshot.channel);
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let app = App::new().snapshot_handler("backlog", Backlog);
+    /// ```
+    #[cfg(feature = "server")]
+    #[must_use]
+    pub fn snapshot_handler(mut self, name: impl Into<String>, handler: impl SnapshotHandler) -> Self {
+        let name: String = name.into();
+        self.snapshot_handlers.push(NamedHandler { name: name.into(), handler: Arc::new(handler) });
+        self
+    }
+
     /// Opens a declared channel for pushing, with any driver.
     ///
     /// With `driver.type = "sync"`, a push runs the job in this process and returns when the job has ended. The job must be
@@ -224,7 +257,8 @@ impl App {
             Some(guardian::ARGUMENT) => guardian::process_main(),
             _ => {
                 let name = program_name(args.first());
-                let program = cli::Program { name, version: self.version, has_demo_jobs: self.has_demo_jobs };
+                let Self { version, has_demo_jobs, snapshot_handlers, .. } = self;
+                let program = cli::Program { name, version, has_demo_jobs, snapshot_handlers };
                 cli::main(program, self.registry, args)
             }
         }

@@ -91,6 +91,7 @@
 //! | state shared by handlers | [`App::state`], [`App::state_with`], [`Context::state`] |
 //! | locks, rate limits, circuit breakers | [`middleware`] |
 //! | follow-up jobs | [`Context::push`], [`Context::to`] |
+//! | the state of channels for code of your own | [`App::snapshot_handler`], [`SnapshotHandler`] |
 //! | progress; cancellation | [`Context::progress`], [`Context::cancelled`] |
 //!
 //! A push may set a delay, a priority, an expiry, headers and a unique key:
@@ -157,7 +158,8 @@
 //!    ran several jobs.
 //! 6. A job that kills its worker three times while alone ends in `failed` as `poison`; a job that lost its master or
 //!    guardian three times ends there as `lost`.
-//! 7. The master runs no user code and never blocks; every buffer, batch and retry in it is bounded.
+//! 7. The master runs no user code but registered snapshot handlers, on threads of their own, and never blocks; every buffer,
+//!    batch and retry in it is bounded.
 //! 8. No process outlives its purpose: the processes that a worker started die with it, detached grandchildren included.
 //! 9. A kernel lock admits one master per channel and run directory. A free lock means that the old work is dead.
 //! 10. Ids are made in the store, grow, are unique within a channel and are never reused. An id is at most a second ahead of
@@ -242,3 +244,6 @@ pub use app::App;
 pub use config::Config;
 pub use job::{AsyncFailedFn, AsyncJob, Context, FailedFn, Failure, Job, JobError, Priority};
 pub use queue::{PushOptions, Queue};
+#[cfg(feature = "server")]
+#[doc(inline)]
+pub use snapshot::{HandlerError, MasterState, Recent, Snapshot, SnapshotHandler};

@@ -224,7 +224,21 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "guardian::process_list",
         ],
     ),
-    ("app", &["job", "config", "queue", "in_process", "cli", "worker", "webhook", "guardian", "demo_jobs"]),
+    (
+        "app",
+        &[
+            "job",
+            "config",
+            "queue",
+            "in_process",
+            "cli",
+            "snapshot",
+            "worker",
+            "webhook",
+            "guardian",
+            "demo_jobs",
+        ],
+    ),
     ("demo_jobs", &["job", "worker"]),
 ];
 

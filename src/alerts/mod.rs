@@ -7,6 +7,7 @@
 //!
 //! `delivery` sends messages to their receivers: `message_queue` has those that wait, `text` the words, `receivers` the services.
 //! `heartbeat` decides when heartbeat receivers are called. `test_message` is the message of `queue:alerts --test`.
+//! `snapshot_receiver` sends snapshots in place of messages.
 
 mod book;
 mod delivery;
@@ -22,6 +23,7 @@ mod phase;
 mod receivers;
 #[cfg(test)]
 mod sample;
+mod snapshot_receiver;
 mod test_message;
 mod text;
 mod watch;
@@ -41,6 +43,7 @@ pub use notification::{Alert, AlertStatus, Notification};
 pub use outbox::{Delivered, Outbox};
 pub use phase::{Ended, Phase, Verdict};
 pub use receivers::{NextAttempt, SendFailure};
+pub use snapshot_receiver::snapshot_receivers;
 pub use test_message::test_messages;
 pub use watch::{WatchHandle, WatchPlace, WatchSettings};
 

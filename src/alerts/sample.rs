@@ -8,6 +8,8 @@ use aint_queue_core::condition::Field;
 use super::{Alert, AlertStatus, Fingerprint, Notification};
 use crate::config::alerts::Severity;
 use crate::job::Timestamp;
+use crate::snapshot::{Recent, Snapshot};
+use crate::store::JobCounts;
 
 /// 2023-11-14 22:13:20 UTC, the time of the fixed signatures.
 pub(super) const AT: Timestamp = Timestamp(1_700_000_000_000_000);
@@ -43,4 +45,17 @@ pub(super) fn resolved() -> Notification {
     let alert = &mut notification.alerts[0];
     alert.status = AlertStatus::Resolved(alert.started_at.after(Duration::from_secs(720)));
     notification
+}
+
+/// A snapshot of the channel `mail` at the same time.
+pub(super) fn snapshot() -> Snapshot {
+    let counts = JobCounts {
+        waiting: 1_204,
+        failed: 3,
+        now: AT,
+        front_ready_at: Some(Timestamp(AT.0 - 720_000_000)),
+        ..JobCounts::default()
+    };
+    let at = jiff::Timestamp::from_microsecond(AT.0.cast_signed()).unwrap();
+    Snapshot { at, ..Snapshot::now(&"mail".into(), counts, None, Recent::default()) }
 }

@@ -8,11 +8,8 @@ use super::{CommandContext, Exit, Failure};
 use crate::access::{self, Access};
 use crate::config::alerts::{Receiver, ReceiverKind};
 use crate::config::command_check::Search;
-use crate::config::{self, Channel, CommandLine, Config, Handler, SnapshotHandler, command_check};
+use crate::config::{self, Channel, CommandLine, Config, Handler, command_check};
 use crate::master::closed_to_workers;
-
-/// The key of the program that runs the jobs of a channel.
-const WORKER_COMMAND: &str = "worker.command";
 
 /// Print the effective configuration, or every mistake
 ///
@@ -72,7 +69,7 @@ fn missing_files(config: &Config) -> Vec<String> {
             missing.push(format!("\"{file}\" of channels.{name}.worker.ca_file cannot be read: {error}"));
         }
     }
-    for receiver in receivers(config) {
+    for (place, receiver) in receivers(config) {
         let ca_file = match &receiver.kind {
             ReceiverKind::Email { server, .. } => server.ca_file.as_ref(),
             kind => kind.target().and_then(|target| target.ca_file.as_ref()),
@@ -81,8 +78,8 @@ fn missing_files(config: &Config) -> Vec<String> {
             && let Err(error) = std::fs::File::open(file)
         {
             let error = access::explained(error, file, Access::Read);
-            let (file, name) = (file.display(), &receiver.name);
-            missing.push(format!("\"{file}\" of alerts.receivers.{name}.ca_file cannot be read: {error}"));
+            let file = file.display();
+            missing.push(format!("\"{file}\" of {place}.ca_file cannot be read: {error}"));
         }
     }
     missing
@@ -93,17 +90,17 @@ fn missing_scripts(config: &Config) -> Vec<String> {
     let directory = config.file.as_deref().and_then(Path::parent).unwrap_or(Path::new("/"));
     let mut missing = Vec::new();
     for channel in config.channels.values() {
-        for (key, command) in programs(channel) {
-            if let Some(file) = command_check::missing_script(command.argv(), directory) {
-                let (file, name) = (file.display(), &channel.name);
-                missing.push(format!("the script of channels.{name}.{key} does not exist: {file}"));
-            }
+        if let Some(command) = worker_program(channel)
+            && let Some(file) = command_check::missing_script(command.argv(), directory)
+        {
+            let (file, name) = (file.display(), &channel.name);
+            missing.push(format!("the script of channels.{name}.worker.command does not exist: {file}"));
         }
     }
-    for (name, command) in alert_programs(config) {
+    for (place, command) in receiver_programs(config) {
         if let Some(file) = command_check::missing_script(command.argv(), directory) {
             let file = file.display();
-            missing.push(format!("the script of alerts.receivers.{name}.command does not exist: {file}"));
+            missing.push(format!("the script of {place}.command does not exist: {file}"));
         }
     }
     missing
@@ -113,48 +110,50 @@ fn missing_scripts(config: &Config) -> Vec<String> {
 fn missing_programs(config: &Config) -> Vec<String> {
     let mut missing = Vec::new();
     for channel in config.channels.values() {
-        for (key, command) in programs(channel) {
-            let Some(name) = command.argv().first() else { continue };
-            // Snapshot programs do not get worker.env.
-            let env = Some(&channel.worker.env).filter(|_| key == WORKER_COMMAND);
-            let path = env.and_then(|env| env.get("PATH")).map(String::as_str);
-            // Loading has made programs with a slash absolute.
-            if let Err(why) = command_check::locate(name, Search { base: Path::new("/"), path }) {
-                missing
-                    .push(format!("the program of channels.{}.{key} cannot be started: {why}", channel.name));
-            }
+        let Some(program) = worker_program(channel).and_then(|command| command.argv().first()) else {
+            continue;
+        };
+        let path = channel.worker.env.get("PATH").map(String::as_str);
+        // Loading has made programs with a slash absolute.
+        if let Err(why) = command_check::locate(program, Search { base: Path::new("/"), path }) {
+            let name = &channel.name;
+            missing.push(format!("the program of channels.{name}.worker.command cannot be started: {why}"));
         }
     }
-    for (name, command) in alert_programs(config) {
+    for (place, command) in receiver_programs(config) {
         let Some(program) = command.argv().first() else { continue };
         if let Err(why) = command_check::locate(program, Search { base: Path::new("/"), path: None }) {
-            missing.push(format!("the program of alerts.receivers.{name}.command cannot be started: {why}"));
+            missing.push(format!("the program of {place}.command cannot be started: {why}"));
         }
     }
     missing
 }
 
-fn receivers(config: &Config) -> impl Iterator<Item = &Receiver> {
-    config.alerts.iter().flat_map(|alerts| alerts.receivers.values())
+/// The receivers of alerts and of snapshots, each with its key.
+fn receivers(config: &Config) -> impl Iterator<Item = (String, &Receiver)> {
+    let declared = config.alerts.iter().flat_map(|alerts| alerts.receivers.values());
+    let declared = declared.filter(|receiver| !receiver.is_handler);
+    let declared = declared.map(|receiver| (format!("alerts.receivers.{}", receiver.name), receiver));
+    let handlers = config.channels.values().flat_map(|channel| {
+        let all = channel.snapshot.handlers.iter().enumerate();
+        all.map(move |(index, handler)| {
+            (format!("channels.{}.job_snapshot.handler[{index}]", channel.name), &handler.receiver)
+        })
+    });
+    declared.chain(handlers)
 }
 
-/// The programs of receivers of alerts, with the names of the receivers.
-fn alert_programs(config: &Config) -> impl Iterator<Item = (&str, &CommandLine)> {
-    receivers(config).filter_map(|receiver| match &receiver.kind {
-        ReceiverKind::Command { command, .. } => Some((receiver.name.as_str(), command)),
+/// The programs among the receivers, each with the key of its receiver.
+fn receiver_programs(config: &Config) -> impl Iterator<Item = (String, &CommandLine)> {
+    receivers(config).filter_map(|(place, receiver)| match &receiver.kind {
+        ReceiverKind::Command { command, .. } => Some((place, command)),
         _ => None,
     })
 }
 
-fn programs(channel: &Channel) -> Vec<(&'static str, &CommandLine)> {
-    let mut programs: Vec<(&str, &CommandLine)> = Vec::new();
-    if let Handler::Wire { command } | Handler::Exec { command } = &channel.worker.handler {
-        programs.push((WORKER_COMMAND, command));
+fn worker_program(channel: &Channel) -> Option<&CommandLine> {
+    match &channel.worker.handler {
+        Handler::Wire { command } | Handler::Exec { command } => Some(command),
+        _ => None,
     }
-    for handler in &channel.snapshot.handlers {
-        if let SnapshotHandler::Command { command, .. } = handler {
-            programs.push(("job_snapshot.handler", command));
-        }
-    }
-    programs
 }

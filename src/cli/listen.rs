@@ -47,7 +47,15 @@ impl Listen {
         let channels = channels.iter().map(|channel| channel.name.clone()).collect();
         let config = Arc::new(context.checked_config()?.clone());
         let log = Some(log.writer());
-        let listen = master::ListenOptions { config, channels, http: !self.no_http, may_reexec: true, log };
+        let snapshot_handlers = context.program().snapshot_handlers.clone();
+        let listen = master::ListenOptions {
+            config,
+            channels,
+            http: !self.no_http,
+            may_reexec: true,
+            log,
+            snapshot_handlers,
+        };
         let config = Arc::clone(&listen.config);
         match master::listen(listen, handover).map_err(|error| failure(error, &config))? {
             MasterExit::Stopped => Ok(()),

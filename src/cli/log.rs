@@ -16,6 +16,7 @@ use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use super::{Exit, Failure, sanitize};
 use crate::access::{self, Access};
 use crate::logging::{self, FLUSH_TIMEOUT, LogFileSettings, LogWriter};
+use crate::snapshot::REGISTERED_THREAD;
 
 const FILE_HINT: &str = "check log.file in [log]: its directory must exist and be writable; without the key the log goes to standard error";
 
@@ -176,6 +177,10 @@ fn report_panics() {
     std::panic::set_hook(Box::new(|info| {
         let text = info.payload_as_str().unwrap_or("a value that is not text");
         let location = info.location().map(ToString::to_string).unwrap_or_default();
+        // The code of the application: its failure is reported with its name, once.
+        if std::thread::current().name() == Some(REGISTERED_THREAD) {
+            return tracing::debug!(%location, "snapshot handler panicked: {text}");
+        }
         tracing::error!(%location, "panic: {text}; please report this bug");
     }));
 }

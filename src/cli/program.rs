@@ -1,7 +1,9 @@
 //! Name and version of the program that runs, which is an application of its own when built on `App`.
 
-/// Name and version of a program.
-#[derive(Clone, Debug, PartialEq)]
+use crate::snapshot::NamedHandler;
+
+/// Name and version of a program, and what it adds to a master.
+#[derive(Clone, Debug)]
 pub(crate) struct Program {
     /// The name, as typed by users.
     pub(crate) name: String,
@@ -9,11 +11,18 @@ pub(crate) struct Program {
     pub(crate) version: Option<String>,
     /// The demo jobs are registered.
     pub(crate) has_demo_jobs: bool,
+    /// The registered handlers of snapshots.
+    pub(crate) snapshot_handlers: Vec<NamedHandler>,
 }
 
 impl Default for Program {
     fn default() -> Self {
-        Self { name: "aint-queue".to_owned(), version: None, has_demo_jobs: false }
+        Self {
+            name: "aint-queue".to_owned(),
+            version: None,
+            has_demo_jobs: false,
+            snapshot_handlers: Vec::new(),
+        }
     }
 }
 

@@ -15,12 +15,12 @@ use super::listen_error::ListenError;
 use super::place::ChannelPlace;
 use super::run_dir::{Lock, RunDir};
 use crate::access::{self, Access};
-use crate::alerts::WatchHandle;
+use crate::alerts::{WatchHandle, snapshot_receivers};
 use crate::channel::{Channel, Command, OnJoin, ReloadSpec, Scope, Setup, Stopped};
 use crate::config;
 use crate::guardian::{GuardianHandle, Privileges};
 use crate::pool::Pool;
-use crate::snapshot::{self, Sampler};
+use crate::snapshot::{self, NamedHandler, Sampler};
 use crate::store::{Owner, PushLimit, Store};
 
 /// Commands queued for a channel's actor.
@@ -46,6 +46,8 @@ pub(super) struct ChannelService {
     socket: SocketFile,
     lock: Lock,
     snapshots: JoinHandle<()>,
+    /// The handlers of snapshots that the program has registered. They outlive a reload, since one may hang.
+    registered: Vec<NamedHandler>,
     /// The watch over the alerts of the channel, if it has rules.
     alerts: Option<WatchHandle>,
     control: JoinHandle<()>,
@@ -131,6 +133,7 @@ impl ChannelService {
             socket,
             lock,
             snapshots: tokio::spawn(async {}),
+            registered: shared.snapshot_handlers.iter().map(snapshot::on_own_thread).collect(),
             alerts: None,
             control,
             ended,
@@ -186,7 +189,10 @@ impl ChannelService {
         let shared = &self.handlers.shared;
         let passed_env = self.config.worker.passed_env.clone();
         let guardian = self.guardian.with_privileges(Privileges { passed_env, ..Privileges::default() });
-        let handlers = snapshot::handlers(config, &shared.base, &guardian);
+        let mut all = snapshot_receivers(config, &guardian);
+        all.extend(self.registered.iter().cloned());
+        let runtime = (!all.is_empty()).then(|| shared.handler_runtime()).flatten();
+        let handlers = snapshot::Handlers { all, runtime };
         let (sampler, attention) = (Arc::clone(&self.handlers.sampler), Arc::clone(&shared.attention));
         let snapshots = snapshot::run(sampler, attention, shared.metrics.clone(), config.interval, handlers);
         std::mem::replace(&mut self.snapshots, tokio::spawn(snapshots)).abort();

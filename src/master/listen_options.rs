@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::logging::LogWriter;
+use crate::snapshot::NamedHandler;
 
 /// The channels to serve and the options of the master.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub struct ListenOptions {
     pub may_reexec: bool,
     /// The log of the process, whose dropped lines the master reports; `None` without a log.
     pub log: Option<LogWriter>,
+    /// The handlers of snapshots that the program has registered.
+    pub snapshot_handlers: Vec<NamedHandler>,
 }
 
 impl ListenOptions {

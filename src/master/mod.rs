@@ -8,7 +8,7 @@
 //! - report to the service manager (`watchdog`, `sd_notify`);
 //! - restart its own program above its memory limit (`own_memory`, `reexec`).
 //!
-//! The master runs no user code and makes no decision about jobs. It ends when its last channel has ended.
+//! The master runs no user code but snapshot handlers of the application, and makes no decision about jobs. It ends when its last channel has ended.
 
 mod alerting;
 mod capacity;

@@ -1,20 +1,19 @@
-//! The snapshot and the trait of its receivers.
+//! The snapshot and the trait of its handlers.
 
+use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Serialize;
-use thiserror::Error;
 
 use super::series::Recent;
 use crate::channel::ChannelStatus;
-use crate::guardian::program_run::ProgramError;
 use crate::pool::{SizingChange, WorkerCounts};
 use crate::store::JobCounts;
 
 /// The state of a channel at a time.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct Snapshot {
     /// The channel.
     pub channel: Arc<str>,
@@ -40,6 +39,7 @@ pub struct Snapshot {
 
 /// The state of a master in a snapshot.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct MasterState {
     /// Jobs in workers of this master.
     pub running_jobs: usize,
@@ -111,36 +111,64 @@ impl MasterState {
     }
 }
 
-/// Receives a channel's snapshots.
+/// Receives the snapshots of the channels that a master serves; [`App::snapshot_handler`](crate::App::snapshot_handler) registers it.
+///
+/// The master calls `handle` for each channel once per `job_snapshot.interval`, on a thread of the handler and the channel. The next call
+/// for a channel follows only after the return of this one; snapshots in between are left out. A handler that fails, panics or takes
+/// longer than ten seconds delays neither jobs nor other handlers; the log has the first failure of several, and their end.
+///
+/// ```
+/// use aint_queue::{App, HandlerError, Snapshot, SnapshotHandler};
+///
+/// struct Graph;
+///
+/// impl SnapshotHandler for Graph {
+///     async fn handle(&self, snapshot: Snapshot) -> Result<(), HandlerError> {
+///         let address = "127.0.0.1:8125";
+///         let line = format!("queue.{}.waiting:{}|g", snapshot.channel, snapshot.status.waiting);
+///         std::net::UdpSocket::bind("127.0.0.1:0")?.send_to(line.as_bytes(), address)?;
+///         Ok(())
+///     }
+/// }
+///
+/// let app = App::new().snapshot_handler("statsd", Graph);
+/// ```
+pub trait SnapshotHandler: Send + Sync + 'static {
+    /// Handles one snapshot.
+    ///
+    /// # Errors
+    /// Any error is for the log; the snapshot is not handled again.
+    fn handle(&self, snapshot: Snapshot) -> impl Future<Output = Result<(), HandlerError>> + Send;
+}
+
+/// The reason why a handler failed, for the log.
+pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A handler whose type is not known.
 #[async_trait]
-pub trait SnapshotHandler: Send + Sync {
-    /// The name of the handler in logs: `log`, `command notify.sh`.
-    fn name(&self) -> String;
-
-    /// Handles one snapshot. The next call follows only after the return of this one.
-    async fn handle(&self, snapshot: &Snapshot) -> Result<(), HandlerError>;
+pub trait AnyHandler: Send + Sync {
+    /// As [`SnapshotHandler::handle`].
+    async fn handle_any(&self, snapshot: Snapshot) -> Result<(), HandlerError>;
 }
 
-/// The reason why a handler failed.
-#[derive(Debug, Error)]
-pub enum HandlerError {
-    /// The program could not be started.
-    #[error("could not start: {0}")]
-    Start(String),
-    /// The program exceeded its time limit.
-    #[error("killed after the time limit of {0:?}")]
-    Timeout(Duration),
-    /// The program ran and failed.
-    #[error("{0}")]
-    Failed(String),
+#[async_trait]
+impl<H: SnapshotHandler> AnyHandler for H {
+    async fn handle_any(&self, snapshot: Snapshot) -> Result<(), HandlerError> {
+        self.handle(snapshot).await
+    }
 }
 
-impl From<ProgramError> for HandlerError {
-    fn from(error: ProgramError) -> Self {
-        match error {
-            ProgramError::Start(why) => Self::Start(why),
-            ProgramError::Timeout(limit) => Self::Timeout(limit),
-            ProgramError::Failed(why) => Self::Failed(why),
-        }
+/// A handler with its name in logs and metrics.
+#[derive(Clone)]
+pub struct NamedHandler {
+    /// The name.
+    pub name: Arc<str>,
+    /// The handler.
+    pub handler: Arc<dyn AnyHandler>,
+}
+
+impl fmt::Debug for NamedHandler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NamedHandler").field("name", &self.name).finish_non_exhaustive()
     }
 }

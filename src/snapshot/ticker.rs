@@ -1,42 +1,26 @@
 //! The ticker of a channel: decides when samples are taken, and passes a snapshot per interval to every handler.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::attention::Attention;
-use super::command::CommandHandler;
-use super::handler::{Snapshot, SnapshotHandler};
-use super::log::LogHandler;
+use super::handler::{NamedHandler, Snapshot};
 use super::sampler::{Sampled, Sampler};
-use crate::config;
-use crate::guardian::GuardianHandle;
 use crate::metrics::Metrics;
 
-/// The configured handlers of a channel. Commands start in `base`, the directory of the configuration.
-#[must_use]
-pub fn handlers(
-    config: &config::Snapshot,
-    base: &Path,
-    guardian: &GuardianHandle,
-) -> Vec<Arc<dyn SnapshotHandler>> {
-    let build = |handler: &config::SnapshotHandler| -> Arc<dyn SnapshotHandler> {
-        match handler {
-            config::SnapshotHandler::Log => Arc::new(LogHandler),
-            config::SnapshotHandler::Command { command, timeout } => Arc::new(CommandHandler {
-                command: command.clone(),
-                limit: *timeout,
-                directory: base.to_owned(),
-                guardian: guardian.clone(),
-            }),
-        }
-    };
-    config.handlers.iter().map(build).collect()
+/// The handlers of a channel, and the runtime of their thread.
+#[derive(Default)]
+pub struct Handlers {
+    /// The handlers.
+    pub all: Vec<NamedHandler>,
+    /// The runtime; without one no handler is called.
+    pub runtime: Option<Handle>,
 }
 
 /// Takes samples of the channel at the pace of its viewers, and every `interval` a snapshot for the handlers, until the future is
@@ -46,14 +30,16 @@ pub async fn run(
     attention: Arc<Attention>,
     metrics: Metrics,
     interval: Duration,
-    handlers: Vec<Arc<dyn SnapshotHandler>>,
+    handlers: Handlers,
 ) {
     let channel = sampler.name();
     let (latest, _) = watch::channel(None);
     // The drop of the set aborts the handlers' tasks together with the ticker.
     let mut tasks = JoinSet::new();
-    for handler in handlers {
-        tasks.spawn(serve(handler, latest.subscribe(), Arc::clone(channel)));
+    for (handler, runtime) in handlers.all.into_iter().zip(std::iter::repeat(handlers.runtime)) {
+        if let Some(runtime) = runtime {
+            tasks.spawn_on(serve(handler, latest.subscribe(), Arc::clone(channel)), &runtime);
+        }
     }
     let mut sampled = Instant::now();
     sampler.sample().await;
@@ -82,24 +68,26 @@ pub async fn run(
     }
 }
 
+/// Passes each latest snapshot to a handler. The log has the first failure of several, and their end.
 async fn serve(
-    handler: Arc<dyn SnapshotHandler>,
+    NamedHandler { name, handler }: NamedHandler,
     mut latest: watch::Receiver<Option<Snapshot>>,
     channel: Arc<str>,
 ) {
-    let mut failing = false;
+    let mut failures = 0_u64;
     while latest.changed().await.is_ok() {
         let Some(snapshot) = latest.borrow_and_update().clone() else { continue };
-        match handler.handle(&snapshot).await {
-            Ok(()) if failing => {
-                failing = false;
-                info!(%channel, handler = handler.name(), "snapshot handler recovered");
+        match handler.handle_any(snapshot).await {
+            Ok(()) if failures > 0 => {
+                info!(%channel, handler = %name, failures, "snapshot handler recovered");
+                failures = 0;
             }
             Ok(()) => {}
-            Err(error) => {
-                failing = true;
-                warn!(%channel, handler = handler.name(), %error, "snapshot handler failed");
+            Err(error) if failures == 0 => {
+                failures = 1;
+                warn!(%channel, handler = %name, %error, "snapshot handler failed: correct it; further failures are counted until it succeeds");
             }
+            Err(_) => failures += 1,
         }
     }
 }

@@ -16,6 +16,7 @@ use aint_queue::store::{JobState, Pushed};
 use crate::after_run_end::*;
 use crate::fixture::{Fixture, Options, job, start_channel, until_async};
 use crate::jobs::LOG;
+use crate::snapshots::registered_handlers_get_snapshots_and_bad_ones_delay_no_job;
 
 type Case = fn() -> Pin<Box<dyn Future<Output = ()>>>;
 
@@ -61,6 +62,7 @@ cases![
     callback_does_not_count_as_the_next_job,
     suspect_callback_waits_for_a_capable_worker,
     demo_of_an_application_runs_the_demo_jobs,
+    registered_handlers_get_snapshots_and_bad_ones_delay_no_job,
 ];
 
 pub struct LibraryFixture {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub const LOG: &str = "LIBRARY_TEST_LOG";
 
 pub fn app() -> App {
-    crate::after_run_end::register(App::new())
+    crate::snapshots::register(crate::after_run_end::register(App::new()))
         .job::<Blocking>()
         .async_job::<Asynchronous>()
         .job::<Doomed>()

@@ -13,13 +13,17 @@ mod faulty_store;
 #[path = "../channel/fixture.rs"]
 mod fixture;
 mod jobs;
+mod snapshots;
 
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
 
 fn main() -> ExitCode {
-    if std::env::args().nth(1).is_some_and(|first| first.starts_with("__") || first == "demo") {
+    if std::env::args()
+        .nth(1)
+        .is_some_and(|first| ["__", "demo", "queue:"].iter().any(|own| first.starts_with(own)))
+    {
         return jobs::app().run();
     }
     let trials = cases::all().into_iter().map(|(name, case)| {

@@ -10,6 +10,13 @@ mod fixture;
 #[path = "../support/redis.rs"]
 mod redis;
 
+#[allow(dead_code, reason = "other tests use more of it")]
+#[path = "../support/receiver.rs"]
+mod receiver;
+#[allow(dead_code, reason = "other tests use more of it")]
+#[path = "../alerts/smtp_sink.rs"]
+mod smtp_sink;
+
 mod adversarial_workers;
 mod alerts;
 mod broken_config;
@@ -37,6 +44,7 @@ mod room;
 mod secrets;
 mod service_manager;
 mod shutdown;
+mod snapshot_handlers;
 mod startup;
 mod stdio;
 mod strangers;

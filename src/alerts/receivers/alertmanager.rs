@@ -9,7 +9,7 @@ use serde_json::json;
 use super::super::notification::{Alert, AlertStatus, Notification};
 use super::super::text;
 use super::request::HttpRequest;
-use super::{rfc3339, standard_headers};
+use super::{message_key, rfc3339, standard_headers};
 use crate::config::alerts::{HttpTarget, Language};
 use crate::config::webhook::SigningKey;
 use crate::job::Timestamp;
@@ -142,7 +142,7 @@ pub(super) fn webhook(
     })
     .to_string();
     let mut headers = target.headers.clone();
-    headers.extend(standard_headers(keys, notification, &body));
+    headers.extend(standard_headers(keys, message_key(notification), notification.at, &body));
     HttpRequest { method: "POST", url: target.url.uri().to_string(), headers, body }
 }
 

@@ -9,6 +9,7 @@ use crate::config::alerts::Language;
 use crate::guardian::GuardianHandle;
 use crate::guardian::program_run::{ProgramError, ProgramRun};
 use serde_json::{Map, Value as Json, json};
+use std::fmt::Display;
 use std::path::Path;
 use std::time::Duration;
 
@@ -48,24 +49,31 @@ pub(super) fn json(notification: &Notification, language: Language) -> Json {
     })
 }
 
+/// Runs a program with one line of JSON about a channel on its standard input.
 pub(super) async fn run(
-    command: &CommandLine,
-    limit: Duration,
-    directory: &Path,
+    program: Program<'_>,
+    channel: &str,
     guardian: &GuardianHandle,
-    notification: &Notification,
-    language: Language,
+    line: impl Display,
 ) -> Result<(), SendFailure> {
     let run = ProgramRun {
-        argv: command.argv().to_vec(),
-        env: vec![("AINT_QUEUE_CHANNEL".to_owned(), notification.channel.to_string())],
-        directory: directory.to_owned(),
-        input: format!("{}\n", json(notification, language)),
-        limit,
+        argv: program.command.argv().to_vec(),
+        env: vec![("AINT_QUEUE_CHANNEL".to_owned(), channel.to_owned())],
+        directory: program.directory.to_owned(),
+        input: format!("{line}\n"),
+        limit: program.limit,
     };
     run.run(guardian).await.map_err(|error| match error {
         ProgramError::Start(_) | ProgramError::Failed(_) => SendFailure::passing(excerpt(&error.to_string())),
         // A program that hangs would hang again, and holds up the messages behind this one.
         ProgramError::Timeout(_) => SendFailure::last(excerpt(&error.to_string())),
     })
+}
+
+/// A program of the configuration.
+#[derive(Clone, Copy)]
+pub(super) struct Program<'a> {
+    pub(super) command: &'a CommandLine,
+    pub(super) limit: Duration,
+    pub(super) directory: &'a Path,
 }

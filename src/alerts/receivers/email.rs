@@ -3,17 +3,18 @@
 use std::time::Duration;
 
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
-use lettre::message::{Mailbox, Message, MultiPart, SinglePart};
+use lettre::message::{Mailbox, Message, MessageBuilder, MultiPart, SinglePart};
 use lettre::transport::smtp::Error as SmtpError;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, CertificateStore, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 
 use super::super::notification::{AlertStatus, Notification};
-use super::super::text::{Text, escape};
+use super::super::text::{SnapshotText, Text, escape};
 use super::request::{SendFailure, excerpt};
-use super::{REPEAT_SECONDS, message_key};
+use super::{REPEAT_SECONDS, message_key, snapshot};
 use crate::config::alerts::{Language, SmtpServer, SmtpTls};
+use crate::snapshot::Snapshot;
 use crate::webhook::connector::{AddressRule, resolve};
 
 /// The message about a notification.
@@ -23,22 +24,48 @@ pub(super) fn message(
     notification: &Notification,
     language: Language,
 ) -> Result<Message, String> {
-    let address = |text: &str| {
-        text.parse::<Mailbox>()
-            .map_err(|error| format!("\"{}\" is no mail address: {error}", text.escape_debug()))
-    };
     let text = Text::of(notification, language);
-    let sender = address(from)?;
-    let domain = sender.email.domain().to_owned();
+    let (builder, domain) = envelope(from, to)?;
     let id = message_id(notification, &domain);
-    let mut builder = Message::builder().from(sender).subject(&text.title).message_id(Some(id.clone()));
-    for addressee in to {
-        builder = builder.to(address(addressee)?);
-    }
+    let mut builder = builder.subject(&text.title).message_id(Some(id.clone()));
     let thread = thread_id(notification, &domain);
     if id != thread {
         builder = builder.in_reply_to(thread.clone()).references(thread);
     }
+    finished(builder, text.plain(), html(&text))
+}
+
+/// The message of a snapshot.
+pub(super) fn snapshot_message(
+    from: &str,
+    to: &[String],
+    snapshot: &Snapshot,
+    language: Language,
+) -> Result<Message, String> {
+    let text = SnapshotText::of(snapshot, language);
+    let (builder, domain) = envelope(from, to)?;
+    let id = format!("<{}@{domain}>", snapshot::id(snapshot));
+    let mut body = format!("<h2 style=\"font-family:sans-serif\">{}</h2>\n", escape::html(&text.title));
+    table(&text.values, &mut body);
+    finished(builder.subject(&text.title).message_id(Some(id)), text.plain(), body)
+}
+
+/// The begin of a message, and the domain of its sender.
+fn envelope(from: &str, to: &[String]) -> Result<(MessageBuilder, String), String> {
+    let address = |text: &str| {
+        text.parse::<Mailbox>()
+            .map_err(|error| format!("\"{}\" is no mail address: {error}", text.escape_debug()))
+    };
+    let sender = address(from)?;
+    let domain = sender.email.domain().to_owned();
+    let mut builder = Message::builder().from(sender);
+    for addressee in to {
+        builder = builder.to(address(addressee)?);
+    }
+    Ok((builder, domain))
+}
+
+fn finished(builder: MessageBuilder, plain: String, html: String) -> Result<Message, String> {
     // Answering machines do not answer such mail.
     let automatic =
         HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned());
@@ -46,8 +73,8 @@ pub(super) fn message(
         .raw_header(automatic)
         .multipart(
             MultiPart::alternative()
-                .singlepart(SinglePart::builder().header(ContentType::TEXT_PLAIN).body(text.plain()))
-                .singlepart(SinglePart::builder().header(ContentType::TEXT_HTML).body(html(&text))),
+                .singlepart(SinglePart::builder().header(ContentType::TEXT_PLAIN).body(plain))
+                .singlepart(SinglePart::builder().header(ContentType::TEXT_HTML).body(html)),
         )
         .map_err(|error| error.to_string())
 }
@@ -79,18 +106,11 @@ fn html(text: &Text) -> String {
         format!("<h2 style=\"color:{colour};font-family:sans-serif\">{}</h2>\n", escape::html(&text.title));
     for alert in &text.alerts {
         body.push_str(&format!(
-            "<p><b>{}</b><br>{}</p>\n<table>\n",
+            "<p><b>{}</b><br>{}</p>\n",
             escape::html(&alert.heading),
             escape::html(&alert.summary)
         ));
-        for (label, value) in &alert.facts {
-            body.push_str(&format!(
-                "<tr><td>{}</td><td>{}</td></tr>\n",
-                escape::html(label),
-                escape::html(value)
-            ));
-        }
-        body.push_str("</table>\n");
+        table(&alert.facts, &mut body);
         if let Some(url) = &alert.runbook {
             let url = escape::html(url);
             body.push_str(&format!("<p><a href=\"{url}\">{url}</a></p>\n"));
@@ -105,6 +125,15 @@ fn html(text: &Text) -> String {
         body.push_str(&format!("<p><a href=\"{}\">{label}</a></p>\n", escape::html(url)));
     }
     body
+}
+
+fn table(rows: &[(String, String)], body: &mut String) {
+    body.push_str("<table>\n");
+    for (label, value) in rows {
+        let (label, value) = (escape::html(label), escape::html(value));
+        body.push_str(&format!("<tr><td>{label}</td><td>{value}</td></tr>\n"));
+    }
+    body.push_str("</table>\n");
 }
 
 /// Sends a message. The caller limits the time.

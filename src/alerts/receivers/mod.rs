@@ -1,7 +1,8 @@
 //! The receivers of messages: one file per service.
 //!
 //! A service behind a URL is two pure functions: the request of a message, and the verdict on the answer (`request`). `sender` sends
-//! messages to one receiver of any kind. `command` runs programs, `file` adds lines, `email` speaks SMTP.
+//! messages to one receiver of any kind. `command` runs programs, `file` adds lines, `email` speaks SMTP. `snapshot` has
+//! the forms in which some of them get snapshots.
 
 mod alertmanager;
 mod command;
@@ -16,6 +17,7 @@ mod pagerduty;
 mod request;
 mod sender;
 mod slack;
+mod snapshot;
 mod teams;
 mod wecom;
 
@@ -80,12 +82,11 @@ fn message_key(notification: &Notification) -> String {
 }
 
 /// The headers of Standard Webhooks; none without a key. The id is that of the message, the same in each attempt.
-fn standard_headers(keys: &[SigningKey], notification: &Notification, body: &str) -> Vec<(String, String)> {
+fn standard_headers(keys: &[SigningKey], id: String, at: Timestamp, body: &str) -> Vec<(String, String)> {
     if keys.is_empty() {
         return Vec::new();
     }
-    let id = message_key(notification);
-    let seconds = notification.at.0 / 1_000_000;
+    let seconds = at.0 / 1_000_000;
     let signature = signature(keys, &id, seconds, body.as_bytes());
     let headers =
         [("webhook-id", id), ("webhook-timestamp", seconds.to_string()), ("webhook-signature", signature)];

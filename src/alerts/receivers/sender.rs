@@ -10,14 +10,17 @@ use tracing::{info, warn};
 
 use super::super::notification::{AlertStatus, Notification};
 use super::super::text::Text;
+use super::command::Program;
 use super::file::FileWriter;
 use super::request::{HttpRequest, SendFailure, by_status};
 use super::{
-    alertmanager, command, dingtalk, discord, email, feishu, heartbeat, pagerduty, slack, teams, wecom,
+    alertmanager, command, dingtalk, discord, email, feishu, heartbeat, pagerduty, slack, snapshot, teams,
+    wecom,
 };
 use crate::config::alerts::{HttpTarget, Receiver, ReceiverKind};
 use crate::guardian::GuardianHandle;
 use crate::job::Timestamp;
+use crate::snapshot::Snapshot;
 use crate::webhook::connector::{AddressRule, Target};
 use crate::webhook::http_client::{HttpClient, ReceivedResponse};
 
@@ -49,23 +52,57 @@ impl Sender {
         notification: &Notification,
         now: Timestamp,
     ) -> Result<(), SendFailure> {
-        // A program has a limit of its own.
-        if let ReceiverKind::Command { command, timeout, directory } = &self.receiver.kind {
-            let Some(guardian) = &self.guardian else {
-                return Err(SendFailure::last("only a master can start the program"));
-            };
-            return command::run(
-                command,
-                *timeout,
-                directory,
-                guardian,
-                notification,
-                self.receiver.language,
-            )
-            .await;
+        if let Some(program) = self.program() {
+            let line = command::json(notification, self.receiver.language);
+            return command::run(program, &notification.channel, self.guardian()?, line).await;
         }
         let sending = self.send_without_limit(notification, now);
         tokio::time::timeout(SEND_TIMEOUT, sending).await.unwrap_or_else(|_| Err(no_answer()))
+    }
+
+    /// Sends a snapshot, once and within the time limit: the next one is newer.
+    pub(crate) async fn send_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), SendFailure> {
+        if let Some(program) = self.program() {
+            return command::run(program, &snapshot.channel, self.guardian()?, snapshot::json(snapshot))
+                .await;
+        }
+        let sending = self.send_snapshot_without_limit(snapshot);
+        tokio::time::timeout(SEND_TIMEOUT, sending).await.unwrap_or_else(|_| Err(no_answer()))
+    }
+
+    async fn send_snapshot_without_limit(&mut self, snapshot: &Snapshot) -> Result<(), SendFailure> {
+        match &self.receiver.kind {
+            ReceiverKind::Log => {
+                snapshot::log(snapshot);
+                Ok(())
+            }
+            ReceiverKind::File { .. } => match &mut self.file {
+                Some(file) => file.append(snapshot::json(snapshot)).await,
+                None => Ok(()),
+            },
+            ReceiverKind::Email { server, from, to } => {
+                let message = email::snapshot_message(from, to, snapshot, self.receiver.language);
+                email::send(server, &message.map_err(SendFailure::last)?).await
+            }
+            ReceiverKind::Webhook { target, keys } => {
+                by_status(&self.exchange(snapshot::webhook(target, keys, snapshot)).await?)
+            }
+            _ => Err(SendFailure::last("the receiver takes no snapshots")),
+        }
+    }
+
+    /// The program of a receiver that is one. A program has a time limit of its own.
+    fn program(&self) -> Option<Program<'_>> {
+        match &self.receiver.kind {
+            ReceiverKind::Command { command, timeout, directory } => {
+                Some(Program { command, limit: *timeout, directory })
+            }
+            _ => None,
+        }
+    }
+
+    fn guardian(&self) -> Result<&GuardianHandle, SendFailure> {
+        self.guardian.as_ref().ok_or_else(|| SendFailure::last("only a master can start the program"))
     }
 
     /// Sends one call of a heartbeat; `trouble` is the reason why the channels are not watched as they should be.

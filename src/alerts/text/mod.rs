@@ -1,10 +1,11 @@
 //! The words of a message: title, why an alert fires, its values, commands to run and a link.
 //!
 //! `words` has the words of each language, `format` writes numbers with their units, `summary` says in one sentence what an alert
-//! means. `escape` keeps text from jobs and templates from being read as markup or as a mention.
+//! means. `snapshot` has the words of a snapshot. `escape` keeps text from jobs and templates from being read as markup or as a mention.
 
 pub(super) mod escape;
 mod format;
+mod snapshot;
 mod summary;
 mod words;
 
@@ -12,6 +13,7 @@ use crate::config::alerts::{Language, Severity};
 
 use super::notification::{Alert, AlertStatus, Notification};
 use format::{Formats, at};
+pub(super) use snapshot::SnapshotText;
 use words::Words;
 
 /// Most alerts of a message that are described; the others are counted.

@@ -162,6 +162,7 @@ impl Master {
             http: false,
             may_reexec: false,
             log: None,
+            snapshot_handlers: Vec::new(),
         };
         let thread = thread::Builder::new().name("master".to_owned()).spawn(|| master::listen(listen, None));
         let config = Arc::clone(config);

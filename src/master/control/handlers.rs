@@ -1,6 +1,5 @@
 //! The answers of the control socket: one handler per request, which asks the channel's actor, its store or the service loop.
 
-use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -9,8 +8,10 @@ use std::time::{Duration, Instant};
 use aint_queue_core::durations::millis;
 use aint_queue_core::mutex::lock;
 use async_trait::async_trait;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
+use tracing::error;
 
 use super::server::RequestHandler;
 use crate::channel::{
@@ -23,10 +24,11 @@ use crate::logging::LogWriter;
 use crate::master::alerting::Alerting;
 use crate::master::place::ChannelPlace;
 use crate::master::reload::{ReloadChanges, ReloadError, ReloadRequest};
+use crate::master::signals::with_signals_blocked;
 use crate::metrics::{ChannelMetrics, Metrics};
 use crate::pool::RunOutput;
 use crate::producer_memory::ProducerMemory;
-use crate::snapshot::{Attention, Recent, Sampler};
+use crate::snapshot::{Attention, HandlerThread, NamedHandler, Recent, Sampler};
 use crate::span_export::SpanExport;
 use crate::store::{JobCounts, StoreIdentity};
 
@@ -53,12 +55,14 @@ pub(in crate::engine::master) struct MasterShared {
     pub(in crate::engine::master) span_export: Arc<SpanExport>,
     /// The alerts; `None` without a receiver.
     pub(in crate::engine::master) alerting: Option<Alerting>,
+    /// The handlers of snapshots that the program has registered.
+    pub(in crate::engine::master) snapshot_handlers: Vec<NamedHandler>,
+    /// The thread of snapshot handlers.
+    pub(in crate::engine::master) handler_thread: HandlerThread,
     /// The last looks at the master, which set the pace of samples.
     pub(in crate::engine::master) attention: Arc<Attention>,
     /// Names of the served channels.
     pub(in crate::engine::master) channels: Vec<String>,
-    /// The directory of the configuration.
-    pub(in crate::engine::master) base: PathBuf,
     /// The queue of the master's service loop for reload requests.
     pub(in crate::engine::master) reloads: mpsc::Sender<ReloadRequest>,
     pub(in crate::engine::master) started: Instant,
@@ -83,6 +87,14 @@ pub(in crate::engine::master) struct ChannelHandlers {
 }
 
 impl MasterShared {
+    /// The runtime of snapshot handlers; `None` if their thread cannot be started, which the log says.
+    pub(in crate::engine::master) fn handler_runtime(&self) -> Option<Handle> {
+        let started = with_signals_blocked(|| self.handler_thread.runtime()).and_then(|started| started);
+        started
+            .inspect_err(|error| error!(%error, "snapshot handlers not called: their thread could not be started; restart the master"))
+            .ok()
+    }
+
     /// The metrics of all channels, from memory.
     pub(in crate::engine::master) fn render_metrics(&self) -> String {
         if let Some(log) = &self.log {

@@ -53,6 +53,15 @@ pub struct Condition {
     tree: Logic,
 }
 
+/// The seconds of a duration as conditions write it, such as `60s` or `1h30m`; `None` for another text.
+#[must_use]
+pub fn seconds_of(text: &str) -> Option<f64> {
+    match tokens::tokens(text).ok()?.as_slice() {
+        [tokens::Token { kind: tokens::TokenKind::Literal(seconds, Unit::Duration), .. }] => Some(*seconds),
+        _ => None,
+    }
+}
+
 /// The reason why a text is no condition.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("column {column}: {message}")]

@@ -9,12 +9,11 @@ use super::error::Diagnostics;
 use super::inherit::URL_STANDS_FOR;
 use super::passed_env::PassedEnv;
 use super::plan::{Plan, Recycling, Scaling};
-use super::spanned::{Node, Table, Value};
-use super::typed::{TypedTable, as_seconds, command_line, default_number, from, seconds, shown};
+use super::spanned::{Table, Value};
+use super::typed::{TypedTable, command_line, default_number, from, seconds, shown};
 use super::{
     Backoff, BackoffKind, Channel, Driver, Handler, JobLog, JobLogLevel, KeepDone, Limits, Mode,
-    PushDestinations, Redis, Secret, Snapshot, SnapshotHandler, Worker, connector, keys, redis_url,
-    run_directory, webhook,
+    PushDestinations, Redis, Secret, Snapshot, Worker, connector, keys, redis_url, run_directory, webhook,
 };
 
 /// Builds the channel that `table`, already merged with the defaults, describes. Relative paths start at `base`;
@@ -43,7 +42,11 @@ pub(super) fn channel(
         keep_output: read.flag("keep_output"),
         keep_done: keep_done(&read),
         driver: driver(&read, base, diagnostics),
-        snapshot: snapshot(&read, base),
+        snapshot: Snapshot {
+            interval: read.seconds("job_snapshot.interval"),
+            #[cfg(feature = "server")]
+            handlers: Vec::new(),
+        },
         #[cfg(feature = "server")]
         rules: Vec::new(),
         job_log: job_log(&read),
@@ -209,27 +212,6 @@ fn redis_timeout(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) -> Du
         );
     }
     written
-}
-
-fn snapshot(read: &TypedTable<'_>, base: &Path) -> Snapshot {
-    let items = read.node("job_snapshot.handler").map_or(&[][..], |node| node.value.items());
-    let handler = |item: &Node| {
-        let item = TypedTable::new(item.value.as_table()?, keys::KEYS);
-        match item.text("type")? {
-            "log" => Some(SnapshotHandler::Log),
-            _ => Some(SnapshotHandler::Command {
-                command: command_line(item.node("command")?, base),
-                timeout: match item.node("timeout_seconds") {
-                    Some(node) => as_seconds(node),
-                    None => seconds(default_number(keys::KEYS, "job_snapshot.handler[].timeout_seconds")),
-                },
-            }),
-        }
-    };
-    Snapshot {
-        interval: read.seconds("job_snapshot.interval"),
-        handlers: items.iter().filter_map(handler).collect(),
-    }
 }
 
 fn job_log(read: &TypedTable<'_>) -> JobLog {

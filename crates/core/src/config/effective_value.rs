@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::passed_env::PassedEnv;
 use super::webhook::Settings;
-use super::{Channel, CommandLine, Driver, Handler, Mode, Redis, Secret, SnapshotHandler};
+use super::{Channel, CommandLine, Driver, Handler, Mode, Redis, Secret};
 
 /// Placeholder of a secret.
 pub(super) const HIDDEN: &str = "[hidden]";
@@ -94,18 +94,6 @@ impl Rendered for PassedEnv {
             Self::Only(names) if names.is_empty() => Some(json!(false)),
             Self::Only(names) => Some(json!(names)),
         }
-    }
-}
-
-impl Rendered for Vec<SnapshotHandler> {
-    fn rendered(&self) -> Option<Json> {
-        let handler = |handler: &SnapshotHandler| match handler {
-            SnapshotHandler::Log => json!({ "type": "log" }),
-            SnapshotHandler::Command { command, timeout } => {
-                json!({ "type": "command", "command": command.shown(), "timeout_seconds": timeout.rendered() })
-            }
-        };
-        Some(self.iter().map(handler).collect())
     }
 }
 

@@ -36,10 +36,6 @@ macro_rules! keys {
     };
 }
 
-/// Handlers of snapshots that are promised for later versions.
-const LATER_HANDLERS: &[&str] =
-    &["mail", "email", "webhook", "http", "slack", "discord", "telegram", "dingtalk"];
-
 /// A day in seconds.
 const DAY: f64 = 86_400.0;
 
@@ -109,14 +105,8 @@ pub(super) static KEYS: &[Key] = keys! { c: Channel;
         "send the password to another host without encryption, on a network that is trusted: no warning";
     "job_snapshot.interval": Number(1.0, DAY), "seconds" = "300", [], c.snapshot.interval,
         "time between two counts";
-    "job_snapshot.handler": Tables, = "[]", [], c.snapshot.handlers,
-        "receivers of the counts";
-    "job_snapshot.handler[].type": Choice(&["log", "command"], LATER_HANDLERS), = "", [], NOT_SHOWN,
-        "`log`: a line in the log; `command`: a program that gets JSON on its standard input";
-    "job_snapshot.handler[].command": Argv, = "", [], NOT_SHOWN,
-        "the program of a `command` handler";
-    "job_snapshot.handler[].timeout_seconds": Number(0.1, 3_600.0), "seconds" = "10", [], NOT_SHOWN,
-        "longest run of the program";
+    "job_snapshot.handler": Tables, = "[]", [], NOT_SHOWN,
+        "receivers of the counts, of `type` `log`, `command`, `webhook`, `email` or `file`, with the keys of a receiver of alerts; with `when` an item is a receiver of any type and its rule: it has the keys of both, and gets alerts in place of counts";
     "alerts.rule": Tables, = "[]", [], NOT_SHOWN,
         "rules of alerts of the channel, with the keys of a rule; an item with the name of another rule changes that one";
     "job_log.level": Choice(&["off", "debug", "info"], &[]), = "\"info\"", [], c.job_log.level.as_str(),
@@ -285,11 +275,6 @@ pub(super) const LATER: &[(&str, &str)] = &[
     ("driver.connection.tls", "use a connection without TLS on a network you trust"),
     ("driver.connection.sentinel", "name one server with host and port"),
     ("driver.connection.cluster", "name one server with host and port"),
-    ("job_snapshot.handler[].when", "decide inside a command handler"),
-    ("job_snapshot.handler[].for", "decide inside a command handler"),
-    ("job_snapshot.handler[].resend", "decide inside a command handler"),
-    ("job_snapshot.handler[].url", "use a command handler"),
-    ("job_snapshot.handler[].to", "use a command handler"),
 ];
 
 /// Names of other products and earlier versions, each with the name here.

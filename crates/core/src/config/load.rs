@@ -1,6 +1,8 @@
 //! Finds and reads the configuration file, and turns its text into a [`Config`].
 
 use std::collections::BTreeMap;
+#[cfg(feature = "server")]
+use std::collections::BTreeSet;
 use std::env;
 use std::fs;
 use std::io::{self, Read};
@@ -275,6 +277,7 @@ pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, Con
             #[cfg(feature = "server")]
             {
                 channel.rules = rules(&common_rules, &table, alert_settings.as_ref(), &mut diagnostics);
+                handlers(&mut channel, &table, base, &mut alert_settings, &mut diagnostics);
             }
             warn_of_idle_keys(own, &table, &channel, &mut diagnostics.warnings);
             channels.insert(name.clone(), channel);
@@ -310,7 +313,13 @@ fn rules(
 ) -> Vec<alerts::Rule> {
     let own = TypedTable::new(table, KEYS).node("alerts.rule");
     let own_items = own.map_or(&[][..], |node| node.value.items());
-    let receivers = settings.map(|settings| settings.receivers.keys().map(String::as_str).collect());
+    let declared = |settings: &'_ alerts::Alerts| {
+        let all = settings.receivers.values().filter(|receiver| !receiver.is_handler);
+        all.map(|receiver| receiver.name.clone()).collect::<Vec<_>>()
+    };
+    let declared = settings.map(declared);
+    let receivers: Option<BTreeSet<_>> =
+        declared.as_ref().map(|all| all.iter().map(String::as_str).collect());
     let mut rules = alerts::Rule::built_in();
     for items in [common, own_items] {
         alerts::change_rules(&mut rules, items, &receivers.clone().unwrap_or_default(), diagnostics);
@@ -321,6 +330,27 @@ fn rules(
         diagnostics.warnings.of_value(node, message, "add receivers.team = { type = \"log\" } to [alerts]");
     }
     if has_receivers { rules } else { Vec::new() }
+}
+
+/// Builds the snapshot handlers of a channel. Those with a rule are receivers of alerts.
+#[cfg(feature = "server")]
+fn handlers(
+    channel: &mut Channel,
+    table: &Table,
+    base: &Path,
+    settings: &mut Option<alerts::Alerts>,
+    diagnostics: &mut Diagnostics<'_>,
+) {
+    let node = TypedTable::new(table, KEYS).node("job_snapshot.handler");
+    let items = node.map_or(&[][..], |node| node.value.items());
+    let language = settings.as_ref().map(|settings| settings.language).unwrap_or_default();
+    let handlers = alerts::snapshot_handlers(&channel.name, items, language, base, diagnostics);
+    let is_complete = handlers.len() == items.len();
+    if is_complete && handlers.iter().any(|handler| handler.rule.is_some()) {
+        let settings = settings.get_or_insert_with(|| alerts::alerts(Table::new(), base, &[], diagnostics));
+        alerts::add_handler_rules(&handlers, items, &mut channel.rules, settings, diagnostics);
+    }
+    channel.snapshot.handlers = handlers;
 }
 
 /// Reports names of `worker.may_push` that are no declared channels: a misspelt name would refuse every push.

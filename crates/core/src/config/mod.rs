@@ -411,21 +411,18 @@ pub struct Snapshot {
     /// Time between two snapshots.
     pub interval: Duration,
     /// The receivers; empty for none.
+    #[cfg(feature = "server")]
     pub handlers: Vec<SnapshotHandler>,
 }
 
-/// A receiver of snapshots.
+/// A receiver of snapshots, or one of alerts with its only rule.
+#[cfg(feature = "server")]
 #[derive(Clone, Debug, PartialEq)]
-pub enum SnapshotHandler {
-    /// A line in the master's log.
-    Log,
-    /// A program that gets the snapshot as JSON on stdin.
-    Command {
-        /// The program and its arguments.
-        command: CommandLine,
-        /// How long it may run.
-        timeout: Duration,
-    },
+pub struct SnapshotHandler {
+    /// The receiver. Its name has the name of the channel.
+    pub receiver: alerts::Receiver,
+    /// The rule, for a receiver of alerts; without one every snapshot is sent.
+    pub rule: Option<alerts::Rule>,
 }
 
 /// The workers of a channel.

@@ -2,6 +2,7 @@
 
 use std::mem::discriminant;
 
+use super::alerts::{Alerts, Receiver};
 use super::{Channel, Config, Handler, Worker};
 
 /// The settings of a channel after a reload.
@@ -81,8 +82,13 @@ pub fn changed_tables(old: &Config, new: &Config) -> Vec<String> {
     if old.log != new.log {
         changed.push("log".to_owned());
     }
-    if old.alerts != new.alerts {
+    if declared_alerts(old) != declared_alerts(new) {
         changed.push("alerts".to_owned());
+    }
+    for name in new.channels.keys() {
+        if alert_handlers(old, name) != alert_handlers(new, name) {
+            changed.push(format!("channels.{name}.job_snapshot.handler with when"));
+        }
     }
     let only_in = |one: &Config, other: &Config| {
         let names = one.channels.keys().filter(|name| !other.channels.contains_key(*name));
@@ -91,6 +97,20 @@ pub fn changed_tables(old: &Config, new: &Config) -> Vec<String> {
     changed.extend(only_in(new, old));
     changed.extend(only_in(old, new));
     changed
+}
+
+/// The settings of alerts without the receivers of snapshot handlers.
+fn declared_alerts(config: &Config) -> Option<Alerts> {
+    let mut alerts = config.alerts.clone()?;
+    alerts.receivers.retain(|_, receiver| !receiver.is_handler);
+    Some(alerts)
+}
+
+/// The receivers of alerts among the snapshot handlers of a channel.
+fn alert_handlers<'a>(config: &'a Config, channel: &str) -> Vec<&'a Receiver> {
+    let channel = config.channels.get(channel);
+    let handlers = channel.into_iter().flat_map(|channel| &channel.snapshot.handlers);
+    handlers.filter(|handler| handler.rule.is_some()).map(|handler| &handler.receiver).collect()
 }
 
 fn once_per_job(handler: &Handler) -> bool {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::alerts::{Alerts, effective_receiver, effective_rules, effective_settings};
+use super::alerts::{Alerts, effective_handler, effective_receiver, effective_rules, effective_settings};
 use super::keys::{HTTP_KEYS, KEYS, LOG_KEYS, METRICS_KEYS, OTEL_KEYS};
 use super::schema::{Getter, Key};
 use super::{Channel, Config, Driver, Http, LogFile, Metrics, Otel};
@@ -72,8 +72,11 @@ impl fmt::Display for Driver {
 
 fn channel_sections(channel: &Channel) -> Vec<Section<'static>> {
     sections(KEYS, |key| match key.value {
-        // The table of keys knows nothing of rules, whose own keys are in another table.
-        _ if key.path == "alerts.rule" => effective_rules(&channel.rules),
+        // The table of keys knows nothing of rules and handlers, whose own keys are in other tables.
+        _ if key.path == "job_snapshot.handler" => {
+            Some(channel.snapshot.handlers.iter().map(effective_handler).collect())
+        }
+        _ if key.path == "alerts.rule" => effective_rules(&channel.rules, &channel.snapshot.handlers),
         Getter::Channel(get) if key.is_used_in(channel.worker.mode) => get(channel),
         _ => None,
     })
@@ -109,8 +112,8 @@ fn otel_sections(otel: &Otel) -> Vec<Section<'static>> {
 
 /// The settings of alerts, and the receivers as a table of their own.
 fn alert_sections(alerts: &Alerts) -> Vec<Section<'_>> {
-    let receivers =
-        alerts.receivers.values().map(|receiver| (receiver.name.as_str(), effective_receiver(receiver)));
+    let declared = alerts.receivers.values().filter(|receiver| !receiver.is_handler);
+    let receivers = declared.map(|receiver| (receiver.name.as_str(), effective_receiver(receiver)));
     vec![("", effective_settings(alerts)), ("receivers", receivers.collect())]
 }
 

@@ -8,6 +8,7 @@ use super::Mode;
 use super::{Channel, Http, LogFile, Metrics, Otel};
 
 /// A key of a channel, of `[defaults]`, of `[http]` or of `[log]`.
+#[derive(Clone)]
 pub(super) struct Key {
     /// Path below the channel, `[http]` or `[log]`; `[]` marks the items of an array.
     pub(super) path: &'static str,
@@ -84,6 +85,7 @@ pub(super) enum Kind {
 
 /// Where the effective value of a key comes from; `None` when the key has none there.
 #[cfg(feature = "server")]
+#[derive(Clone)]
 pub(super) enum Getter {
     /// From a channel.
     Channel(fn(&Channel) -> Option<Json>),

@@ -343,51 +343,20 @@ impl Validator<'_, '_> {
 
     /// Checks one item of an array of tables.
     fn item(&mut self, key: &Key, item: &mut Node) -> bool {
-        if key.path == "job_snapshot.handler" {
-            return self.snapshot_handler(key, item);
+        if key.path == "job_snapshot.handler" && !matches!(item.value, Value::Table(_)) {
+            self.problems.of_type(item, key.wanted());
+            return false;
         }
         let Value::Table(table) = &mut item.value else {
             self.problems.of_type(item, "write a table, as in { to = [\"team\"] }");
             return false;
         };
-        // The keys of rules are a table of their own, which the code that builds the rules checks them by.
-        if key.path == "rule" || key.path == "alerts.rule" {
+        // The keys of rules and of snapshot handlers are tables of their own, which the code that builds these checks them by.
+        if ["rule", "alerts.rule", "job_snapshot.handler"].contains(&key.path) {
             return true;
         }
         let before = self.problems.len();
         self.table(table, &format!("{}[]", key.path));
-        self.problems.len() == before
-    }
-
-    fn snapshot_handler(&mut self, key: &Key, item: &mut Node) -> bool {
-        let Value::Table(table) = &mut item.value else {
-            self.problems.of_type(item, key.wanted());
-            return false;
-        };
-        let kind = match table.get("type") {
-            None => {
-                self.problems.of_value(item, "has no type", "add type = \"log\" or type = \"command\"");
-                return false;
-            }
-            Some(Node { value: Value::Text(kind), .. }) => kind.clone(),
-            Some(_) => String::new(),
-        };
-        let before = self.problems.len();
-        self.table(table, &format!("{}[]", key.path));
-        if self.problems.len() > before {
-            return false;
-        }
-        match (kind.as_str(), table.get("command"), table.get("timeout_seconds")) {
-            ("command", None, _) => {
-                let remedy = "add command = [\"/path/to/program\"]";
-                self.problems.of_value(item, "has no command", remedy);
-            }
-            ("log", Some(extra), _) | ("log", None, Some(extra)) => {
-                let remedy = "remove it, or write type = \"command\"";
-                self.problems.of_key(extra, "has no meaning for a log handler", remedy);
-            }
-            _ => {}
-        }
         self.problems.len() == before
     }
 }

@@ -10,7 +10,7 @@ use super::keys::ALERT_KEYS;
 use super::language::Language;
 use super::quiet_hours::{Days, QuietHours, time_of_day};
 use super::receiver::{Receiver, ReceiverKind};
-use super::receiver_build::receiver;
+use super::receiver_build::declared_receiver;
 use super::settings::{Alerts, Route};
 use crate::config::error::Diagnostics;
 use crate::config::spanned::{Node, Table, Value};
@@ -37,7 +37,7 @@ pub(in crate::config) fn alerts(
     let receivers: BTreeMap<String, Receiver> = receivers
         .into_iter()
         .filter_map(|(name, node)| {
-            let receiver = receiver(&name, node, language, base, diagnostics)?;
+            let receiver = declared_receiver(&name, node, language, base, diagnostics)?;
             Some((name, receiver))
         })
         .collect();

@@ -6,8 +6,8 @@ use super::quiet_hours::QuietHours;
 use super::receiver::{HttpTarget, Mentions, Receiver, ReceiverKind};
 use super::rule::Rule;
 use super::settings::{Alerts, Route};
-use crate::config::Secret;
 use crate::config::effective_value::{HIDDEN, Rendered, hidden};
+use crate::config::{Secret, SnapshotHandler};
 
 /// The settings beside the receivers, in the order of the reference file.
 pub(in crate::config) fn effective_settings(alerts: &Alerts) -> Vec<(&'static str, Json)> {
@@ -24,34 +24,53 @@ pub(in crate::config) fn effective_settings(alerts: &Alerts) -> Vec<(&'static st
     ]
 }
 
-/// The rules of a channel as far as they differ from the built-in ones; `None` for no difference.
-pub(in crate::config) fn effective_rules(rules: &[Rule]) -> Option<Json> {
+/// The rules of a channel as far as they differ from the built-in ones; `None` for no difference. Those of snapshot handlers are shown
+/// with their handlers.
+pub(in crate::config) fn effective_rules(rules: &[Rule], handlers: &[SnapshotHandler]) -> Option<Json> {
     let built_in = Rule::built_in();
-    let seconds = |time: std::time::Duration| time.rendered().unwrap_or_default();
-    let shown = |rule: &Rule| {
-        let all = [
-            ("name", json!(*rule.name)),
-            ("when", json!(rule.when.to_string())),
-            ("until", json!(rule.until.as_ref().map(ToString::to_string))),
-            ("for", seconds(rule.for_time)),
-            ("keep_firing_for", seconds(rule.keep_firing_for)),
-            ("severity", json!(rule.severity)),
-            ("summary", json!(rule.summary.as_deref())),
-            ("runbook", json!(rule.runbook)),
-            ("resend", rule.resend.map_or(Json::Null, seconds)),
-            ("to", json!(rule.to)),
-        ];
-        Json::Object(
-            all.into_iter().filter(|(_, value)| !value.is_null()).map(|(k, v)| (k.to_owned(), v)).collect(),
-        )
-    };
-    let changed = rules.iter().filter(|rule| !built_in.contains(rule)).map(shown);
+    let is_of_handler = |rule: &Rule| handlers.iter().any(|handler| handler.rule.as_ref() == Some(rule));
+    let rules: Vec<_> = rules.iter().filter(|rule| !is_of_handler(rule)).collect();
+    let changed = rules.iter().filter(|rule| !built_in.contains(rule)).map(|rule| {
+        let to = rule.to.as_ref().map(|to| ("to".to_owned(), json!(to)));
+        Json::Object(rule_settings(rule).chain(to).collect())
+    });
     // Without a receiver there are no rules at all.
     let gone =
         built_in.iter().filter(|rule| !rules.is_empty() && rules.iter().all(|kept| kept.name != rule.name));
     let gone = gone.map(|rule| json!({ "name": *rule.name, "enabled": false }));
     let all: Vec<_> = changed.chain(gone).collect();
     (!all.is_empty()).then_some(Json::Array(all))
+}
+
+/// The settings of a rule beside its receivers.
+fn rule_settings(rule: &Rule) -> impl Iterator<Item = (String, Json)> {
+    let seconds = |time: std::time::Duration| time.rendered().unwrap_or_default();
+    let all = [
+        ("name", json!(*rule.name)),
+        ("when", json!(rule.when.to_string())),
+        ("until", json!(rule.until.as_ref().map(ToString::to_string))),
+        ("for", seconds(rule.for_time)),
+        ("keep_firing_for", seconds(rule.keep_firing_for)),
+        ("severity", json!(rule.severity)),
+        ("summary", json!(rule.summary.as_deref())),
+        ("runbook", json!(rule.runbook)),
+        ("resend", rule.resend.map_or(Json::Null, seconds)),
+    ];
+    all.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.to_owned(), value))
+}
+
+/// The settings of a snapshot handler. The language matters to texts only.
+pub(in crate::config) fn effective_handler(handler: &SnapshotHandler) -> Json {
+    let SnapshotHandler { receiver, rule } = handler;
+    let mut shown = match effective_receiver(receiver) {
+        Json::Object(shown) => shown,
+        _ => Map::new(),
+    };
+    if rule.is_none() && !matches!(receiver.kind, ReceiverKind::Email { .. }) {
+        shown.remove("language");
+    }
+    shown.extend(rule.iter().flat_map(rule_settings));
+    Json::Object(shown)
 }
 
 /// The settings of a receiver.

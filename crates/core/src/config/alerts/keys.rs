@@ -1,6 +1,9 @@
 //! The declaration of every key of `[alerts]` and of a receiver.
 
 #[cfg(feature = "server")]
+use std::sync::LazyLock;
+
+#[cfg(feature = "server")]
 use crate::config::schema::Getter;
 use crate::config::schema::Kind::{
     Argv, Choice, Flag, Headers, Integer, Named, Number, Path, Secret, Secrets, Tables, Text, Texts,
@@ -224,3 +227,15 @@ pub(in crate::config) static RECEIVER_KEYS: &[Key] = &[
     key("per_host", Flag, "", "false", &[For(&["heartbeat"])],
         "a call from every host, in place of one from the host that sends the alerts"),
 ];
+
+/// The keys of a rule that a receiver with a rule of its own, a handler of snapshots, has beside those of a receiver.
+#[cfg(feature = "server")]
+pub(super) const HANDLER_RULE_KEYS: &[&str] =
+    &["name", "when", "until", "for", "keep_firing_for", "severity", "summary", "runbook", "resend"];
+
+/// Every key of a handler of snapshots.
+#[cfg(feature = "server")]
+pub(super) static HANDLER_KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
+    let of_rule = RULE_KEYS.iter().filter(|key| HANDLER_RULE_KEYS.contains(&key.path));
+    RECEIVER_KEYS.iter().chain(of_rule).cloned().collect()
+});

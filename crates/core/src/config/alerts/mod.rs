@@ -1,13 +1,15 @@
 //! The settings of alerts: their receivers, their times and their words.
 //!
 //! `keys` declares the keys of `[alerts]`, `build` reads the table. `receiver` has the settings of a receiver, `rule` a rule
-//! (`rule_build` reads them), `quiet_hours` the times at which alerts wait, `template` the texts that users write. A producer reads none
+//! (`rule_build` reads them, `handler_build` those of snapshot handlers), `quiet_hours` the times at which alerts wait, `template` the texts that users write. A producer reads none
 //! of them.
 
 #[cfg(feature = "server")]
 mod build;
 #[cfg(feature = "server")]
 mod effective;
+#[cfg(feature = "server")]
+mod handler_build;
 pub(super) mod keys;
 #[cfg(feature = "server")]
 mod language;
@@ -36,7 +38,9 @@ use std::fmt;
 #[cfg(feature = "server")]
 pub(super) use build::alerts;
 #[cfg(feature = "server")]
-pub(super) use effective::{effective_receiver, effective_rules, effective_settings};
+pub(super) use effective::{effective_handler, effective_receiver, effective_rules, effective_settings};
+#[cfg(feature = "server")]
+pub(super) use handler_build::{add_handler_rules, snapshot_handlers};
 #[cfg(feature = "server")]
 pub use language::Language;
 #[cfg(feature = "server")]

@@ -18,6 +18,8 @@ pub struct Receiver {
     pub language: Language,
     /// The service, and the settings for it.
     pub kind: ReceiverKind,
+    /// Whether a snapshot handler declares it: it gets alerts of the rule beside it alone.
+    pub is_handler: bool,
 }
 
 /// The service behind a receiver.

@@ -7,6 +7,7 @@ use super::language::Language;
 use super::receiver::{HeartbeatForm, HttpTarget, Mentions, Receiver, ReceiverKind};
 use super::smtp_server::{self, SmtpServer, SmtpTls};
 use crate::config::error::Diagnostics;
+use crate::config::schema::Key;
 use crate::config::spanned::{Node, Table, Value};
 use crate::config::typed::{TypedTable, command_line};
 use crate::config::validate;
@@ -40,7 +41,7 @@ const REQUIRED: &[(&str, &[(&str, &str)])] = &[
 ];
 
 /// The receiver that `node` describes; `None` when it has a mistake, which is then reported.
-pub(super) fn receiver(
+pub(super) fn declared_receiver(
     name: &str,
     mut node: Node,
     language: Language,
@@ -51,16 +52,28 @@ pub(super) fn receiver(
         let remedy = "use 1 to 64 bytes without spaces, such as team";
         diagnostics.problems.of_key(&node, "cannot be the name of a receiver", remedy);
     }
+    receiver(name, &mut node, RECEIVER_KEYS, language, base, diagnostics)
+}
+
+/// The receiver in a table with these keys, of which wrong entries are removed.
+pub(super) fn receiver(
+    name: &str,
+    node: &mut Node,
+    keys: &'static [Key],
+    language: Language,
+    base: &Path,
+    diagnostics: &mut Diagnostics<'_>,
+) -> Option<Receiver> {
     let before = diagnostics.problems.len();
     let Value::Table(table) = &mut node.value else { return None };
     if !table.contains_key("type") {
-        let types = super::keys::RECEIVER_KEYS[0].range();
-        diagnostics.problems.of_value(&node, "has no type", format!("add type = with one of {types}"));
+        let types = RECEIVER_KEYS[0].range();
+        diagnostics.problems.of_value(node, "has no type", format!("add type = with one of {types}"));
         return None;
     }
     let key = node.key.clone();
     let written: Vec<String> = table.keys().cloned().collect();
-    validate::table(table, &key, RECEIVER_KEYS, &mut diagnostics.problems);
+    validate::table(table, &key, keys, &mut diagnostics.problems);
     let Value::Table(table) = &node.value else { return None };
     let read = TypedTable::new(table, RECEIVER_KEYS);
     // A misspelt type has been reported, and says nothing about the other keys.
@@ -68,13 +81,14 @@ pub(super) fn receiver(
         "lark" => "feishu",
         kind => kind,
     };
-    check_keys(kind, &node, table, &written, diagnostics);
+    check_keys(kind, node, table, &written, diagnostics);
     let language = read.text("language").and_then(Language::named).unwrap_or(language);
     let kind = Builder { read, base, diagnostics }.kind(kind, table);
     (diagnostics.problems.len() == before).then_some(kind).flatten().map(|kind| Receiver {
         name: name.to_owned(),
         language,
         kind,
+        is_handler: false,
     })
 }
 

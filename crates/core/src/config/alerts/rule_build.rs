@@ -8,14 +8,14 @@ use super::build::unknown_receiver;
 use super::keys::RULE_KEYS;
 use super::rule::Rule;
 use super::template::check_template;
-use crate::condition::{Condition, ConditionError};
+use crate::condition::{Condition, ConditionError, seconds_of};
 use crate::config::error::Diagnostics;
-use crate::config::spanned::Node;
+use crate::config::spanned::{Node, Table, Value};
 use crate::config::typed::TypedTable;
 use crate::config::validate;
 
 /// Most rules of a channel.
-const MAX_RULES: usize = 100;
+pub(super) const MAX_RULES: usize = 100;
 
 /// Changes the rules as the items of an array say: an item with the name of a rule changes it, another one adds a rule. `receivers`
 /// are the names of the declared ones.
@@ -27,6 +27,7 @@ pub(in crate::config) fn change_rules(
 ) {
     for item in items {
         let Some(mut table) = item.value.as_table().cloned() else { continue };
+        read_durations(&mut table);
         validate::table(&mut table, "alerts.rule[]", RULE_KEYS, &mut diagnostics.problems);
         let read = TypedTable::new(&table, RULE_KEYS);
         let Some(name) = read.text("name") else {
@@ -59,6 +60,31 @@ pub(in crate::config) fn change_rules(
                 diagnostics.problems.of_value(item, message, "join conditions with or, or remove rules");
             }
             None => rules.push(rule),
+        }
+    }
+}
+
+/// The rule of a snapshot handler; `table` has the keys of the rule alone. Its alerts go to `receiver`.
+pub(super) fn rule_of_handler(
+    item: &Node,
+    table: &Table,
+    usual_name: &str,
+    receiver: &str,
+    diagnostics: &mut Diagnostics<'_>,
+) -> Option<Rule> {
+    let read = TypedTable::new(table, RULE_KEYS);
+    let mut rule = first(item, read.text("name").unwrap_or(usual_name), &read, diagnostics)?;
+    change(&mut rule, &read, &BTreeSet::new(), diagnostics);
+    rule.to = Some(vec![receiver.to_owned()]);
+    Some(rule)
+}
+
+/// Replaces durations such as "60s" by seconds.
+pub(super) fn read_durations(table: &mut Table) {
+    for key in RULE_KEYS.iter().filter(|key| key.unit == "seconds") {
+        let Some(node) = table.get_mut(key.path) else { continue };
+        if let Some(seconds) = node.value.as_text().and_then(seconds_of) {
+            node.value = Value::Number(seconds);
         }
     }
 }

@@ -23,7 +23,7 @@ pub struct Alerts {
     pub send_resolved: bool,
     /// The language of messages, for receivers without their own.
     pub language: Language,
-    /// The receivers, by name.
+    /// The receivers, by name, with those of snapshot handlers that have a rule.
     pub receivers: BTreeMap<String, Receiver>,
     /// The rules for who gets an alert; the first that fits decides. Empty: every receiver gets every alert.
     pub routes: Vec<Route>,
@@ -32,12 +32,13 @@ pub struct Alerts {
 }
 
 impl Alerts {
-    /// The names of the receivers that get an alert, in the order of its route. A heartbeat gets none.
+    /// The names of the receivers that get an alert, in the order of its route. A heartbeat and a snapshot handler get
+    /// none.
     #[must_use]
     pub fn receivers_of(&self, channel: &str, rule: &str, severity: Severity) -> Vec<&str> {
         if self.routes.is_empty() {
             let gets_alerts = |(_, receiver): &(&String, &Receiver)| {
-                !matches!(receiver.kind, ReceiverKind::Heartbeat { .. })
+                !receiver.is_handler && !matches!(receiver.kind, ReceiverKind::Heartbeat { .. })
             };
             return self.receivers.iter().filter(gets_alerts).map(|(name, _)| name.as_str()).collect();
         }

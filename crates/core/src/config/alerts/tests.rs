@@ -298,3 +298,74 @@ fn base_of_links_is_a_url_without_a_slash_at_its_end() {
         assert!(url(wrong).is_err(), "{wrong}");
     }
 }
+
+fn handlers(items: &str) -> String {
+    format!("[channels.jobs]\njob_snapshot.handler = [{items}]\n")
+}
+
+#[test]
+fn handler_with_a_condition_is_a_receiver_and_its_rule() {
+    let config = parse(&handlers(
+        r#"{ type = "webhook", url = "https://a.example/hunter2", when = "waiting > 10000", for = "60s", resend = "30m" },
+           { type = "file", path = "counts.jsonl", max_bytes = 1000 }, { type = "slack", url = "https://b.example/x", name = "pile", when = "failed > 1", for = 5 }"#,
+    ))
+    .unwrap();
+    let channel = &config.channels["jobs"];
+    let [webhook, file, slack] = channel.snapshot.handlers.as_slice() else { panic!("{channel:?}") };
+    assert!(file.rule.is_none());
+    let rule = webhook.rule.as_ref().unwrap();
+    let seconds = Duration::from_secs;
+    assert_eq!((&*rule.name, rule.for_time, rule.resend), ("webhook-1", seconds(60), Some(seconds(1_800))));
+    assert_eq!(rule.to.as_deref(), Some(&["jobs/webhook-1".to_owned()][..]));
+    assert_eq!(slack.rule.as_ref().map(|rule| (&*rule.name, rule.for_time)), Some(("pile", seconds(5))));
+    assert_eq!(channel.rules.len(), 2, "built-in rules are on with a declared receiver only");
+    let alerts = config.alerts.as_ref().unwrap();
+    let names: Vec<_> = alerts.receivers.keys().map(String::as_str).collect();
+    assert_eq!(names, ["jobs/slack-1", "jobs/webhook-1"]);
+    assert_eq!(alerts.receivers_of("jobs", "backlog", Severity::Critical), [""; 0]);
+    let shown = config.to_json();
+    let handler = &shown["channels"]["jobs"]["job_snapshot"]["handler"];
+    assert_eq!((&handler[0]["when"], &handler[0]["for"]), (&"waiting > 10000".into(), &60.into()));
+    assert_eq!(
+        handler[1],
+        serde_json::json!({ "type": "file", "path": "/etc/app/counts.jsonl", "max_bytes": 1000 })
+    );
+    assert!(shown["channels"]["jobs"]["alerts"]["rule"].is_null(), "{shown}");
+    assert!(!shown["alerts"].to_string().contains("webhook-1"), "{shown}");
+    assert!(!config.to_toml().contains("hunter2") && !format!("{config:?}").contains("hunter2"));
+}
+
+#[test]
+fn mistakes_in_snapshot_handlers_are_named() {
+    let team = "[alerts.receivers]\nteam = { type = \"log\" }\n";
+    for (item, said) in [
+        ("{}", "has no type"),
+        ("7", "is an integer: write an array of tables"),
+        (
+            r#"{ type = "slack", url = "https://a.example/x" }"#,
+            "of type \"slack\" gets no snapshots, only alerts: add when",
+        ),
+        (r#"{ type = "heartbeat", url = "https://a.example/x", when = "waiting > 1" }"#, "is a heartbeat"),
+        (r#"{ type = "log", for = "60s" }"#, "for has no meaning without when"),
+        (r#"{ type = "log", wen = "waiting > 1" }"#, "did you mean when?"),
+        (r#"{ type = "log", when = "waiting > 1", for = "an hour" }"#, "for is a string: write a number"),
+        (r#"{ type = "log", when = "wating > 1" }"#, "is no condition, column 1 of it"),
+        (
+            r#"{ type = "log", when = "waiting > 1", name = "slow" }"#,
+            "has the name of another rule, \"slow\"",
+        ),
+        (r#"{ type = "webhook" }"#, "has no url"),
+        (r#"{ type = "email", to = ["x"], from = "a@b", smtp = "smtps://h" }"#, "is no mail address"),
+    ] {
+        let all = wrong(&(team.to_owned() + &handlers(item)));
+        assert!(all.contains(said) && !all.contains('\n'), "{item}: {all}");
+    }
+}
+
+#[test]
+fn rules_take_durations_as_text() {
+    let text = "[alerts]\nreceivers.team = { type = \"log\" }\nrule = [{ name = \"slow\", for = \"1h30m\", resend = \"2h\" }]";
+    let config = parse(text).unwrap();
+    let slow = config.channels["mail"].rules.iter().find(|rule| &*rule.name == "slow").unwrap();
+    assert_eq!((slow.for_time.as_secs(), slow.resend.unwrap().as_secs()), (5_400, 7_200));
+}

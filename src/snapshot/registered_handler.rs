@@ -1,0 +1,155 @@
+//! Handlers that a program registers: code of users, which may block its thread, panic, or never return.
+
+use std::any::Any;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Builder;
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::handler::{AnyHandler, HandlerError, NamedHandler, Snapshot, SnapshotHandler};
+
+/// Longest run of a handler before it counts as failed.
+const RUN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Name of the threads of registered handlers.
+pub const REGISTERED_THREAD: &str = "snapshot-handler";
+
+/// Puts a registered handler on a thread of its own, which the first snapshot starts.
+#[must_use]
+pub fn on_own_thread(NamedHandler { name, handler }: &NamedHandler) -> NamedHandler {
+    let state = State { thread: None, running: None };
+    let registered = RegisteredHandler { handler: Arc::clone(handler), state: Mutex::new(state) };
+    NamedHandler { name: Arc::clone(name), handler: Arc::new(registered) }
+}
+
+struct RegisteredHandler {
+    handler: Arc<dyn AnyHandler>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// The queue of the thread, once it runs.
+    thread: Option<mpsc::UnboundedSender<Call>>,
+    /// The result of a run that has exceeded its time or whose caller has gone.
+    running: Option<oneshot::Receiver<Result<(), HandlerError>>>,
+}
+
+struct Call {
+    snapshot: Snapshot,
+    result: oneshot::Sender<Result<(), HandlerError>>,
+}
+
+impl SnapshotHandler for RegisteredHandler {
+    async fn handle(&self, snapshot: Snapshot) -> Result<(), HandlerError> {
+        let mut state = self.state.lock().await;
+        // A run that has not returned is waited for: there is one at a time.
+        if state.running.is_some() {
+            let _ = state.finish().await?;
+        }
+        let thread = state
+            .thread(&self.handler)
+            .map_err(|error| format!("its thread could not be started: {error}"))?;
+        let (result, on_result) = oneshot::channel();
+        // The result tells whether the thread has ended.
+        let _ = thread.send(Call { snapshot, result });
+        state.running = Some(on_result);
+        state.finish().await?
+    }
+}
+
+impl State {
+    fn thread(&mut self, handler: &Arc<dyn AnyHandler>) -> io::Result<&mpsc::UnboundedSender<Call>> {
+        if self.thread.is_none() {
+            self.thread = Some(start_thread(Arc::clone(handler))?);
+        }
+        self.thread.as_ref().ok_or_else(|| io::Error::other("no thread"))
+    }
+
+    /// Waits for the run, within its time. A dropped wait can be taken up again.
+    async fn finish(&mut self) -> Result<Result<(), HandlerError>, HandlerError> {
+        let Some(running) = &mut self.running else { return Ok(Ok(())) };
+        let result = timeout(RUN_TIMEOUT, running).await.map_err(|_| {
+            format!("no return within {} s: snapshots are left out until it returns", RUN_TIMEOUT.as_secs())
+        })?;
+        self.running = None;
+        Ok(result.unwrap_or_else(|_| Err("its thread has ended: restart the master".into())))
+    }
+}
+
+/// Starts the thread of a handler. It ends when its queue is closed, unless the handler never returns.
+fn start_thread(handler: Arc<dyn AnyHandler>) -> io::Result<mpsc::UnboundedSender<Call>> {
+    let (calls, mut on_call) = mpsc::unbounded_channel::<Call>();
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name(REGISTERED_THREAD.to_owned()).spawn(move || {
+        runtime.block_on(async {
+            while let Some(Call { snapshot, result }) = on_call.recv().await {
+                let handler = Arc::clone(&handler);
+                let run = tokio::spawn(async move { handler.handle_any(snapshot).await });
+                let ended = match run.await {
+                    Ok(ended) => ended,
+                    Err(error) => Err(match error.try_into_panic() {
+                        Ok(panic) => panic_text(panic.as_ref()).into(),
+                        Err(error) => error.to_string().into(),
+                    }),
+                };
+                // The caller may have gone with its channel.
+                let _ = result.send(ended);
+            }
+        });
+    })?;
+    Ok(calls)
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("panicked: {}", text.unwrap_or("a value that is not text"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex as StdMutex;
+    use std::sync::mpsc as std_mpsc;
+
+    use super::*;
+    use crate::snapshot::Recent;
+    use crate::store::JobCounts;
+
+    /// Panics with one waiting job, blocks its thread with two until it is released, else succeeds.
+    struct Odd(StdMutex<std_mpsc::Receiver<()>>);
+
+    impl SnapshotHandler for Odd {
+        async fn handle(&self, snapshot: Snapshot) -> Result<(), HandlerError> {
+            match snapshot.status.waiting {
+                0 => Ok(()),
+                1 => panic!("too few jobs"),
+                _ => self.0.lock().unwrap().recv().map_err(HandlerError::from),
+            }
+        }
+    }
+
+    fn snapshot(waiting: u64) -> Snapshot {
+        let counts = JobCounts { waiting, ..JobCounts::default() };
+        Snapshot::now(&"mail".into(), counts, None, Recent::default())
+    }
+
+    #[tokio::test]
+    async fn panic_and_hang_are_failures_and_the_next_run_succeeds() {
+        let (release, on_release) = std_mpsc::channel();
+        let odd = NamedHandler { name: "odd".into(), handler: Arc::new(Odd(StdMutex::new(on_release))) };
+        let handler = on_own_thread(&odd).handler;
+        let error = |result: Result<(), HandlerError>| result.unwrap_err().to_string();
+        assert_eq!(error(handler.handle_any(snapshot(1)).await), "panicked: too few jobs");
+        // The clock goes on by itself while this test waits.
+        tokio::time::pause();
+        for _ in 0..2 {
+            let said = error(handler.handle_any(snapshot(2)).await);
+            assert!(said.starts_with("no return within 10 s"), "{said}");
+        }
+        release.send(()).unwrap();
+        tokio::time::resume();
+        handler.handle_any(snapshot(0)).await.unwrap();
+    }
+}
