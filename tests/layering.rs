@@ -151,6 +151,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "config",
             "store",
             "channel",
+            "control",
             "pool",
             "metrics",
             "snapshot",
