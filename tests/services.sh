@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Makes sure that the programs the tests use beside Rust are there, and prints the path of the redis-server: Redis,
 # the interpreters that examples/ is written for (php, python3, node) and their Redis clients, curl,
-# libfaketime, Prometheus and shells. Nothing else:
+# libfaketime, Prometheus, shells, Chromium and npm, and with npm the packages of tests/dashboard/package.json. Nothing else:
 # the tests start servers of their own, on private ports, and end them.
 #
 #   usage:  tests/services.sh
 #   env:    REDIS_SERVER   a redis-server (or valkey-server) to use instead of the one on the PATH
+#           CHROMIUM       a Chromium to use instead of the one on the PATH
 #   exit:   0 and the path on stdout; 1 with the reason on stderr
 #
 # What is missing, and only that, is installed by one run of apt-get (through sudo unless root): an interpreter that
@@ -13,6 +14,7 @@
 # the package is set up, a policy-rc.d forbids it, as Debian provides for. A Redis below 6.2 is refused here rather
 # than by each test.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -31,6 +33,13 @@ has_node_redis() { NODE_PATH=/usr/share/nodejs node -e 'require("redis")' 2>/dev
 # Tests that step the clock of a program preload it.
 has_faketime() { ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1; }
 
+# The browser's driver and rules are kept beside what cargo builds: the folder of the sources gets nothing.
+browser_packages=${CARGO_TARGET_DIR:-target}/dashboard-test
+has_browser_packages() {
+    cmp -s tests/dashboard/package-lock.json "$browser_packages/package-lock.json" &&
+        [ -e "$browser_packages/node_modules/.package-lock.json" ]
+}
+
 # The Debian packages of what is missing.
 missing() {
     [ -n "${REDIS_SERVER:-}" ] || find_server >/dev/null || echo redis-server
@@ -40,6 +49,8 @@ missing() {
     command -v curl >/dev/null || echo curl
     command -v zsh >/dev/null || echo zsh
     command -v fish >/dev/null || echo fish
+    command -v "${CHROMIUM:-chromium}" >/dev/null || echo chromium
+    has_browser_packages || command -v npm >/dev/null || echo npm
     has_faketime || echo libfaketime
     command -v prometheus >/dev/null && command -v promtool >/dev/null || echo prometheus
     has_php_redis || echo php-redis
@@ -85,6 +96,17 @@ if [ -n "$packages" ]; then
     still=$(missing | tr '\n' ' ')
     if [ -n "$still" ]; then
         say "services.sh: installed, and not found all the same: $still"
+        exit 1
+    fi
+fi
+
+if ! has_browser_packages; then
+    mkdir -p "$browser_packages"
+    cp tests/dashboard/package.json tests/dashboard/package-lock.json "$browser_packages/"
+    if ! (cd "$browser_packages" && npm ci --ignore-scripts --no-audit --no-fund >&2); then
+        rm -f "$browser_packages/package-lock.json"
+        say "services.sh: npm could not install the packages of tests/dashboard/package-lock.json into" \
+            "$browser_packages (see above)"
         exit 1
     fi
 fi

@@ -91,7 +91,7 @@ fn every_response_tells_browsers_what_they_may_do() {
         }
         assert!(!policy.contains("unsafe"), "{policy}");
         assert_eq!(reply.header("x-content-type-options"), Some("nosniff"), "{path}");
-        assert_eq!(reply.header("referrer-policy"), Some("no-referrer"), "{path}");
+        assert_eq!(reply.header("referrer-policy"), Some("same-origin"), "{path}");
         let cache = reply.header("cache-control").unwrap();
         assert_eq!(cache == "no-store", path != "/assets/app.css", "{path}: {cache}");
         assert!(!reply.text.contains(" style=") && !reply.text.contains("<style"), "{path}");

@@ -9,7 +9,7 @@ use maud::{Markup, html};
 use super::Asked;
 use super::charts::{Range, Samples};
 use super::notice::notice;
-use super::overview::{alerts, state};
+use super::overview::{ago, alerts, state};
 use crate::channel::MasterSummary;
 use crate::dashboard::Dashboard;
 use crate::dashboard::parts::{Page, Words, age, bytes, count, millis, per_second, seconds, share};
@@ -37,6 +37,7 @@ pub(in crate::engine::dashboard) async fn channel(
     let words = asked.language.words();
     let range = asked.parameter("range").and_then(Range::parse).unwrap_or(Range::Quarter);
     let part = match asked.part.as_deref() {
+        Some("head") => Some(head(shown, can.visitor.sees_payloads, words)),
         Some("charts") => Some(charts(&dashboard, &picture, shown, range, words)),
         Some("alerts") => Some(alerts(&dashboard, &picture, [shown], words)),
         Some("workers") => Some(workers(&picture, shown, words)),
@@ -46,15 +47,19 @@ pub(in crate::engine::dashboard) async fn channel(
         return Ok(Html(part.into_string()).into_response());
     }
     let path = format!("/channels/{name}");
+    let head = html! { div data-part="head" data-every="60" data-states { (head(shown, can.visitor.sees_payloads, words)) } };
     let page = Page {
         title: name.clone(),
         language: asked.language,
         chosen: asked.chosen,
-        path: path.clone(),
+        path: match asked.parameter("range") {
+            Some(_) => format!("{path}?range={}", range.as_str()),
+            None => path.clone(),
+        },
         live: Some(name.clone()),
         reopens: false,
         content: html! {
-            (head(shown, can.visitor.sees_payloads, words))
+            (head)
             (notice(&asked, words))
             (actions(&dashboard, shown, &can.visitor, words))
             (alerts(&dashboard, &picture, [shown], words))
@@ -81,7 +86,7 @@ pub(in crate::engine::dashboard) async fn channel(
 fn head(channel: &ChannelPicture, with_errors: bool, words: &Words) -> Markup {
     html! {
         header class="about" {
-            h1 { (channel.name) " " span data-state { (state(channel, words)) } }
+            h1 { (channel.name) " " (state(channel, words)) }
             dl class="facts" {
                 div { dt { (words.mode) } dd { (channel.mode.as_str()) } }
                 div { dt { (words.store) } dd { (sanitize::line(&channel.store)) } }
@@ -214,7 +219,7 @@ fn decisions(scaled: &[ScaledAt], picture: &Picture, words: &Words) -> Markup {
         section class="card" {
             h2 { (words.scaling) }
             @if scaled.is_empty() {
-                p { (words.never_scaled) }
+                p class="empty" { (words.never_scaled) }
             } @else {
                 table {
                     thead {
@@ -227,9 +232,9 @@ fn decisions(scaled: &[ScaledAt], picture: &Picture, words: &Words) -> Markup {
                     tbody {
                         @for change in scaled.iter().rev().take(MAX_DECISIONS) {
                             tr {
-                                td data-label=(words.time) { (age(Some(picture.at.since(change.at)))) }
+                                td data-label=(words.time) { (ago(picture, change.at)) }
                                 td class="number" data-label=(words.from_to) { (change.from) " → " (change.decision.workers) }
-                                td data-label=(words.reason) { (change.decision.to_string()) }
+                                td class="wide" data-label=(words.reason) { (change.decision.to_string()) }
                             }
                         }
                     }
@@ -244,14 +249,17 @@ fn workers(picture: &Picture, channel: &ChannelPicture, words: &Words) -> Markup
     let rows = channel.status.as_ref().map_or(&[][..], |status| &status.pool.rows);
     html! {
         @if channel.is_served {
-            (running(rows, words))
-            (worker_table(rows, words))
+            div class="pair" {
+                (running(rows, words))
+                (worker_table(rows, words))
+            }
         }
         (masters(picture, channel, words))
         @if channel.counts.as_ref().is_some_and(|(counts, _)| counts.total() == 0) {
             section class="card" {
                 p { (words.no_jobs_yet) }
-                pre { "aint-queue queue:push sleep --data '{\"ms\": 100}' -t " (channel.name) }
+                // A line that is longer than a phone is wide scrolls, by keyboard, too.
+                pre tabindex="0" { "aint-queue queue:push sleep --data '{\"ms\": 100}' -t " (channel.name) }
                 p { (words.try_push) }
             }
         }
@@ -265,7 +273,7 @@ fn running(rows: &[WorkerStatus], words: &Words) -> Markup {
         section class="card" {
             h2 { (words.running_now) }
             @if running.is_empty() {
-                p { (words.nothing_runs) }
+                p class="empty" { (words.nothing_runs) }
             } @else {
                 table {
                     thead {
@@ -273,8 +281,8 @@ fn running(rows: &[WorkerStatus], words: &Words) -> Markup {
                             th scope="col" { (words.job) }
                             th scope="col" { "id" }
                             th scope="col" class="number" { (words.for_time) }
-                            th scope="col" class="number" { "%" }
-                            th scope="col" class="number" { (words.process) }
+                            th scope="col" { (words.process) }
+                            th scope="col" { (words.progress) }
                         }
                     }
                     tbody {
@@ -283,12 +291,13 @@ fn running(rows: &[WorkerStatus], words: &Words) -> Markup {
                                 td data-label=(words.job) { (sanitize::line(&job.name)) }
                                 td data-label="id" { code { (job.id) } }
                                 td class="number" data-label=(words.for_time) { (millis(job.age_ms)) }
-                                td class="number" data-label="%" {
-                                    @if let Some(progress) = job.progress {
-                                        meter min="0" max="100" value=(progress) { (progress) " %" }
+                                td data-label=(words.process) { (process_id(row)) }
+                                td data-label=(words.progress) {
+                                    @match job.progress {
+                                        Some(progress) => meter min="0" max="100" value=(progress) aria-label=(words.progress) { (progress) " %" }
+                                        None => "–",
                                     }
                                 }
-                                td class="number" data-label=(words.process) { (count(row.pid.and_then(|pid| u64::try_from(pid).ok()))) }
                             }
                         }
                     }
@@ -296,6 +305,10 @@ fn running(rows: &[WorkerStatus], words: &Words) -> Markup {
             }
         }
     }
+}
+
+fn process_id(worker: &WorkerStatus) -> String {
+    worker.pid.map_or_else(|| count(None), |pid| pid.to_string())
 }
 
 fn worker_table(rows: &[WorkerStatus], words: &Words) -> Markup {
@@ -306,7 +319,7 @@ fn worker_table(rows: &[WorkerStatus], words: &Words) -> Markup {
                 table {
                     thead {
                         tr {
-                            th scope="col" class="number" { (words.process) }
+                            th scope="col" { (words.process) }
                             th scope="col" { (words.state) }
                             th scope="col" class="number" { (words.done_jobs) }
                             th scope="col" class="number" { (words.memory) }
@@ -317,12 +330,12 @@ fn worker_table(rows: &[WorkerStatus], words: &Words) -> Markup {
                     tbody {
                         @for row in rows.iter().take(MAX_ROWS) {
                             tr {
-                                td class="number" data-label=(words.process) { (row.pid.map_or_else(|| "–".to_owned(), |pid| pid.to_string())) }
+                                td data-label=(words.process) { (process_id(row)) }
                                 td data-label=(words.state) { (words.activity(row.state)) }
                                 td class="number" data-label=(words.done_jobs) { (row.done) }
                                 td class="number" data-label=(words.memory) { (row.memory.map_or_else(|| "–".to_owned(), bytes)) }
                                 td class="number" data-label=(words.age) { (millis(row.age_ms)) }
-                                td data-label=(words.reason) {
+                                td class="wide" data-label=(words.reason) {
                                     (row.why)
                                     @if let Some(outgoing) = &row.outgoing { " → " (outgoing) }
                                 }

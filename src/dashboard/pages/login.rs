@@ -44,6 +44,8 @@ pub(super) fn form(dashboard: &Dashboard, next: &str, words: &Words, failure: Op
             }
             form method="post" action=(dashboard.frame.link("/login")) {
                 input type="hidden" name="next" value=(next);
+                // Password managers keep a token under a name.
+                input type="text" name="username" value="aint-queue" autocomplete="username" readonly hidden;
                 label for="token" { (words.token) }
                 input type="password" id="token" name="token" required autocomplete="current-password" autofocus;
                 p class="help" { (words.token_help) }

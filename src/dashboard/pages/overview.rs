@@ -13,6 +13,7 @@ use crate::dashboard::parts::{Page, Words, age, count, per_second, seconds};
 use crate::dashboard::picture::{ChannelPicture, Picture};
 use crate::dashboard::refusal::Refusal;
 use crate::dashboard::rights::{Can, See};
+use crate::job::Timestamp;
 use crate::sanitize;
 
 /// Most alerts in the list above a page.
@@ -26,7 +27,7 @@ pub(in crate::engine::dashboard) async fn overview(
 ) -> Result<Response, Refusal> {
     let picture = dashboard.camera.picture().await;
     let words = asked.language.words();
-    let table = html! { div data-part="channels" { (table(&dashboard, &picture, words)) } };
+    let table = html! { div data-part="channels" data-states { (table(&dashboard, &picture, words)) } };
     match asked.part.as_deref() {
         Some("channels") => return Ok(Html(table.into_string()).into_response()),
         Some("alerts") => {
@@ -72,9 +73,17 @@ pub(in crate::engine::dashboard) fn total_figures(picture: &Picture) -> [(&'stat
         ("in", per_second(sum(picture, |channel| channel.recent.arrived_per_second))),
         ("out", per_second(sum(picture, |channel| channel.recent.settled_per_second))),
         ("failed", count(of_store(|counts| counts.failed))),
-        ("workers", format!("{} / {}", count(busy), count(serving))),
+        ("workers", busy_of(busy, serving)),
         ("oldest", age(oldest)),
     ]
+}
+
+/// Busy and serving workers, or a dash for unknown ones.
+fn busy_of(busy: Option<u64>, serving: Option<u64>) -> String {
+    match (busy, serving) {
+        (Some(_), Some(_)) => format!("{} / {}", count(busy), count(serving)),
+        _ => count(None),
+    }
 }
 
 fn totals(picture: &Picture, words: &Words) -> Markup {
@@ -98,7 +107,7 @@ pub(in crate::engine::dashboard) fn row_figures(channel: &ChannelPicture) -> [(&
         ("waiting", count(counts.map(|counts| counts.waiting))),
         ("oldest", age(channel.front_waits())),
         ("reserved", count(counts.map(|counts| counts.reserved))),
-        ("workers", format!("{} / {}", count(busy), count(serving))),
+        ("workers", busy_of(busy, serving)),
         ("in", per_second(recent.arrived_per_second)),
         ("out", per_second(recent.settled_per_second)),
         ("run", seconds(recent.run_seconds.map(|times| f64::from(times.p95)))),
@@ -138,7 +147,7 @@ fn table(dashboard: &Dashboard, picture: &Picture, words: &Words) -> Markup {
                         @for ((key, value), head) in row_figures(channel).into_iter().zip(heads) {
                             td class="number" data-label=(head) data-k={ (channel.name) "." (key) } { (value) }
                         }
-                        td data-label=(words.last_hour) { (waiting_line(channel, words).render(&words.chart)) }
+                        td class="wide" data-label=(words.last_hour) { (waiting_line(channel, words).render(&words.chart)) }
                     }
                 }
             }
@@ -166,7 +175,7 @@ pub(super) fn alerts<'a>(
                         @for (channel, alert) in firing.iter().take(MAX_ALERTS) {
                             li {
                                 a href=(dashboard.frame.link(&format!("/channels/{}", channel.name))) { (channel.name) ": " (sanitize::line(&alert.rule)) }
-                                " " (alert.severity) ", " (age(Some(picture.at.since(alert.since))))
+                                " " (alert.severity) ", " (ago(picture, alert.since))
                             }
                         }
                     }
@@ -174,6 +183,13 @@ pub(super) fn alerts<'a>(
             }
         }
     }
+}
+
+/// The time since a moment of the past; the script shows the moment itself in the tooltip.
+pub(super) fn ago(picture: &Picture, at: Timestamp) -> Markup {
+    let micros = i64::try_from(at.0).unwrap_or(i64::MAX);
+    let moment = jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::MAX);
+    html! { time datetime=(moment) { (age(Some(picture.at.since(at)))) } }
 }
 
 /// The state in a word, with its colour and its sign; why the store cannot be used is in the tooltip.

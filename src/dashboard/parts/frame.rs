@@ -4,11 +4,19 @@ use axum::http::HeaderMap;
 use axum::http::header::{HeaderValue, SET_COOKIE};
 use axum::response::{Html, IntoResponse, Response};
 use maud::{DOCTYPE, Markup, html};
+use serde_json::json;
 
 use super::language::{COOKIE_NAME, Language};
 use super::words::Words;
 use crate::config::{self, Http};
 use crate::dashboard::fixed_files;
+
+/// The icon of the pages: bars in a square, with a red dot while an alert fires.
+const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Crect width='16' height='16' rx='4' fill='%230a56b4'/%3E%3Cpath d='M3 4h10v2H3zm0 3.5h7v2H3zM3 11h4v2H3z' fill='%23fff'/%3E%3C/svg%3E";
+const ALERT_ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Crect width='16' height='16' rx='4' fill='%230a56b4'/%3E%3Cpath d='M3 4h10v2H3zm0 3.5h7v2H3zM3 11h4v2H3z' fill='%23fff'/%3E%3Ccircle cx='11.5' cy='11.5' r='4.5' fill='%23e01b24'/%3E%3C/svg%3E";
+
+/// Seconds between two updates that a visitor can choose.
+const RATES: [u32; 3] = [1, 5, 30];
 
 /// The settings that all pages share.
 pub(in crate::engine::dashboard) struct Frame {
@@ -23,13 +31,25 @@ pub(in crate::engine::dashboard) struct Page {
     pub(in crate::engine::dashboard) language: Language,
     /// The language that the request chose, which a cookie keeps.
     pub(in crate::engine::dashboard) chosen: Option<Language>,
-    /// The path of the page below the base, for links to itself in another language.
+    /// The path and query of the page below the base, for links to itself in another language.
     pub(in crate::engine::dashboard) path: String,
     /// The channel of the live updates, `*` for all; `None` for a page without live updates.
     pub(in crate::engine::dashboard) live: Option<String>,
     /// Whether the page is replaced at once by itself, as if the visitor had opened it from a page of the dashboard.
     pub(in crate::engine::dashboard) reopens: bool,
     pub(in crate::engine::dashboard) content: Markup,
+}
+
+impl Page {
+    fn is_overview(&self) -> bool {
+        self.path == "/"
+    }
+
+    /// The path of the page in another language.
+    fn in_language(&self, tag: &str) -> String {
+        let joint = if self.path.contains('?') { '&' } else { '?' };
+        format!("{}{joint}lang={tag}", self.path)
+    }
 }
 
 /// The path in the base of links, without a slash at its end; empty for none.
@@ -72,30 +92,35 @@ impl Frame {
                         meta http-equiv="refresh" content="0";
                     }
                     title { (page.title) " · " (self.title) " · aint-queue" }
-                    link rel="icon" href="data:,";
+                    link rel="icon" href=(ICON) data-calm=(ICON) data-alert=(ALERT_ICON);
                     link rel="stylesheet" href=(self.link(&fixed_files::address("app.css")));
-                    script src=(self.link(&fixed_files::address("app.js"))) defer {}
+                    // Without `defer`: the script sets the theme before the page is drawn.
+                    script src=(self.link(&fixed_files::address("app.js"))) {}
                 }
                 body data-base=(self.base_path) data-live=[page.live.as_deref()] data-offline=(words.offline)
-                    data-live-word=(words.live) data-off-word=(words.live_off) {
+                    data-back=(words.back_online) data-local=(words.local_time) {
                     a class="skip" href="#main" { (words.skip) }
                     header class="top" {
-                        a class="brand" href=(self.link("/")) { "aint-queue" }
+                        a class="brand" href=(self.link("/")) {
+                            svg viewBox="0 0 16 16" aria-hidden="true" { path d="M0 4a4 4 0 0 1 4-4h8a4 4 0 0 1 4 4v8a4 4 0 0 1-4 4H4a4 4 0 0 1-4-4zm3 0v2h10V4zm0 3.5v2h7v-2zM3 11v2h4v-2z" {} }
+                            "aint-queue"
+                        }
                         span class="instance" { (self.title) }
                         nav aria-label="aint-queue" {
-                            a href=(self.link("/")) aria-current=[(page.path == "/").then_some("page")] { (words.overview) }
+                            a href=(self.link("/")) data-go="o" aria-current=[page.is_overview().then_some("page")] { (words.overview) }
                         }
                         div class="tools" {
-                            @if page.live.is_some() {
-                                button type="button" class="live" data-live-switch hidden { (words.live) }
-                            }
-                            button type="button" class="quiet" data-theme-switch hidden { (words.theme) }
-                            a class="quiet" lang=(other_tag) hreflang=(other_tag) href={ (self.link(&page.path)) "?lang=" (other_tag) } { (other_name) }
+                            @if page.live.is_some() { (live_switch(words)) }
+                            (theme_switch(words))
+                            button type="button" class="quiet" data-help aria-label=(words.keys) title=(words.keys) hidden { "?" }
+                            a class="quiet" lang=(other_tag) hreflang=(other_tag) href=(self.link(&page.in_language(other_tag))) { (other_name) }
                             (self.session(visitor, words))
                         }
                     }
                     p class="banner" data-banner role="status" hidden {}
+                    p class="hidden" data-news role="status" {}
                     main id="main" { (page.content) }
+                    (keys(words))
                 }
             }
         };
@@ -125,6 +150,53 @@ impl Frame {
                 }
                 None => {}
             }
+        }
+    }
+}
+
+/// The switch of live updates and the time between two. The script shows these.
+fn live_switch(words: &Words) -> Markup {
+    html! {
+        button type="button" class="live" data-live-switch data-on=(words.live) data-off=(words.live_off)
+            aria-label=(words.key_live) title=(words.key_live) hidden { span { (words.live) } }
+        select data-rate aria-label=(words.rate) title=(words.rate) hidden {
+            @for seconds in RATES { option value=(seconds) { (seconds) " s" } }
+        }
+    }
+}
+
+fn theme_switch(words: &Words) -> Markup {
+    let names = json!({ "system": words.theme_system, "light": words.theme_light, "dark": words.theme_dark });
+    html! {
+        button type="button" class="quiet" data-theme-switch=(names) data-label=(words.theme) aria-label=(words.theme) hidden {
+            svg viewBox="0 0 16 16" aria-hidden="true" { path d="M8 0a8 8 0 1 0 0 16A8 8 0 0 0 8 0zm0 2v12A6 6 0 0 1 8 2z" {} }
+        }
+    }
+}
+
+/// The keys of all pages.
+fn keys(words: &Words) -> Markup {
+    let keys: [(&[&str], &str); 8] = [
+        (&["g", "o"], words.key_overview),
+        (&["j", "k"], words.key_rows),
+        (&["Enter"], words.key_open),
+        (&["Space"], words.key_live),
+        (&["[", "]"], words.key_range),
+        (&["t"], words.theme),
+        (&["Esc"], words.key_close),
+        (&["?"], words.key_help),
+    ];
+    html! {
+        dialog data-keys aria-labelledby="keys-title" {
+            h2 id="keys-title" { (words.keys) }
+            dl class="keys" {
+                @for (names, meaning) in keys {
+                    dt { @for name in names { kbd { (name) } " " } }
+                    dd { (meaning) }
+                }
+            }
+            label class="choice" { input type="checkbox" data-keys-choice checked; (words.keys_choice) }
+            form method="dialog" { button { (words.close) } }
         }
     }
 }

@@ -1,0 +1,130 @@
+// All pages, as different visitors see them: in light and dark, on a phone, without a script, on paper, by keyboard only.
+
+import {
+  SERVER, withBrowser, visitor, watchedPage, picture, check, checkAccessibility, checkPolicy, checkWidth, fail, until,
+} from "./browser.mjs";
+
+const PHONE = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true };
+const LOOKS = {
+  light: { colorScheme: "light" },
+  dark: { colorScheme: "dark" },
+  phone: { colorScheme: "light", ...PHONE },
+};
+const PAGES = {
+  overview: "/",
+  channel: "/channels/default",
+  unserved: "/channels/legacy",
+  login: "/login",
+  missing: "/nowhere",
+};
+/** The browser itself says this of a page that is not there. */
+const STATUS = "404 (Not Found)";
+
+await withBrowser(async (browser) => {
+  for (const [look, settings] of Object.entries(LOOKS)) {
+    const context = await visitor(browser, settings);
+    for (const [name, path] of Object.entries(PAGES)) {
+      const where = `${name}, ${look}`;
+      const page = await watchedPage(context, where, name === "missing" ? STATUS : undefined);
+      await page.goto(SERVER + path, { waitUntil: "load" });
+      await page.locator("[data-theme-switch]").waitFor();
+      await checkAccessibility(page, where);
+      await checkWidth(page, where);
+      if (look === "light") await checkKeyboard(page, where);
+      if (look === "light" && name === "channel") {
+        await checkPaper(page, where);
+        await checkStillness(page, where);
+      }
+      await checkPolicy(page, where);
+      await picture(page, `${name}-${look}`);
+      await page.close();
+    }
+    await context.close();
+  }
+  await checkWithoutScript(browser);
+});
+
+/** Tab reaches every control, and shows where it is. */
+async function checkKeyboard(page, where) {
+  const wanted = await page.evaluate(() => {
+    document.activeElement.blur();
+    const controls = [...document.querySelectorAll("a[href], button, input, select, summary")];
+    const reachable = controls.filter((control) => control.checkVisibility({ visibilityProperty: true }));
+    reachable.forEach((control, index) => (control.dataset.control = index));
+    return reachable.length;
+  });
+  const reached = new Set();
+  for (let presses = 0; presses < wanted + 3; presses += 1) {
+    await page.keyboard.press("Tab");
+    const focus = await page.evaluate(() => {
+      const element = document.activeElement;
+      const { outlineStyle, outlineWidth } = getComputedStyle(element);
+      const isShown = outlineStyle !== "none" && parseFloat(outlineWidth) >= 2;
+      return { control: element.dataset.control, isShown, markup: element.outerHTML.slice(0, 80) };
+    });
+    if (focus.control === undefined) continue;
+    check(where, `the focus is not seen on ${focus.markup}`, focus.isShown);
+    reached.add(focus.control);
+  }
+  // A part that was replaced meanwhile has controls without a number.
+  check(where, `Tab reaches ${reached.size} of ${wanted} controls`, reached.size >= wanted - 8 && reached.size > 3);
+}
+
+/** Paper has the content and no navigation. */
+async function checkPaper(page, where) {
+  await page.emulateMedia({ media: "print" });
+  const shown = await page.evaluate(() => {
+    const isShown = (selector) => [...document.querySelectorAll(selector)].some((element) => element.checkVisibility());
+    return { controls: isShown("nav, .tools, .ranges, dialog"), figures: isShown(".figures"), charts: isShown("svg.chart") };
+  });
+  check(where, "navigation or controls are printed", !shown.controls);
+  check(where, "figures and charts are not printed", shown.figures && shown.charts);
+  const paper = await page.pdf({ format: "A4" });
+  check(where, "there is no PDF", paper.subarray(0, 5).toString() === "%PDF-");
+  await page.emulateMedia({ media: "screen" });
+}
+
+/** Nothing moves for a visitor who asked for that. */
+async function checkStillness(page, where) {
+  await page.emulateMedia({ reducedMotion: "reduce" });
+  const moving = await page.evaluate(() =>
+    [...document.querySelectorAll("*")].filter((element) => {
+      const { animationName, transitionDuration } = getComputedStyle(element);
+      return animationName !== "none" || transitionDuration.split(", ").some((time) => parseFloat(time) > 0);
+    }).length,
+  );
+  check(where, `${moving} elements move in spite of the wish for less motion`, moving === 0);
+  await page.emulateMedia({ reducedMotion: "no-preference" });
+}
+
+/** The pages are whole without the script, and their links and forms work. */
+async function checkWithoutScript(browser) {
+  const where = "without a script";
+  const context = await visitor(browser, { javaScriptEnabled: false });
+  const page = await watchedPage(context, where);
+  await page.goto(SERVER);
+  const waiting = await page.locator(".figures dd").first().textContent();
+  check(where, `the overview has no figures but ${waiting}`, /\d/.test(waiting));
+  const switches = page.locator("[data-live-switch], [data-theme-switch], [data-help], [data-rate]");
+  for (const one of await switches.all()) check(where, "a switch that does nothing is shown", !(await one.isVisible()));
+  await page.locator(".channels a", { hasText: "default" }).click();
+  await page.waitForURL("**/channels/default");
+  const charts = await page.locator("svg.chart").count();
+  check(where, `the channel has ${charts} charts`, charts === 8);
+  check(where, "the charts have no lines", (await page.locator("svg.chart .chart-line").count()) > 8);
+  await page.locator(".ranges a", { hasText: "1h" }).click();
+  await page.waitForURL("**/channels/default?range=1h");
+  await page.locator("a[hreflang=zh-CN]").click();
+  check(where, "the range is lost with the language", page.url().includes("range=1h"));
+  check(where, "the language does not change", (await page.locator("html").getAttribute("lang")) === "zh-CN");
+  await page.locator("a[hreflang=en]").click();
+  const table = page.locator(".chart-table").first();
+  await table.locator("summary").click();
+  check(where, "the table of a chart does not open", await table.locator("table").first().isVisible());
+  await page.goto(`${SERVER}/login`);
+  await page.locator("#token").fill("the-token-of-the-team");
+  await page.locator("main button").click();
+  await page.waitForURL(`${SERVER}/`);
+  check(where, "the name of the visitor is not shown", (await page.locator(".who").textContent()) === "team");
+  await context.close();
+}
