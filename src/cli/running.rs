@@ -12,9 +12,9 @@ use super::control::{self, MasterState};
 use super::known_masters::{KnownMaster, LocalMaster, masters_of};
 use super::{CommandContext, Failure, render, sanitize};
 use crate::config::Channel;
+use crate::control::{ControlRequest, ControlResponse};
 use crate::guardian::process_list::{ProcessRow, tree};
 use crate::job::JobId;
-use crate::master::{ControlRequest, ControlResponse};
 use crate::pool::{CancelReason, RunStatus, RunningJob};
 
 /// Longest shown name of a job on a terminal.

@@ -40,9 +40,6 @@ mod watchdog;
 mod worker_access;
 
 pub use alerting::host_alerts_file;
-pub use control::{
-    Answered, ControlError, ControlRequest, ControlResponse, KnownOutput, follow_output, send_request,
-};
 pub use listen::listen;
 pub use listen_error::ListenError;
 pub use listen_options::ListenOptions;
@@ -50,7 +47,7 @@ pub use own_identity::boot;
 pub use own_program::own_program;
 pub use receiver_test::test_receivers;
 pub use reexec::Handover;
-pub use run_dir::{ControlSocket, LockError, Presence, ServedStore, control_socket, presence, presences_in};
+pub use run_dir::{LockError, Presence, ServedStore, control_socket, presence, presences_in};
 pub use run_once::run_once;
 pub use service_loop::MasterExit;
 pub use signals::block_signals;

@@ -21,7 +21,7 @@ use super::{CommandContext, Failure, progress, sanitize, time};
 use crate::channel::{ChannelStatus, RefusedPushCounts};
 use crate::cli::render::{duration, jobs, size};
 use crate::config::Channel;
-use crate::master::{ControlRequest, ControlResponse};
+use crate::control::{ControlRequest, ControlResponse};
 use crate::snapshot::Recent;
 use crate::store::JobCounts;
 
@@ -376,7 +376,7 @@ mod tests {
     use super::*;
     use crate::cli::control::ServedPlace;
     use crate::config::Config;
-    use crate::master::ControlError;
+    use crate::control::ControlError;
 
     static CHANNEL: LazyLock<Channel> =
         LazyLock::new(|| Config::built_in(Path::new("/srv")).channels["default"].clone());

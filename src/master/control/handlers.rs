@@ -12,12 +12,12 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
-use super::protocol::{ControlRequest, ControlResponse, KnownOutput, Reply, ResponseLine};
 use super::server::RequestHandler;
 use crate::channel::{
     ChannelDetails, ChannelStatus, Command, CrossChannelPush, LastCounts, MasterIdentity, OutputSource,
     Stopped,
 };
+use crate::control::protocol::{ControlRequest, ControlResponse, KnownOutput, Reply, ResponseLine};
 use crate::job::JobId;
 use crate::logging::LogWriter;
 use crate::master::alerting::Alerting;

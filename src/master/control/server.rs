@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::connection_limit::{ConnectionLimit, ConnectionSlot, MAX_SLOW_REQUESTS};
-use super::protocol::{ControlRequest, NOT_A_REQUEST, Reply, ResponseLine};
+use crate::control::protocol::{ControlRequest, NOT_A_REQUEST, Reply, ResponseLine};
 use crate::store::StoreIdentity;
 
 /// Longest request, in bytes. Real requests have about 100.
@@ -206,7 +206,7 @@ mod tests {
 
     use super::*;
     use crate::channel::Stopped;
-    use crate::master::control::protocol::ControlResponse;
+    use crate::control::ControlResponse;
 
     /// A handler whose reloads and cancels never end.
     struct Slow;

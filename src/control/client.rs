@@ -11,11 +11,11 @@ use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr, getsoc
 use nix::sys::time::{TimeVal, TimeValLike};
 use thiserror::Error;
 
+use super::ControlSocket;
 use super::protocol::{ControlRequest, ControlResponse, KnownOutput, NOT_A_REQUEST, Reply, ResponseLine};
 use crate::access::{self, Access, Denied};
 use crate::channel::ChannelStatus;
 use crate::job::JobId;
-use crate::master::run_dir::ControlSocket;
 use crate::pool::OutputPage;
 use crate::store::StoreIdentity;
 use crate::trust::{self, Distrust};
