@@ -273,7 +273,7 @@ impl RequestHandler for ChannelHandlers {
                     channels: self.shared.channels.clone(),
                     report,
                     recent: Some(Box::new(recent)),
-                    trends: Some(self.sampler.trends()),
+                    trends: Some(Box::new(self.sampler.trends())),
                 })
             }
             ControlRequest::Look { id } => {
