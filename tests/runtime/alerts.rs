@@ -66,6 +66,18 @@ fn restart_repeats_no_message_and_forgets_no_end() {
     }
     until_statuses(&[&file], &["firing"]);
     assert_eq!(shown(&fixture), [("pile".to_owned(), "firing".to_owned())]);
+    until("the metrics", || {
+        let metrics = fixture.ok(&["queue:status", "--metrics"]);
+        [
+            r#"aint_queue_alerts_firing{channel="default",rule="pile",severity="warning"} 1"#,
+            r#"aint_queue_alerts_firing{channel="default",rule="slow",severity="warning"} 0"#,
+            r#"aint_queue_alert_messages_total{receiver="team",result="sent"} 1"#,
+            r#"aint_queue_alert_messages_total{receiver="team",result="dropped"} 0"#,
+        ]
+        .iter()
+        .all(|line| metrics.contains(line))
+        .then_some(())
+    });
     let listed = fixture.ok(&["queue:alerts"]);
     assert!(listed.contains("waiting 3") && listed.contains("Receiver team: took a message"), "{listed}");
     let checked = fixture.run(&["queue:status", "--check"]);
