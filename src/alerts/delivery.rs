@@ -11,6 +11,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
+use super::host_report::DeliveryReport;
 use super::message_queue::{MessageQueue, TokenBucket, Waiting};
 use super::notification::Notification;
 use super::outbox::{Delivered, Outbox};
@@ -26,6 +27,9 @@ const WAITS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Du
 const MAX_WAIT: Duration = Duration::from_secs(600);
 /// Time that a stop leaves for the messages that wait.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Most characters of an error in the report of a master.
+const MAX_REPORTED_ERROR: usize = 150;
 
 /// The receivers of a master.
 #[derive(Debug)]
@@ -153,6 +157,15 @@ impl Outbox for Deliveries {
             report(receiver, &dropped, Some("dropped: too many messages wait for this receiver"));
         }
         mailbox.arrived.notify_one();
+    }
+
+    fn deliveries(&self) -> Vec<(String, DeliveryReport)> {
+        let of = |(name, status): (String, ReceiverStatus)| {
+            let ReceiverStatus { sent, failed, dropped, waiting, last_error, muted_until, .. } = status;
+            let error = last_error.map(|error| error.chars().take(MAX_REPORTED_ERROR).collect());
+            (name, DeliveryReport { sent, failed, dropped, waiting, muted_until, error })
+        };
+        self.status().into_iter().map(of).collect()
     }
 }
 

@@ -253,6 +253,9 @@ impl Watch {
     }
 
     async fn look_at_store(&mut self) -> Looked {
+        let deliveries = self.place.outbox.deliveries().into_iter();
+        let (rules, alerts) = (&self.settings.rules, &self.settings.alerts);
+        self.report.set_deliveries(deliveries.filter(|(name, _)| alerts.concerns(name, rules)));
         let report = self.report.text();
         let look =
             AlertLook { watcher: &self.watcher, lease: ALERT_LEASE, report: Some(&report), save: None };

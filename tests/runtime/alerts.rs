@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::fixture::{Fixture, SQLITE, until};
+use crate::receiver::{CannedResponse, Receiver};
 use crate::redis::Server;
 
 /// A channel with one rule of its own, and a receiver that writes lines into a file. Messages come as soon as they may.
@@ -220,4 +221,40 @@ fn check_of_a_wrong_command_line_is_unknown() {
     let broken = fixture.run(&["queue:status", "--check"]);
     assert_eq!(broken.status.code(), Some(3), "{broken:?}");
     assert!(crate::fixture::text(&broken.stdout).starts_with("AINT-QUEUE UNKNOWN - "), "{broken:?}");
+}
+
+#[test]
+fn muted_and_failing_receivers_are_shown_by_every_host() {
+    let ding = Receiver::start(|_| {
+        let refusal = r#"{"errcode":130101,"errmsg":"send too fast"}"#.to_owned();
+        CannedResponse::Whole(200, Vec::new(), refusal)
+    });
+    let slack = Receiver::start(|_| crate::receiver::status(404));
+    let server = Server::start();
+    let driver = crate::drain::redis_line(&server);
+    let files = tempfile::tempdir().unwrap();
+    let receivers = format!(
+        "ding = {{ type = \"dingtalk\", url = \"http://127.0.0.1:{}/x\" }}\nslack = {{ type = \"slack\", url = \"http://127.0.0.1:{}/x\" }}\n",
+        ding.port(),
+        slack.port()
+    );
+    let text = config(&files.path().join("a"), BACKLOG) + &receivers;
+    let (one, two) = (Fixture::new(&driver, &text), Fixture::new(&driver, &text));
+    one.ok(&["queue:pause"]);
+    let master = one.listen(&[]);
+    for _ in 0..3 {
+        one.push("noop", "{}", &[]);
+    }
+    let deliveries = until("the reports of the master", || {
+        let listed = two.json(&["queue:alerts", "--channel", "default"]);
+        let deliveries = listed["deliveries"].as_array().unwrap().clone();
+        (deliveries.len() == 2 && deliveries[1]["failed"].as_u64() > Some(0)).then_some(deliveries)
+    });
+    assert_eq!((&deliveries[0]["receiver"], &deliveries[1]["receiver"]), (&"ding".into(), &"slack".into()));
+    assert!(deliveries[0]["muted_until"].is_string() && deliveries[0]["error"].is_string(), "{deliveries:?}");
+    let shown = two.ok(&["queue:alerts"]);
+    assert!(shown.contains("Receiver ding on ") && shown.contains(": muted until "), "{shown}");
+    assert!(shown.contains("Receiver slack: failed ") && shown.contains("404 Not Found"), "{shown}");
+    assert!(shown.contains("Receiver slack on ") && shown.contains(" failed\n"), "{shown}");
+    assert!(master.stop().success());
 }
