@@ -258,3 +258,62 @@ fn muted_and_failing_receivers_are_shown_by_every_host() {
     assert!(shown.contains("Receiver slack on ") && shown.contains(" failed\n"), "{shown}");
     assert!(master.stop().success());
 }
+
+#[test]
+fn two_masters_call_one_heartbeat() {
+    let service = Receiver::start(|_| crate::receiver::status(200));
+    let server = Server::start();
+    let driver = crate::drain::redis_line(&server);
+    let text = |path: &str| {
+        format!(
+            "[channels.default]\n[channels.other]\n[alerts]\nevaluate_every = 1\n[alerts.receivers]\n\
+             alive = {{ type = \"heartbeat\", url = \"http://127.0.0.1:{}/{path}\", every = 1 }}\n",
+            service.port()
+        )
+    };
+    let (one, two) = (Fixture::new(&driver, &text("one")), Fixture::new(&driver, &text("two")));
+    let first = one.listen(&["--channel", "default"]);
+    until("the watch of the first master", || master_is_watching(&one));
+    let second = two.listen(&["--channel", "other"]);
+    until("the watches of both", || {
+        (two.json(&["queue:alerts", "--channel", "other"])["hosts"].as_array()?.len() == 1).then_some(())
+    });
+    let calls = |path: &str| service.requests().iter().filter(|request| request.path == path).count();
+    until("three calls", || (calls("/one") >= 3).then_some(()));
+    assert_eq!(calls("/two"), 0, "the first master watches the first channel");
+    assert!(first.stop().success());
+    until("calls of the second master", || (calls("/two") >= 2).then_some(()));
+    assert!(second.stop().success());
+}
+
+#[test]
+fn master_started_later_repeats_nothing_to_a_program() {
+    let server = Server::start();
+    let driver = crate::drain::redis_line(&server);
+    let files = tempfile::tempdir().unwrap();
+    let (file, program) = (files.path().join("a"), files.path().join("program"));
+    let append = format!("cat >> {}", program.display());
+    let receiver = format!("pager = {{ type = \"command\", command = [\"sh\", \"-c\", \"{append}\"] }}\n");
+    let text = config(&file, BACKLOG) + &receiver;
+    let fixtures = [0, 1, 2].map(|_| Fixture::new(&driver, &text));
+    let [one, two, three] = &fixtures;
+    one.ok(&["queue:pause"]);
+    let first = one.listen(&[]);
+    until("the watch of the first master", || master_is_watching(one));
+    let second = two.listen(&[]);
+    for _ in 0..3 {
+        one.push("noop", "{}", &[]);
+    }
+    until_statuses(&[&file], &["firing"]);
+    until_statuses(&[&program], &["firing"]);
+    let third = three.listen(&[]);
+    // The sender gives the watch up; whoever takes it reads what has been sent.
+    assert!(first.stop().success());
+    let_evaluate(three, 3);
+    until_statuses(&[&file], &["firing"]);
+    until_statuses(&[&program], &["firing"]);
+    three.ok(&["queue:resume"]);
+    until_statuses(&[&file], &["firing", "resolved"]);
+    until_statuses(&[&program], &["firing", "resolved"]);
+    assert!(second.stop().success() && third.stop().success());
+}
