@@ -200,6 +200,8 @@ extern crate self as aint_queue;
 pub mod engine {
     pub mod alerts;
     pub mod channel;
+    pub mod control;
+    pub mod dashboard;
     pub mod demo_jobs;
     pub mod fd;
     pub mod guardian;
@@ -233,8 +235,9 @@ pub use aint_queue_core::{config, job, middleware, queue, store};
 use aint_queue_core::{in_process, retry};
 #[cfg(feature = "server")]
 use engine::{
-    alerts, channel, demo_jobs, fd, guardian, http, logging, master, metrics, open_files, pool, private_file,
-    producer_memory, protected_memory, sanitize, snapshot, span_export, webhook, wire, worker,
+    alerts, channel, control, dashboard, demo_jobs, fd, guardian, http, logging, master, metrics, open_files,
+    pool, private_file, producer_memory, protected_memory, sanitize, snapshot, span_export, webhook, wire,
+    worker,
 };
 
 pub use app::App;

@@ -684,6 +684,10 @@ if most and redis.call('HLEN', RECORDS) == 0 then
   bytes = 0
 end
 local adds = not ((limit or most) and unique and holder(unique, KEYS[#KEYS]))
+if most and adds and #record > most then
+  return redis.error_reply('AINTARG the job can never fit into the channel: it takes ' .. #record .. ' bytes, and max_bytes allows '
+    .. text(most) .. ': push a smaller job, or raise max_bytes')
+end
 if most and adds and bytes + #record > most then
   return redis.error_reply('AINTFULL the channel is full: its jobs take ' .. text(bytes) .. ' bytes, this one ' .. #record
     .. ', and max_bytes allows ' .. text(most) .. ': retry later, add workers, remove failed jobs, or raise max_bytes')

@@ -82,8 +82,8 @@ pub struct Channel {
     /// Whether `queue:quiet` is in effect on this master: it leases no jobs; running jobs end normally, leases are renewed and
     /// workers follow the usual rules. A pause, in contrast, is a state of the store and holds for every master.
     pub(super) is_quiet: bool,
-    /// Whether the master waits for the end of running jobs before a re-exec; see [`Command::HoldBack`].
-    holds_back: bool,
+    /// Until when the master waits at most for the end of running jobs before a re-exec; see [`Command::HoldBack`].
+    pub(super) held_back_until: Option<Instant>,
     /// The reload that is under way: the settings to come, and who waits for its result.
     reload: Option<(ChannelSettings, ReloadReply)>,
     pub(super) work_wait: WorkWait,
@@ -136,7 +136,7 @@ impl Channel {
             publication: Publication::new(setup.identity),
             shutdown: None,
             is_quiet: setup.quiet,
-            holds_back: false,
+            held_back_until: None,
             reload: None,
         }
     }
@@ -191,6 +191,7 @@ impl Channel {
                 let (traces, owner) = (&self.run_traces, self.store_calls.owner());
                 let replies = self.job_requests.on_requests(requests, &self.settings, traces, owner, now);
                 self.respond(replies);
+                self.on_begun(now);
                 self.on_ended(ended, now);
                 if self.pool.is_degraded(now) && self.held_jobs.all_ready() > 0 {
                     // Jobs that no worker can start soon are left to other masters.
@@ -344,7 +345,7 @@ impl Channel {
             Command::Runs(reply) => drop(reply.send(self.pool.running(now))),
             Command::Output(id, reply) => drop(reply.send(self.output(id, now))),
             Command::DoneRuns(before, limit, reply) => drop(reply.send(self.done_runs.page(before, limit))),
-            Command::HoldBack(holds_back) => self.hold_back(holds_back, now),
+            Command::HoldBack(until) => self.hold_back(until, now),
             Command::Heartbeat(reply) => drop(reply.send(self.heartbeat(now))),
         }
     }
@@ -382,12 +383,12 @@ impl Channel {
 
     /// Whether this master leases no jobs of the channel for now.
     pub(super) fn takes_no_jobs(&self) -> bool {
-        self.is_quiet || self.holds_back
+        self.is_quiet || self.held_back_until.is_some()
     }
 
-    fn hold_back(&mut self, holds_back: bool, now: Instant) {
-        self.holds_back = holds_back;
-        if holds_back {
+    fn hold_back(&mut self, until: Option<Instant>, now: Instant) {
+        self.held_back_until = until;
+        if until.is_some() {
             self.return_ready();
             self.update_demand(now);
         } else {

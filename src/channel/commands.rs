@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::done_runs::{DoneRun, DoneRunsPage};
 use super::settings::ChannelSettings;
@@ -41,9 +42,9 @@ pub enum Command {
     Output(JobId, oneshot::Sender<OutputSource>),
     /// Report the last done runs: before a position, at most so many.
     DoneRuns(Option<u64>, usize, oneshot::Sender<DoneRunsPage>),
-    /// Take no jobs, or take them again: the master waits for the end of running jobs before a re-exec. Apart from `queue:quiet`,
-    /// which may come and go meanwhile.
-    HoldBack(bool),
+    /// Take no jobs until the running ones have ended, at most until this time, or take them again: the master waits before a
+    /// re-exec. Apart from `queue:quiet`, which may come and go meanwhile.
+    HoldBack(Option<Instant>),
     /// Show that the actor is responsive.
     Heartbeat(oneshot::Sender<Heartbeat>),
 }

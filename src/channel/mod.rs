@@ -49,7 +49,7 @@ pub use kept_runs::KeptRun;
 pub use scope::Scope;
 pub use settings::ChannelSettings;
 pub use shutdown::Stopped;
-pub use status::{ChannelDetails, ChannelStatus, Heartbeat, HeldJobStatus, LastCounts};
+pub use status::{ChannelDetails, ChannelStatus, Heartbeat, HeldJobStatus, LastCounts, RefusedPushCounts};
 pub use store_calls::OnJoin;
 pub use summary::{MasterCondition, MasterIdentity, MasterSummary, RunRates, SummaryJob, WorkerSummary};
 

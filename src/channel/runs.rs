@@ -59,7 +59,6 @@ impl Channel {
             StartDecision::NoCallback => return self.end_run(id, run, Outcome::Done, options, None, now),
         };
         let RunTerms { attempt, max_attempts, timeout, failure } = terms;
-        self.metrics.dispatched(store_time.since(meta.ready_at(id)));
         self.prefetch.dispatched(now);
         let headers = self.run_traces.begin(
             run,
@@ -73,10 +72,6 @@ impl Channel {
                 headers: &meta.headers,
             },
         );
-        if self.settings.job_log.level != JobLogLevel::Off {
-            let trace_id = self.run_traces.trace_id(run).map(display);
-            debug!(channel = %self.name, job = id.0, name = %meta.job, attempt, trace_id, "job started");
-        }
         let run =
             Run { run, id, job: meta.job.clone(), attempt, max_attempts, timeout, headers, failure, payload };
         match isolation {
@@ -86,16 +81,33 @@ impl Channel {
         }
     }
 
+    /// Counts the runs that have begun. A start that the system refuses is no run, however often it is tried.
+    pub(super) fn on_begun(&mut self, now: Instant) {
+        let store_time = self.store_time(now);
+        for id in self.pool.take_begun() {
+            let (Some(meta), Some(run)) = (self.held_jobs.meta(id), self.held_jobs.run(id)) else { continue };
+            self.metrics.dispatched(store_time.since(meta.ready_at(id)));
+            if self.settings.job_log.level != JobLogLevel::Off {
+                let trace_id = self.run_traces.trace_id(run).map(display);
+                let attempt = meta.attempts.saturating_add(1);
+                debug!(channel = %self.name, job = id.0, name = %meta.job, attempt, trace_id, "job started");
+            }
+        }
+    }
+
     /// Settles the jobs of runs that have ended.
     pub(super) fn on_ended(&mut self, ended: Vec<EndedRun>, now: Instant) {
-        for EndedRun { run, id, outcome, took, process, output } in ended {
+        for EndedRun { run, id, outcome, has_begun, took, process, output } in ended {
+            let was_run = has_begun || outcome != Outcome::Interrupted;
             self.prefetch.ended(&outcome, took);
             self.job_requests.run_ended(run, &outcome, now);
             let meta = self.held_jobs.meta(id);
-            self.metrics.run_ended(meta.map_or("", |meta| &meta.job), outcome.word(), took);
+            if was_run {
+                self.metrics.run_ended(meta.map_or("", |meta| &meta.job), outcome.word(), took);
+            }
             let options = meta.map(|meta| self.pool.job_options(&meta.job)).unwrap_or_default();
             let trace_id = self.run_traces.end(run, &outcome, process.pid);
-            let ran = Some(RanProcess { took, process, output, trace_id });
+            let ran = was_run.then_some(RanProcess { took, process, output, trace_id });
             self.end_run(id, run, outcome, options, ran, now);
         }
     }
@@ -117,7 +129,7 @@ impl Channel {
         self.cancellations.run_ended(id, &outcome, now);
         if let (Outcome::Interrupted | Outcome::Lost, Some(shutdown)) = (&outcome, &mut self.shutdown) {
             shutdown.returned += 1;
-            shutdown.interrupted += 1;
+            shutdown.interrupted += usize::from(ran.is_some());
         }
         let is_callback = meta.failing.is_some();
         let may_have_output = !meta.errors.is_empty() || meta.suspect || meta.lost > 0;
@@ -299,6 +311,7 @@ fn log_end(channel: &str, ended: &EndedJob, outcome: &Outcome, to: &Destination)
         Outcome::Lost => {
             info!(%channel, job, %name, attempt, took_ms, trace_id, next, "job lost: the guardian of its worker died while it ran");
         }
+        Outcome::Interrupted if took_ms.is_none() => debug!(%channel, job, %name, next, "job not started"),
         other => debug!(%channel, job, %name, attempt, took_ms, trace_id, "job {}", other.word()),
     }
 }

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use aint_queue_core::durations::millis;
 use serde::{Deserialize, Serialize};
 
 use crate::pool::{PoolStatus, RunStatus, WorkerCounts};
+use crate::store::RefusedPushes;
 
 /// Proof that the actor of a channel is responsive, and how far a stop is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,6 +40,9 @@ pub struct ChannelStatus {
     /// How far the store's clock is behind what it showed before it was set back; absent when it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_behind_ms: Option<u64>,
+    /// Pushes through this master that were refused for want of room; absent without any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_pushes: Option<RefusedPushCounts>,
     /// Why workers cannot be started; absent when they can.
     pub worker_error: Option<String>,
     /// Each worker, the target count, and the reason for it.
@@ -45,6 +50,10 @@ pub struct ChannelStatus {
     /// Whether `queue:quiet` is in effect: this master takes no jobs.
     #[serde(default)]
     pub quiet: bool,
+    /// While the master waits for the end of running jobs before it re-executes itself: how long it waits at most. It takes no
+    /// jobs meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_back_ms: Option<u64>,
     /// Whether the channel is stopping.
     pub stopping: bool,
     /// While the channel is stopping: seconds that running jobs may still take before they are interrupted.
@@ -69,6 +78,31 @@ impl ChannelStatus {
     #[must_use]
     pub fn workers_memory(&self) -> u64 {
         self.pool.rows.iter().filter_map(|worker| worker.memory).sum()
+    }
+}
+
+/// Pushes that were refused for want of room since the start of the master, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RefusedPushCounts {
+    /// The channel had too many waiting jobs.
+    pub max_waiting: u64,
+    /// The jobs of the channel took too many bytes.
+    pub max_bytes: u64,
+    /// The store was full.
+    pub store_full: u64,
+    /// The requests of all producers took too much memory of the master.
+    pub memory: u64,
+    /// Time since the last one.
+    pub last_ms: u64,
+}
+
+impl RefusedPushCounts {
+    /// The counts, if there are any.
+    pub(super) fn of(refused: &RefusedPushes, now: std::time::Instant) -> Option<Self> {
+        let RefusedPushes { max_waiting, max_bytes, store_full, memory, last } = *refused;
+        let last_ms = millis(now.saturating_duration_since(last?));
+        Some(Self { max_waiting, max_bytes, store_full, memory, last_ms })
     }
 }
 

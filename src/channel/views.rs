@@ -6,8 +6,9 @@ use tokio::time::Instant;
 use super::actor::Channel;
 use super::commands::OutputSource;
 use super::held_jobs::JobProgress;
-use super::status::{ChannelDetails, ChannelStatus, Heartbeat, HeldJobStatus};
+use super::status::{ChannelDetails, ChannelStatus, Heartbeat, HeldJobStatus, RefusedPushCounts};
 use crate::job::{Isolation, JobId};
+use crate::store::RefusedPushes;
 
 impl Channel {
     pub(super) fn status(&self, now: Instant) -> ChannelStatus {
@@ -19,9 +20,11 @@ impl Channel {
             store_error: self.store_calls.health.error().map(str::to_owned),
             store_error_ms: self.store_calls.health.unreachable_for(now).map(millis),
             clock_behind_ms: self.store_calls.clock.behind(now).map(millis),
+            refused_pushes: RefusedPushCounts::of(&RefusedPushes::into_channel(&self.name), now.into_std()),
             worker_error: self.pool.start_error(now).map(str::to_owned),
             pool: Box::new(self.pool.status(now)),
             quiet: self.is_quiet,
+            held_back_ms: self.held_back_until.map(|until| millis(until.saturating_duration_since(now))),
             stopping: self.shutdown.is_some(),
             stop_seconds_left: self.shutdown.as_ref().map(|shutdown| shutdown.time_left(now).as_secs()),
         }

@@ -9,6 +9,7 @@ use crate::access::{self, Access};
 use crate::config::alerts::{Receiver, ReceiverKind};
 use crate::config::command_check::Search;
 use crate::config::{self, Channel, CommandLine, Config, Handler, command_check};
+use crate::master::closed_to_workers;
 
 /// Print the effective configuration, or every mistake
 ///
@@ -35,6 +36,7 @@ impl ConfigCheck {
         missing_files(config)
             .iter()
             .chain(&missing_scripts(config))
+            .chain(&closed_to_workers(config))
             .for_each(|warning| context.warn(warning));
         let missing = missing_programs(config);
         if missing.is_empty() {

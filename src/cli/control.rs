@@ -5,10 +5,9 @@ use super::{Exit, Failure, sanitize};
 use crate::access::Denied;
 use crate::channel::ChannelStatus;
 use crate::config::Channel;
+use crate::control::{Answered, ControlError, ControlRequest, ControlResponse, ControlSocket, KnownOutput};
 use crate::job::JobId;
-use crate::master::{
-    self, Answered, ControlError, ControlRequest, ControlResponse, ControlSocket, KnownOutput,
-};
+use crate::master;
 use crate::pool::OutputPage;
 use crate::store::StoreIdentity;
 
@@ -106,7 +105,7 @@ pub(super) fn query<T>(
     progress: impl FnMut(&ChannelStatus),
     take: impl FnOnce(ControlResponse) -> Option<T>,
 ) -> MasterState<T> {
-    query_by(channel, request, |socket| master::send_request(socket, request, progress, take))
+    query_by(channel, request, |socket| crate::control::send_request(socket, request, progress, take))
 }
 
 /// Follows the output of a running job through its master, which must be running. `lines` gets the lines as they come.
@@ -118,7 +117,7 @@ pub(super) fn follow(
     lines: impl FnMut(&OutputPage),
 ) -> Result<KnownOutput, Failure> {
     let request = ControlRequest::Output { id, follow: true };
-    answered(doing, query_by(channel, request, |socket| master::follow_output(socket, id, lines)))
+    answered(doing, query_by(channel, request, |socket| crate::control::follow_output(socket, id, lines)))
 }
 
 fn query_by<T>(

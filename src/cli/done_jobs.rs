@@ -10,7 +10,7 @@ use super::table::{self, Column};
 use super::{CommandContext, Exit, Failure, job_options, job_output, render, sanitize, time};
 use crate::channel::{DoneRun, DoneRunsPage, MAX_DONE_RUNS};
 use crate::config::{Channel, KeepDone};
-use crate::master::{ControlRequest, ControlResponse};
+use crate::control::{ControlRequest, ControlResponse};
 use crate::store::{Cursor, SearchLimits, Store};
 
 const HEADER: [Column; 6] = [

@@ -79,6 +79,7 @@ impl Failure {
             PushError::Store(error) => Self::store(doing, error),
             PushError::Job { why, .. } => Self::new(Exit::Usage, doing).because(why),
             PushError::Payload { why, .. } => Self::new(Exit::Usage, doing).because(why),
+            error @ PushError::NeverFits { .. } => Self::new(Exit::Store, doing).because(error),
             error => Self::new(Exit::Failed, doing).because(error),
         }
     }

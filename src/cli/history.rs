@@ -8,9 +8,9 @@ use serde::Serialize;
 use super::status::recent::{rate, seconds};
 use super::{CommandContext, Failure, control, sanitize, time};
 use crate::config::Channel;
+use crate::control::{ControlRequest, ControlResponse};
 use crate::job::Timestamp;
 use crate::job_json::time::parse_duration;
-use crate::master::{ControlRequest, ControlResponse};
 use crate::snapshot::{Point, ScaledAt, Step};
 
 /// Columns of a chart in a pipe, and the most on a terminal.

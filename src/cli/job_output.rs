@@ -7,8 +7,8 @@ use super::control::{self, MasterState};
 use super::{CommandContext, Exit, Failure, render, sanitize, time};
 use crate::channel::{DoneRun, KeptRun};
 use crate::config::{Channel, Driver};
+use crate::control::{ControlRequest, ControlResponse, KnownOutput};
 use crate::job::{JobId, JobOutput, OutputLine, ProcessEnd};
-use crate::master::{ControlRequest, ControlResponse, KnownOutput};
 use crate::pool::OutputPage;
 
 /// The output of a job, as far as the master of this machine knows it; empty without a master, and with one that does not answer.

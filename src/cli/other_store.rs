@@ -4,7 +4,8 @@ use std::thread;
 
 use super::{Exit, Failure};
 use crate::config::{self, Channel, Driver, canonical};
-use crate::master::{self, Answered, ControlRequest, Presence};
+use crate::control::{Answered, ControlRequest};
+use crate::master::{self, Presence};
 use crate::store::{self, StoreIdentity};
 
 /// A master in the run directory of a command that serves another store than the command means.
@@ -113,8 +114,12 @@ fn is_same_file(channel: &Channel, presence: &Presence) -> bool {
 
 /// The store in the reply of the running master, which knows the present process of its server.
 fn asked(channel: &Channel) -> Option<StoreIdentity> {
-    let asked =
-        master::send_request(&master::control_socket(channel), ControlRequest::Status, |_| {}, |_| Some(()));
+    let asked = crate::control::send_request(
+        &master::control_socket(channel),
+        ControlRequest::Status,
+        |_| {},
+        |_| Some(()),
+    );
     asked.ok().and_then(|Answered { store, .. }| store)
 }
 

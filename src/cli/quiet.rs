@@ -6,7 +6,7 @@ use super::per_channel::{self, ChannelDone};
 use super::{CommandContext, Failure, control, render};
 use crate::channel::QuietReply;
 use crate::config::Channel;
-use crate::master::{ControlRequest, ControlResponse};
+use crate::control::{ControlRequest, ControlResponse};
 
 /// Let the master on this machine lease no more jobs
 ///

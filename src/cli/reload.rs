@@ -10,7 +10,7 @@ use super::progress::Progress;
 use super::table::{self, Column};
 use super::{CommandContext, Exit, Failure, control, render, sanitize};
 use crate::config::Channel;
-use crate::master::{ControlError, ControlRequest, ControlResponse};
+use crate::control::{ControlError, ControlRequest, ControlResponse};
 use crate::pool::{RolloutSummary, WorkerRef, WorkerReplacement};
 
 /// Reload the configuration and replace the workers

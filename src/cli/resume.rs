@@ -7,7 +7,7 @@ use super::control::{self, MasterState};
 use super::per_channel::{self, ChannelDone};
 use super::{CommandContext, Exit, Failure};
 use crate::config::Channel;
-use crate::master::{ControlError, ControlRequest, ControlResponse};
+use crate::control::{ControlError, ControlRequest, ControlResponse};
 
 /// Resume a channel after queue:pause and queue:quiet
 #[derive(Debug, Args)]

@@ -12,9 +12,9 @@ use super::control::{self, MasterState};
 use super::known_masters::{KnownMaster, LocalMaster, masters_of};
 use super::{CommandContext, Failure, render, sanitize};
 use crate::config::Channel;
+use crate::control::{ControlRequest, ControlResponse};
 use crate::guardian::process_list::{ProcessRow, tree};
 use crate::job::JobId;
-use crate::master::{ControlRequest, ControlResponse};
 use crate::pool::{CancelReason, RunStatus, RunningJob};
 
 /// Longest shown name of a job on a terminal.
@@ -118,10 +118,11 @@ impl Running {
                 row.processes = processes.clone();
             }
         }
-        let mut text = if rows.is_empty() {
-            "No job is running on this machine.\n".to_owned()
-        } else {
-            text(&rows, context.columns().is_some())
+        let mut text = match rows.is_empty() {
+            // A master that did not tell its jobs may run some.
+            true if !failures.is_empty() => String::new(),
+            true => "No job is running on this machine.\n".to_owned(),
+            false => text(&rows, context.columns().is_some()),
         };
         unlisted.iter().for_each(|line| text.push_str(&format!("{line}\n")));
         let json: Vec<_> = rows.iter().map(|row| to_json(row, self.tree)).collect();

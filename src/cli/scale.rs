@@ -5,7 +5,7 @@ use clap::Args;
 use super::per_channel::{self, ChannelDone};
 use super::{CommandContext, Failure, control};
 use crate::config::Channel;
-use crate::master::{ControlRequest, ControlResponse};
+use crate::control::{ControlRequest, ControlResponse};
 use crate::pool::{MinWorkers, ScaleOrder};
 
 /// Set the minimum number of workers manually

@@ -10,11 +10,11 @@ use serde_json::value::RawValue;
 use super::job_output::{self, DoneJob, ProcessJson};
 use super::{CommandContext, Exit, Failure, render, sanitize, time};
 use crate::config::Channel;
+use crate::control::KnownOutput;
 use crate::job::{
     AttemptError, ErrorKind, FailReason, JobId, JobMeta, JobOptions, JobOutput, Priority, Timestamp,
     UniqueUntil,
 };
-use crate::master::KnownOutput;
 use crate::retry::Policy;
 use crate::store::{JobState, JobView, Store};
 

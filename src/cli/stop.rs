@@ -11,7 +11,8 @@ use super::per_channel::{self, ChannelDone};
 use super::progress::Progress;
 use super::{CommandContext, Exit, Failure, render};
 use crate::config::Channel;
-use crate::master::{self, ControlError, ControlRequest, ControlResponse};
+use crate::control::{ControlError, ControlRequest, ControlResponse};
+use crate::master;
 
 /// How long the lock may take to become free after the channel has stopped.
 const LOCK_RELEASE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -52,7 +52,7 @@ struct Connection {
 }
 
 /// The place of one connection, released on drop.
-pub(super) struct Place {
+pub struct Place {
     number: u64,
     peer: Peer,
     admission: Admission,
@@ -160,7 +160,8 @@ impl Place {
         self.number
     }
 
-    pub(super) fn peer(&self) -> Peer {
+    #[must_use]
+    pub fn peer(&self) -> Peer {
         self.peer
     }
 

@@ -4,14 +4,17 @@
 //! page its user visits. Three rules refuse web pages, with or without a token: the `Host` must be an address, `localhost` or a
 //! configured name, against DNS rebinding; a request that the browser marks as cross-site is refused; and the content type must be
 //! JSON, which a page of another site may send only after a preflight request.
+//!
+//! A page of the dashboard may be opened by a link on another site: a navigation changes nothing, and the rights of its visitor
+//! are checked by the page.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderName, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use subtle::ConstantTimeEq;
@@ -25,6 +28,12 @@ use super::token_guesses::TokenGuesses;
 use crate::config::{Http, Secret};
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+/// The route of pushes.
+pub(super) const PUSH_ROUTE: &str = "/channels/{channel}/jobs";
+/// Most pages and answers of the API at once.
+const MAX_PAGES: usize = 64;
 /// The rules and the settings they use.
 pub(super) struct Auth {
     token: Option<Secret>,
@@ -33,6 +42,8 @@ pub(super) struct Auth {
     address: SocketAddr,
     guesses: TokenGuesses,
     pushes: Permits,
+    /// The permits of pages; `None` while the dashboard is off.
+    pages: Option<Permits>,
 }
 
 /// The rule for readers of metrics.
@@ -46,20 +57,35 @@ pub(super) struct Readers {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MayRead(pub(super) bool);
 
-/// The kinds of paths.
+/// The kinds of requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
     /// Health, in words without names: open to all clients.
     Health,
     Metrics,
     /// A push, or a path that does not exist.
     Push,
+    /// A page of the dashboard, or an answer of its API.
+    Page,
+    /// A stream of the dashboard, which lasts as long as its page.
+    Stream,
 }
 
 impl Asked {
-    fn by(path: &str) -> Self {
-        match path {
+    fn by(request: &Request, has_pages: bool) -> Self {
+        match request.uri().path() {
             "/health" | "/healthz" | "/readyz" => Self::Health,
             "/metrics" => Self::Metrics,
+            path if has_pages => {
+                let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+                if request.method() == Method::POST && route == Some(PUSH_ROUTE) {
+                    Self::Push
+                } else if path.ends_with("/events") {
+                    Self::Stream
+                } else {
+                    Self::Page
+                }
+            }
             _ => Self::Push,
         }
     }
@@ -67,27 +93,43 @@ impl Asked {
 
 /// Middleware for every path: refuses requests that break a rule.
 pub(super) async fn authorize(State(auth): State<Arc<Auth>>, mut request: Request, next: Next) -> Response {
-    if let Err(refusal) = auth.check(request.uri(), request.headers()) {
+    let asked = Asked::by(&request, auth.pages.is_some());
+    let may_be_linked = asked == Asked::Page && request.method().is_safe();
+    if let Err(refusal) = auth.check(request.uri(), request.headers(), may_be_linked) {
         return refusal.into_response();
     }
     let place = request.extensions().get::<Arc<Place>>().cloned();
     let peer = place.as_ref().map(|place| place.peer());
-    let allowed = match Asked::by(request.uri().path()) {
+    let permits = match asked {
         Asked::Health => {
             let may_read = auth.may_read_details(request.headers());
             request.extensions_mut().insert(MayRead(may_read));
             return next.run(request).await;
         }
         // Read from memory: a scrape takes no place from producers.
-        Asked::Metrics => match auth.check_scrape(request.headers(), peer).await {
-            Ok(()) => return next.run(request).await,
-            refused => refused,
+        Asked::Metrics => {
+            return match auth.check_scrape(request.headers(), peer).await {
+                Ok(()) => next.run(request).await,
+                Err(refusal) => refusal.into_response(),
+            };
+        }
+        // A stream has a permit of its own, and its connection is never idle.
+        Asked::Stream => {
+            if let Some(place) = &place {
+                place.mark_busy();
+            }
+            return next.run(request).await;
+        }
+        // The dashboard checks the rights of its visitors.
+        Asked::Page => auth.pages.as_ref().unwrap_or(&auth.pushes),
+        Asked::Push => match auth.check_token(auth.token.as_ref(), request.headers(), peer).await {
+            Ok(()) => &auth.pushes,
+            Err(refusal) => return refusal.into_response(),
         },
-        Asked::Push => auth.check_token(auth.token.as_ref(), request.headers(), peer).await,
     };
-    let _permit = match allowed.and_then(|()| auth.pushes.take(Instant::now())) {
+    let _permit = match permits.take(Instant::now()) {
         Ok(permit) => permit,
-        Err(refusal) => return refusal.into_response(),
+        Err(at_limit) => return ErrorResponse::unavailable(at_limit.to_string()).into_response(),
     };
     if let Some(place) = &place {
         place.mark_busy();
@@ -101,18 +143,24 @@ pub(super) async fn authorize(State(auth): State<Arc<Auth>>, mut request: Reques
 
 impl Auth {
     pub(super) fn new(settings: &Http, address: SocketAddr, readers: Readers) -> Self {
+        let public_host = settings.public_url.as_deref().and_then(|url| url.parse::<Uri>().ok());
+        let public_host = public_host.and_then(|url| Some(url.host()?.to_ascii_lowercase()));
         Self {
             token: settings.token.clone(),
             readers,
-            hosts: settings.hosts.clone(),
+            hosts: settings.hosts.iter().cloned().chain(public_host).collect(),
             address,
             guesses: TokenGuesses::default(),
-            pushes: Permits::new(settings.max_connections, "max_connections in [http]"),
+            pushes: Permits::new(settings.max_connections, "raise max_connections in [http] if this repeats"),
+            pages: settings
+                .dashboard
+                .is_some()
+                .then(|| Permits::new(MAX_PAGES, "close some pages of the dashboard")),
         }
     }
 
-    /// Checks the head of a request, except for its token.
-    pub(super) fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), ErrorResponse> {
+    /// Checks the head of a request, except for its token. `may_be_linked` tells whether a link of another site may lead to it.
+    fn check(&self, uri: &Uri, headers: &HeaderMap, may_be_linked: bool) -> Result<(), ErrorResponse> {
         let host = host(uri, headers)?;
         if self.checks_host() && !self.is_own_host(&host) {
             let error = format!(
@@ -123,7 +171,7 @@ impl Auth {
             );
             return Err(ErrorResponse::new(StatusCode::MISDIRECTED_REQUEST, error));
         }
-        if is_cross_site(headers, &host) {
+        if is_cross_site(headers, &host) && !(may_be_linked && is_navigation(headers)) {
             let error = "cross-site request of a browser: push from a program instead";
             return Err(ErrorResponse::new(StatusCode::FORBIDDEN, error));
         }
@@ -210,6 +258,15 @@ fn host(uri: &Uri, headers: &HeaderMap) -> Result<Authority, ErrorResponse> {
     host.ok_or_else(|| ErrorResponse::bad_request("the request needs one valid Host header"))
 }
 
+/// Whether a browser marks the request as the opening of a page in a window.
+fn is_navigation(headers: &HeaderMap) -> bool {
+    let is = |name: HeaderName, value: &str| {
+        let mut sent = headers.get_all(name).iter();
+        sent.next().is_some_and(|sent| sent == value) && sent.next().is_none()
+    };
+    is(FETCH_MODE, "navigate") && is(FETCH_DEST, "document")
+}
+
 /// Whether a browser marks the request as sent by a page of another site.
 fn is_cross_site(headers: &HeaderMap, host: &Authority) -> bool {
     let mut sites = headers.get_all(FETCH_SITE).iter();
@@ -241,6 +298,7 @@ mod tests {
             max_connections_per_peer: 1,
             timeout: Duration::ZERO,
             public_url: None,
+            dashboard: None,
         };
         Auth::new(&settings, settings.listen, Readers { token: None, is_own_listener: false })
     }
@@ -251,7 +309,7 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
         }
-        auth.check(&path.parse().unwrap(), &map).err().map(|refusal| refusal.status().as_u16())
+        auth.check(&path.parse().unwrap(), &map, false).err().map(|refusal| refusal.status().as_u16())
     }
 
     fn has_token(values: &[&str]) -> bool {
@@ -327,6 +385,7 @@ mod tests {
             max_connections_per_peer: 1,
             timeout: Duration::ZERO,
             public_url: None,
+            dashboard: None,
         };
         let readers = Readers { token: token.map(Secret::new), is_own_listener };
         let auth = Auth::new(&settings, settings.listen, readers);

@@ -29,6 +29,17 @@ const MAX_LIFE_TIMEOUTS: u32 = 30;
 /// Time for which bytes of a refused client are read and dropped, so that it gets the response.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The stop of the listener, for responses that last until then.
+#[derive(Clone, Debug)]
+pub struct Stopping(watch::Receiver<bool>);
+
+impl Stopping {
+    /// Waits until the listener stops.
+    pub async fn wait(&mut self) {
+        wait_for_stop(&mut self.0).await;
+    }
+}
+
 /// Waits until the listener stops or its owner is gone.
 pub(super) async fn wait_for_stop(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
@@ -56,9 +67,11 @@ pub(super) async fn serve(
 ) {
     // Responses are small and written at once, so Nagle's delay has no benefit.
     let _ = stream.set_nodelay(true);
+    let on_stop = stopped.clone();
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         let routes = TowerToHyperService::new(routes.clone());
         request.extensions_mut().insert(Arc::clone(&place));
+        request.extensions_mut().insert(Stopping(on_stop.clone()));
         Box::pin(async move { hyper::service::Service::call(&routes, request.map(Body::new)).await })
     });
     let mut connection = http1::Builder::new()

@@ -50,10 +50,15 @@ use crate::config::{Config, Http, Secret};
 use crate::metrics::{OTHER_ROUTE, RequestMetrics};
 use crate::producer_memory::ProducerMemory;
 use crate::queue_set::QueueSet;
+pub use admission::Place;
 use auth::{Auth, Readers};
+pub use connection::Stopping;
 use observed::View;
 pub use observed::{ChannelHealth, Observed};
+pub use peer::Peer;
+pub use permits::{AtLimit, Permit, Permits};
 use response::ErrorResponse;
+pub use token_guesses::TokenGuesses;
 
 /// Time for pending requests after the stop of the listener.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -136,6 +141,7 @@ pub fn bind(config: &Config) -> Result<Vec<Listener>, BindError> {
             max_connections_per_peer: SCRAPE_CONNECTIONS,
             timeout: SCRAPE_TIMEOUT,
             public_url: None,
+            dashboard: None,
         };
         listeners.push(Listener::bind(settings, false, token.clone())?);
     }
@@ -143,6 +149,12 @@ pub fn bind(config: &Config) -> Result<Vec<Listener>, BindError> {
 }
 
 impl Listener {
+    /// The settings of the listener for producers, which has the dashboard, too; `None` for that of metrics.
+    #[must_use]
+    pub fn for_producers(&self) -> Option<&Http> {
+        self.for_producers.then_some(&self.settings)
+    }
+
     fn bind(settings: Http, for_producers: bool, scrape_token: Option<Secret>) -> Result<Self, BindError> {
         let bind = || {
             let socket = TcpListener::bind(settings.listen)?;
@@ -156,7 +168,8 @@ impl Listener {
         Ok(Self { socket, settings, address, for_producers, scrape_token })
     }
 
-    /// Serves all declared channels on a new thread. Requests share `memory`.
+    /// Serves all declared channels on a new thread. Requests share `memory`; `pages` are those of the dashboard, which check the
+    /// rights of their visitors.
     ///
     /// # Errors
     /// When the system has no free thread or descriptor.
@@ -166,9 +179,10 @@ impl Listener {
         memory: ProducerMemory,
         observed: Arc<dyn Observed>,
         metrics: RequestMetrics,
+        pages: Option<Router>,
     ) -> io::Result<RunningListener> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let routes = self.routes(config, memory, observed, metrics);
+        let routes = self.routes(config, memory, observed, metrics, pages);
         let Self { socket, settings, address, for_producers, .. } = self;
         let socket = {
             let _inside = runtime.enter();
@@ -193,6 +207,7 @@ impl Listener {
         memory: ProducerMemory,
         observed: Arc<dyn Observed>,
         metrics: RequestMetrics,
+        pages: Option<Router>,
     ) -> Router {
         let readers = Readers { token: self.scrape_token.clone(), is_own_listener: !self.for_producers };
         let auth = Arc::new(Auth::new(&self.settings, self.address, readers));
@@ -206,9 +221,13 @@ impl Listener {
             let queues = QueueSet::of(Arc::clone(config));
             let metrics = metrics.clone();
             let state = ListenerState { settings: self.settings.clone(), queues, memory, metrics };
-            view.route("/channels/{channel}/jobs", post(push::push).with_state(Arc::new(state)))
-                .fallback(async || ErrorResponse::not_found())
-                .method_not_allowed_fallback(async || ErrorResponse::method_not_allowed())
+            let view = view.route(auth::PUSH_ROUTE, post(push::push).with_state(Arc::new(state)));
+            match pages {
+                Some(pages) => view.merge(pages),
+                None => view
+                    .fallback(async || ErrorResponse::not_found())
+                    .method_not_allowed_fallback(async || ErrorResponse::method_not_allowed()),
+            }
         } else {
             view.fallback(async || ErrorResponse::only_metrics())
         };

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 /// An IPv4 address, or the network of an IPv6 address, all of whose addresses may belong to one host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Peer(IpAddr);
+pub struct Peer(IpAddr);
 
 /// Length of the prefix that IPv6 hosts of one network share.
 const IPV6_PREFIX_BITS: u32 = 64;

@@ -6,46 +6,50 @@
 use std::sync::{Arc, Mutex};
 
 use aint_queue_core::mutex::lock;
+use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tracing::warn;
 
 use super::event_log::EventCount;
-use super::response::ErrorResponse;
 
 /// The permits of one kind of requests.
-pub(super) struct Permits {
+pub struct Permits {
     free: Arc<Semaphore>,
     limit: usize,
-    /// The key of the configuration that sets the limit.
-    key: &'static str,
+    /// The remedy, for the log.
+    remedy: &'static str,
     refused: Mutex<EventCount>,
 }
 
+/// As many requests as there are permits are under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{0} requests are under way: retry, or send them one after the other")]
+pub struct AtLimit(pub usize);
+
 /// The right of one request to be served; given back on drop.
-pub(super) type Permit = OwnedSemaphorePermit;
+pub type Permit = OwnedSemaphorePermit;
 
 impl Permits {
-    pub(super) fn new(limit: usize, key: &'static str) -> Self {
-        Self { free: Arc::new(Semaphore::new(limit)), limit, key, refused: Mutex::default() }
+    /// So many permits; `remedy` tells the reader of the log how fewer requests are refused.
+    #[must_use]
+    pub fn new(limit: usize, remedy: &'static str) -> Self {
+        Self { free: Arc::new(Semaphore::new(limit)), limit, remedy, refused: Mutex::default() }
     }
 
     /// Takes a permit for a request, without waiting.
-    pub(super) fn take(&self, now: Instant) -> Result<Permit, ErrorResponse> {
+    ///
+    /// # Errors
+    /// When all are taken.
+    pub fn take(&self, now: Instant) -> Result<Permit, AtLimit> {
         Arc::clone(&self.free).try_acquire_owned().map_err(|_| {
             let mut refused = lock(&self.refused);
             refused.add();
             if let Some(refused) = refused.take_due(now) {
-                let (limit, key) = (self.limit, self.key);
-                warn!(
-                    refused,
-                    limit, "HTTP requests at their limit: refused more with 503; raise {key} if this repeats"
-                );
+                let (limit, remedy) = (self.limit, self.remedy);
+                warn!(refused, limit, "HTTP requests at their limit: refused more with 503; {remedy}");
             }
-            ErrorResponse::unavailable(format!(
-                "{} requests are under way: retry, or send them one after the other",
-                self.limit
-            ))
+            AtLimit(self.limit)
         })
     }
 }
@@ -56,11 +60,10 @@ mod tests {
 
     #[test]
     fn permit_is_free_again_after_its_request() {
-        let permits = Permits::new(2, "max_connections in [http]");
+        let permits = Permits::new(2, "raise the limit");
         let first = permits.take(Instant::now()).unwrap();
         let _second = permits.take(Instant::now()).unwrap();
-        let refusal = permits.take(Instant::now()).err().unwrap();
-        assert_eq!(refusal.status(), 503);
+        assert_eq!(permits.take(Instant::now()).err(), Some(AtLimit(2)));
         drop(first);
         assert!(permits.take(Instant::now()).is_ok());
     }

@@ -15,7 +15,7 @@ use crate::metrics::PushedVia;
 use crate::producer_memory::{BATCH_BYTES, Reservation};
 use crate::queue::{PushManyError, Queue};
 use crate::queue_set::LazyQueue;
-use crate::store::{MAX_BATCH, PushError, Pushed};
+use crate::store::{MAX_BATCH, PushError, PushSize, Pushed};
 
 /// Pushes one job or an array of jobs.
 pub(super) async fn push(
@@ -31,7 +31,8 @@ pub(super) async fn push(
         ErrorResponse::new(StatusCode::NOT_FOUND, text)
     })?;
     let (head, body) = request.into_parts();
-    let received = body::read(&state, &head.headers, body).await?;
+    let received =
+        body::read(&state, &head.headers, body).await.inspect_err(|error| error.count_for(&name))?;
     // A separate task: a client that disconnects cancels this handler, but the whole array is still pushed.
     let pushing = tokio::spawn(push_body(state, name, lazy_queue, received));
     pushing.await.map_err(|_| {
@@ -53,12 +54,16 @@ async fn push_body(
     let body = parse::parse(&bytes).map_err(parse_error)?;
     let _batch = match is_small {
         true => None,
-        false => Some(batch_memory(&state).await?),
+        false => Some(batch_memory(&state).await.inspect_err(|error| error.count_for(&channel))?),
     };
-    if body.len() > 1 {
-        check(&body).await.map_err(parse_error)?;
-    }
+    let size = match body.len() {
+        0 | 1 => PushSize::default(),
+        _ => check(&body).await.map_err(parse_error)?,
+    };
     let queue = lazy_queue.queue().await.map_err(|error| ErrorResponse::store(&error))?;
+    queue
+        .check_size(size)
+        .map_err(|error| push_error(PushManyError { pushed: Vec::new(), source: error }))?;
     let result = push_jobs(&queue, &body).await;
     let added = match &result {
         Ok(pushed) => pushed.iter().filter(|pushed| matches!(pushed, Pushed::Added(_))).count(),
@@ -93,16 +98,17 @@ async fn batch_memory(state: &ListenerState) -> Result<Reservation, ErrorRespons
     reserved.map_err(|_| ErrorResponse::producers_busy())
 }
 
-/// Parses every job, without keeping it.
-async fn check(body: &ParsedBody<'_>) -> Result<(), ParseError> {
+/// Parses every job, without keeping it. Answers the least that they add to the channel.
+async fn check(body: &ParsedBody<'_>) -> Result<PushSize, ParseError> {
+    let mut size = PushSize::default();
     for index in 0..body.len() {
-        body.job(index)?;
+        size.add(&body.job(index)?);
         if index % MAX_BATCH == MAX_BATCH - 1 {
             // Other requests have their turn.
             tokio::task::yield_now().await;
         }
     }
-    Ok(())
+    Ok(size)
 }
 
 /// The response when all jobs are in the store: 201, or 200 when none was added.
@@ -129,6 +135,9 @@ fn push_error(error: PushManyError) -> ErrorResponse {
     let PushManyError { pushed, source } = error;
     let response = match &source {
         PushError::Store(error) => ErrorResponse::store(error),
+        PushError::NeverFits { .. } => {
+            ErrorResponse::new(StatusCode::PAYLOAD_TOO_LARGE, error_chain(&source))
+        }
         // The store checks times by its own clock, which may differ from the listener's.
         PushError::Job { index, .. } | PushError::Payload { index, .. } => {
             ErrorResponse::bad_request(error_chain(&source)).at(Some(*index), None)

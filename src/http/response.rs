@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::job::JobId;
-use crate::store::{Pushed, StoreError};
+use crate::store::{Pushed, RefusedPushes, StoreError};
 
 /// `Retry-After` while the store is unavailable, in seconds: it may return at any time.
 const RETRY_AFTER_UNAVAILABLE: u32 = 1;
@@ -34,6 +34,8 @@ pub(super) struct ErrorResponse {
     status: StatusCode,
     body: Box<ErrorBody>,
     extra_headers: Vec<(HeaderName, HeaderValue)>,
+    /// The requests of all producers had no room in memory.
+    is_for_memory: bool,
 }
 
 /// The body of a [`ErrorResponse`].
@@ -71,7 +73,7 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
 impl ErrorResponse {
     pub(super) fn new(status: StatusCode, error: impl Into<String>) -> Self {
         let body = ErrorBody { error: error.into(), index: None, field: None, pushed: Vec::new() };
-        Self { status, body: Box::new(body), extra_headers: Vec::new() }
+        Self { status, body: Box::new(body), extra_headers: Vec::new(), is_for_memory: false }
     }
 
     pub(super) fn bad_request(error: impl Into<String>) -> Self {
@@ -105,9 +107,15 @@ impl ErrorResponse {
 
     /// The requests of all producers have no room in memory.
     pub(super) fn producers_busy() -> Self {
-        Self::unavailable(
-            "requests of all producers have too many bytes at once: retry, or send smaller requests",
-        )
+        let error = "requests of all producers have too many bytes at once: retry, or send smaller requests";
+        Self { is_for_memory: true, ..Self::unavailable(error) }
+    }
+
+    /// Counts a refusal for want of memory with the refused pushes into a channel.
+    pub(super) fn count_for(&self, channel: &str) {
+        if self.is_for_memory {
+            RefusedPushes::count_without_memory(channel);
+        }
     }
 
     /// The store has failed or refused.

@@ -29,7 +29,7 @@ const MAX_PEERS: usize = 1024;
 
 /// The peers that sent wrong tokens lately.
 #[derive(Debug, Default)]
-pub(super) struct TokenGuesses(Mutex<Guesses>);
+pub struct TokenGuesses(Mutex<Guesses>);
 
 #[derive(Debug, Default)]
 struct Guesses {
@@ -52,7 +52,7 @@ struct Delay<'a> {
 
 impl TokenGuesses {
     /// Waits as long as the earlier wrong tokens of a peer require. False when too many of its requests wait already.
-    pub(super) async fn delay(&self, peer: Peer) -> bool {
+    pub async fn delay(&self, peer: Peer) -> bool {
         let step = self.guesses().begin(peer, Instant::now());
         match step {
             Step::Check => true,
@@ -67,7 +67,7 @@ impl TokenGuesses {
     }
 
     /// Records a wrong token at a listener.
-    pub(super) fn wrong(&self, peer: Peer, listener: SocketAddr) {
+    pub fn wrong(&self, peer: Peer, listener: SocketAddr) {
         let now = Instant::now();
         let mut guesses = self.guesses();
         guesses.record(peer, now);

@@ -26,6 +26,7 @@ mod own_program;
 mod place;
 mod receiver_test;
 mod reexec;
+mod refused_pushes;
 mod reload;
 pub mod run_dir;
 mod run_once;
@@ -36,11 +37,9 @@ mod start;
 mod stop_notice;
 mod view;
 mod watchdog;
+mod worker_access;
 
 pub use alerting::host_alerts_file;
-pub use control::{
-    Answered, ControlError, ControlRequest, ControlResponse, KnownOutput, follow_output, send_request,
-};
 pub use listen::listen;
 pub use listen_error::ListenError;
 pub use listen_options::ListenOptions;
@@ -48,7 +47,8 @@ pub use own_identity::boot;
 pub use own_program::own_program;
 pub use receiver_test::test_receivers;
 pub use reexec::Handover;
-pub use run_dir::{ControlSocket, LockError, Presence, ServedStore, control_socket, presence, presences_in};
+pub use run_dir::{LockError, Presence, ServedStore, control_socket, presence, presences_in};
 pub use run_once::run_once;
 pub use service_loop::MasterExit;
 pub use signals::block_signals;
+pub use worker_access::closed_to_workers;

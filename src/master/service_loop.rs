@@ -13,6 +13,7 @@ use super::channel_service::ChannelService;
 use super::listen_error::ListenError;
 use super::place::ChannelPlace;
 use super::reexec::{Handover, ReexecPolicy, ReexecStep, ServedChannel};
+use super::refused_pushes::RefusedPushLog;
 use super::reload::{ReloadChanges, ReloadError, ReloadEvent, ReloadQueue, ReloadTask, reload};
 use super::signals::{SignalAction, Signals, block_signals};
 use super::stop_notice::StopNotice;
@@ -63,6 +64,7 @@ impl Master {
     ) -> Result<MasterExit, ListenError> {
         let mut stop_signals = 0;
         let mut panicked = false;
+        let mut refused_pushes = RefusedPushLog::new();
         while !self.services.is_empty() {
             tokio::select! {
                 action = signals.next() => match action {
@@ -107,6 +109,7 @@ impl Master {
                     ReexecStep::Preflight => reexec.start_preflight(self.served(), self.places(), self.longest_wait()),
                     ReexecStep::Drain => self.stop_all(false),
                 },
+                () = refused_pushes.tick() => refused_pushes.log(Instant::now()),
                 Some(ended) = self.actors.join_next() => match ended {
                     Ok((name, stopped)) => self.on_channel_end(&name, stopped, &mut reexec).await,
                     Err(error) => {

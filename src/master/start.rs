@@ -30,6 +30,7 @@ use super::signals::with_signals_blocked;
 use super::view::MasterView;
 use crate::config::passed_env::PassedEnv;
 use crate::config::{self, Config, Driver};
+use crate::dashboard;
 use crate::guardian::{Guardian, sweep};
 use crate::http::{self, BindError};
 use crate::metrics::Metrics;
@@ -120,8 +121,17 @@ pub(super) async fn start(
     let places = master.services.values().map(|service| Arc::downgrade(service.place())).collect();
     tokio::spawn(place::watch(places));
     for port in ports {
-        let serve =
-            || port.serve(&listen.config, producer_memory.clone(), view.clone(), shared.metrics.requests());
+        let pages = port.for_producers().and_then(|settings| {
+            let stores = || page_stores(&listen.config);
+            let host = &shared.identity.host;
+            settings.dashboard.is_some().then(|| {
+                dashboard::routes(settings, &listen.config, host, stores(), Arc::<MasterView>::clone(&view))
+            })?
+        });
+        let serve = || {
+            let metrics = shared.metrics.requests();
+            port.serve(&listen.config, producer_memory.clone(), view.clone(), metrics, pages)
+        };
         master.http.push(with_signals_blocked(serve).and_then(|http| http).map_err(ListenError::System)?);
     }
     let config = listen.config.file.as_ref().map_or("built-in".to_owned(), |file| file.display().to_string());
@@ -196,6 +206,20 @@ fn record_served(lock: &Lock, channel: &config::Channel, store: Option<StoreIden
 /// Opens a channel's store and logs its durability.
 pub(super) async fn open_store(config: &config::Channel) -> Result<Arc<dyn Store>, ListenError> {
     open(config).await.map_err(|source| ListenError::Store { channel: config.name.clone(), source })
+}
+
+/// The stores that pages ask, by channel, with connections of their own.
+fn page_stores(config: &Config) -> dashboard::Stores {
+    let channels = config.channels.values().filter(|channel| channel.driver != Driver::Sync);
+    let store = |channel: &config::Channel| {
+        let (driver, name) = (channel.driver.clone(), channel.name.clone());
+        let open = move || {
+            let (driver, name) = (driver.clone(), name.clone());
+            Box::pin(async move { store::open(&driver, &name).await }) as _
+        };
+        (channel.name.clone(), Arc::new(LazyStore::new(open)) as Arc<dyn Store>)
+    };
+    channels.map(store).collect()
 }
 
 /// The store of a channel, opened by its actor's first call. A failed call is retried by the actor's back-off.

@@ -1,4 +1,4 @@
-//! The view of a master that the HTTP listener shows: metrics and the health of its channels.
+//! The view of a master that the HTTP listener shows: metrics, the health of its channels, and what pages show of them.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -9,10 +9,16 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::control::{ChannelHandlers, MasterShared};
+use crate::channel::MasterIdentity;
+use crate::dashboard::{ChannelLook, Source};
 use crate::http::{ChannelHealth, Observed};
+use crate::snapshot::{Point, ScaledAt, Step};
 
 /// Time after which a channel that has not answered counts as stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
+
+/// Time after which a page shows a channel that has not answered as stuck.
+const STATUS_TIMEOUT: Duration = Duration::from_millis(400);
 
 /// A view of a master.
 pub(super) struct MasterView(pub(super) Arc<MasterShared>);
@@ -26,14 +32,52 @@ impl Observed for MasterView {
     }
 
     async fn health(&self) -> Vec<ChannelHealth> {
-        let handlers: Vec<_> = lock(&self.0.handlers).iter().filter_map(Weak::upgrade).collect();
-        let mut asked: JoinSet<_> = handlers.into_iter().map(health).collect();
+        let mut asked: JoinSet<_> = self.channels().into_iter().map(health).collect();
         let mut answers = Vec::new();
         while let Some(answer) = asked.join_next().await {
             answers.extend(answer);
         }
         answers.sort_by(|one, other| one.name.cmp(&other.name));
         answers
+    }
+}
+
+#[async_trait]
+impl Source for MasterView {
+    fn served(&self) -> Vec<String> {
+        let mut served: Vec<_> = self.channels().iter().map(|channel| channel.channel.to_string()).collect();
+        served.sort_unstable();
+        served
+    }
+
+    async fn look(&self, channel: &str) -> Option<ChannelLook> {
+        self.0.attention.looked(Instant::now());
+        let channel = self.channel(channel)?;
+        let status = timeout(STATUS_TIMEOUT, channel.status()).await;
+        Some(ChannelLook {
+            status: status.ok().and_then(Result::ok),
+            recent: channel.sampler.recent(),
+            trends: channel.sampler.trends(),
+            counts: channel.sampler.last_counts(),
+        })
+    }
+
+    fn history(&self, channel: &str, step: Step, period: Duration) -> (Vec<Point>, Vec<ScaledAt>) {
+        self.channel(channel).map_or_else(Default::default, |channel| channel.sampler.history(step, period))
+    }
+
+    fn identity(&self) -> MasterIdentity {
+        self.0.identity.clone()
+    }
+}
+
+impl MasterView {
+    fn channels(&self) -> Vec<Arc<ChannelHandlers>> {
+        lock(&self.0.handlers).iter().filter_map(Weak::upgrade).collect()
+    }
+
+    fn channel(&self, name: &str) -> Option<Arc<ChannelHandlers>> {
+        self.channels().into_iter().find(|channel| &*channel.channel == name)
     }
 }
 

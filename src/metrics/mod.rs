@@ -25,7 +25,6 @@ pub use alerts::{AlertMetrics, MessageCounts};
 pub use channel::{ChannelMetrics, Sample};
 pub use requests::{OTHER_ROUTE, PushedVia, RequestMetrics};
 pub use timings::{CallTimes, Percentiles, RunTotals, Timings};
-use words::REFUSAL_REASONS;
 pub use words::{OUTCOMES, STORE_CALLS};
 
 use crate::store::RefusedPushes;
@@ -412,8 +411,7 @@ impl Metrics {
     /// Updates the numbers of refused pushes, also into channels that this master does not serve.
     fn count_refused_pushes(&self) {
         for (channel, refused) in RefusedPushes::by_channel() {
-            let RefusedPushes { max_waiting, max_bytes, store_full } = refused;
-            for (reason, pushes) in REFUSAL_REASONS.into_iter().zip([max_waiting, max_bytes, store_full]) {
+            for (reason, pushes) in refused.by_reason() {
                 raise_to(&self.families.refused_pushes.with_label_values(&[&*channel, reason]), pushes);
             }
         }

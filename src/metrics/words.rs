@@ -28,8 +28,6 @@ pub(super) const STORE_ERRORS: [&str; 5] = ["unavailable", "full", "lost", "repl
 pub(super) const RECYCLE_LIMITS: [&str; 4] = ["jobs", "life", "memory", "memory_hard"];
 /// Reasons why a line of a worker is not in the log.
 pub(super) const DROP_REASONS: [&str; 2] = ["rate", "slow_reader"];
-/// Reasons for refused pushes.
-pub(super) const REFUSAL_REASONS: [&str; 3] = ["max_waiting", "max_bytes", "store_full"];
 /// Results of reloads.
 pub(super) const RELOAD_RESULTS: [&str; 2] = ["done", "failed"];
 /// Directions of a change of the target number of workers.

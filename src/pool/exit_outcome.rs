@@ -40,7 +40,7 @@ pub(super) fn wire(death: &WorkerDeath) -> Outcome {
         return Outcome::TimedOut { limit, how: how.to_owned() };
     }
     let exit = match death.end {
-        WorkerEnd::NotStarted => return Outcome::Interrupted,
+        WorkerEnd::NotStarted | WorkerEnd::NoRoom => return Outcome::Interrupted,
         _ if !death.begun || death.kill_reason == Some(KillReason::Stopping) => return Outcome::Interrupted,
         WorkerEnd::GuardianDied => return Outcome::Lost,
         WorkerEnd::Exited(exit) => exit,
@@ -66,7 +66,9 @@ pub(super) fn exec(death: &WorkerDeath, tail: &str) -> Outcome {
         (WorkerEnd::Exited(Exit::Code(0)), ..) => Outcome::Done,
         (end, kill, Some(limit)) => Outcome::TimedOut { limit, how: time_out(end, kill.is_some(), tail) },
         (WorkerEnd::Exited(_), Some(KillReason::Memory { used, limit }), None) => over_memory(used, limit),
-        (WorkerEnd::NotStarted, ..) | (_, Some(KillReason::Stopping), None) => Outcome::Interrupted,
+        (WorkerEnd::NotStarted | WorkerEnd::NoRoom, ..) | (_, Some(KillReason::Stopping), None) => {
+            Outcome::Interrupted
+        }
         (WorkerEnd::GuardianDied, ..) => Outcome::Lost,
         (WorkerEnd::Exited(_), Some(_), None) => Outcome::Interrupted,
         (WorkerEnd::Exited(Exit::Code(EXIT_RELEASE)), None, None) => {

@@ -58,10 +58,11 @@ pub(super) struct EndFacts {
 }
 
 impl EndFacts {
-    /// The cause of the end; `None` for a worker that was lost with its guardian, which is no end of its own.
+    /// The cause of the end; `None` for a worker that was lost with its guardian, which is no end of its own, and for one that the
+    /// system had no room for, which never was.
     fn cause(self) -> Option<&'static str> {
         let cause = match (self.end, self.kill_reason) {
-            (WorkerEnd::GuardianDied, _) => return None,
+            (WorkerEnd::GuardianDied | WorkerEnd::NoRoom, _) => return None,
             (WorkerEnd::NotStarted, _) => "boot",
             (_, Some(KillReason::Memory { .. })) => "memory_hard",
             (_, Some(KillReason::Stuck)) => "timeout",

@@ -51,6 +51,8 @@ pub struct EndedRun {
     pub id: JobId,
     /// The result.
     pub outcome: Outcome,
+    /// Whether the run had begun: its program was started, or its worker was ready.
+    pub has_begun: bool,
     /// Time from dispatch to end.
     pub took: Duration,
     /// The process of the run.
@@ -97,6 +99,8 @@ pub(super) struct ActiveRun {
     pub(super) progress: Option<f64>,
     /// Which attempt, from 1.
     pub(super) attempt: u32,
+    /// Whether a process has it: a start that the system refuses is no run.
+    has_begun: bool,
     /// The lines that the run has printed.
     pub(super) output: RunOutput,
     /// The trace that the run belongs to.
@@ -188,6 +192,8 @@ pub(super) enum RunExpiry {
 pub(super) struct Runs {
     active: HashMap<RunId, ActiveRun>,
     deadlines: BTreeSet<(Instant, RunId)>,
+    /// The jobs whose runs have begun and which the channel has not taken yet.
+    begun: Vec<JobId>,
     ended: Vec<EndedRun>,
 }
 
@@ -210,6 +216,7 @@ impl Runs {
             limit: run.timeout,
             progress: None,
             attempt: run.attempt,
+            has_begun: false,
             output: RunOutput::default(),
             trace_id,
             rss_peak: None,
@@ -223,6 +230,15 @@ impl Runs {
             self.start_clock(run.run, now);
         }
         tag
+    }
+
+    /// Notes that a run has begun.
+    pub(super) fn begin(&mut self, run: RunId) {
+        if let Some(entry) = self.active.get_mut(&run)
+            && !std::mem::replace(&mut entry.has_begun, true)
+        {
+            self.begun.push(entry.id);
+        }
     }
 
     /// Starts the time limit of a run whose worker is ready. A run that was asked to end keeps its grace.
@@ -295,11 +311,20 @@ impl Runs {
             self.deadlines.remove(&(deadline, run));
         }
         let took = now.duration_since(entry.began);
+        let has_begun = entry.has_begun;
         let outcome = outcome(&entry);
         entry.output.close(outcome.word());
         let rss_peak = entry.rss_peak.max(process.rss_peak);
         let process = RunProcess { rss_peak, asked_at: entry.asked_at, ..process };
-        self.ended.push(EndedRun { run, id: entry.id, outcome, took, process, output: entry.output });
+        self.ended.push(EndedRun {
+            run,
+            id: entry.id,
+            outcome,
+            has_begun,
+            took,
+            process,
+            output: entry.output,
+        });
         self.ended.last()
     }
 
@@ -354,6 +379,11 @@ impl Runs {
 
     pub(super) fn has_ended(&self) -> bool {
         !self.ended.is_empty()
+    }
+
+    /// The jobs whose runs have begun since the last call.
+    pub(super) fn take_begun(&mut self) -> Vec<JobId> {
+        std::mem::take(&mut self.begun)
     }
 
     pub(super) fn take_ended(&mut self) -> Vec<EndedRun> {

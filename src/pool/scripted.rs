@@ -85,6 +85,12 @@ impl ScriptedWorker {
         self.child_event(ChildEvent::SpawnFailed { error: error.to_owned(), errno: 2 })
     }
 
+    /// The system had no process for the guardian to start.
+    pub(crate) fn no_room(&self) -> &Self {
+        let errno = nix::errno::Errno::EAGAIN as i32;
+        self.child_event(ChildEvent::SpawnFailed { error: "no process".to_owned(), errno })
+    }
+
     /// The guardian has died.
     pub(crate) fn abandoned(&self) -> &Self {
         self.child_event(ChildEvent::Abandoned);

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use super::http_client::ReceivedResponse;
 use crate::job::JobError;
+use crate::sanitize;
 
 /// Bytes of a body that are kept in the error.
 const MAX_EXCERPT: usize = 1024;
@@ -30,21 +31,11 @@ pub(super) fn outcome(answer: ReceivedResponse, now: SystemTime) -> Result<(), J
     }
 }
 
-/// The first bytes of a body on one line, without terminal control characters.
+/// The first bytes of a body on one line, sanitised.
 fn excerpt(body: &str) -> String {
     let body = body.trim();
     let kept = &body[..body.floor_char_boundary(MAX_EXCERPT)];
-    let escaped = |c: char| match c {
-        '\n' | '\r' | '\t' => " ".to_owned(),
-        // Control characters, invisible characters and those that change the writing direction.
-        c if c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}') =>
-        {
-            c.escape_default().to_string()
-        }
-        c => c.to_string(),
-    };
-    let mut line: String = kept.chars().map(escaped).collect();
+    let mut line = sanitize::line(&kept.replace(['\n', '\r', '\t'], " ")).into_owned();
     if kept.len() < body.len() {
         line.push('…');
     }
@@ -121,8 +112,8 @@ mod tests {
         };
         assert_eq!(error(""), "the receiver answered 404 Not Found");
         assert_eq!(
-            error("a\r\nb\x1b[31m\u{202e}"),
-            "the receiver answered 404 Not Found: a  b\\u{1b}[31m\\u{202e}"
+            error("a\r\nb\x1b[31m\u{202e}\u{3164}"),
+            "the receiver answered 404 Not Found: a  b\\u{1b}[31m\\u{202e}\\u{3164}"
         );
         let long = error(&"ä".repeat(2000));
         assert!(long.ends_with("ä…") && long.len() < MAX_EXCERPT + 60, "{}", long.len());

@@ -1,7 +1,7 @@
 //! Channels with `max_waiting` and `max_bytes`, on every way to push.
 
 use crate::client::{Request, address};
-use crate::fixture::{Fixture, text};
+use crate::fixture::{Fixture, text, until};
 
 const JOB: &str = r#"{"job":"noop"}"#;
 
@@ -21,6 +21,14 @@ fn full_channel_refuses_pushes_with_reason() {
     assert!(why.contains("channel \"idle\" is full") && why.contains("max_waiting"), "{why}");
     assert_eq!(reply.header("retry-after"), Some("30"));
     assert_eq!(push(JOB).status, 201, "one fits");
+    // More jobs than the limit never fit: no retry helps, and none of them is pushed.
+    let reply = push(&format!("[{}]", [JOB; 4].join(",")));
+    let why = reply.refused(413);
+    assert!(
+        why.contains("can never fit into channel \"idle\"") && why.contains("push at most 3 jobs"),
+        "{why}"
+    );
+    assert_eq!(reply.header("retry-after"), None);
     let refused = fixture.run(&["queue:push", "noop", "--data", "{}", "-t", "idle"]);
     let why = text(&refused.stderr);
     assert!(refused.status.code() == Some(5) && why.contains("max_waiting"), "{:?} {why}", refused.status);
@@ -37,9 +45,18 @@ fn full_channel_refuses_pushes_with_reason() {
     assert_eq!(fixture.counts("idle").total, 3);
     let metrics = fixture.ok(&["queue:status", "--metrics", "-t", "idle"]);
     assert!(metrics.contains("aint_queue_max_waiting{channel=\"idle\"} 3"), "{metrics}");
-    // Two refusals were those of the listener; another one was that of a command, which has no metrics.
-    let refused = "aint_queue_pushes_refused_total{channel=\"idle\",reason=\"max_waiting\"} 2";
+    // Three refusals were those of the listener; another one was that of a command, which has no metrics.
+    let refused = "aint_queue_pushes_refused_total{channel=\"idle\",reason=\"max_waiting\"} 3";
     assert!(metrics.contains(refused), "{metrics}");
+    let shown = fixture.ok(&["queue:status", "-t", "idle"]);
+    assert!(shown.contains("Refused pushes: 3 by max_waiting; the last one "), "{shown}");
+    let shown = fixture.ok(&["queue:status", "-t", "idle", "--json"]);
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown["refused_pushes"]["max_waiting"], 3, "{shown}");
+    assert!(shown["refused_pushes"]["last_ms"].is_u64(), "{shown}");
+    let shown = fixture.ok(&["queue:status", "-t", "default"]);
+    assert!(!shown.contains("Refused pushes"), "{shown}");
+    until("the line about refused pushes", || master.log().contains(" by max_waiting; queue:status"));
     assert!(master.stop().success());
 }
 
@@ -84,7 +101,10 @@ fn channel_with_too_many_bytes_refuses_pushes_with_reason() {
     }
     // Refusals of a channel that the master does not serve are counted too.
     let other = format!("{{\"job\":\"noop\",\"payload\":\"{}\"}}", "x".repeat(500));
-    assert_eq!(Request::push("other", &other).send(address).status, 503);
+    let reply = Request::push("other", &other).send(address);
+    let why = reply.refused(413);
+    assert!(why.contains("can never fit") && why.contains("push a smaller job, or raise max_bytes"), "{why}");
+    assert_eq!(reply.header("retry-after"), None);
     let metrics = status(&["--metrics"]);
     let refused = "aint_queue_pushes_refused_total{channel=\"other\",reason=\"max_bytes\"} 1";
     assert!(metrics.contains(refused), "{metrics}");

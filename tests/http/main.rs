@@ -13,6 +13,7 @@ mod redis;
 mod agreement;
 mod client;
 mod cut_files;
+mod dashboard;
 mod full_channel;
 mod lifecycle;
 mod limits;

@@ -273,12 +273,21 @@ fn full_channel_refuses_every_language() {
     fixture.ok(&["queue:pause"]);
     let master = fixture.listen(&[]);
     id_of(&push(PUSHERS[0]));
-    let large = format!("\"{}\"", "x".repeat(600));
-    for (example, programs) in PUSHERS {
+    let refusals = [
+        (570, "AINTFULL the channel is full: its jobs take", "and max_bytes allows 600: retry later"),
+        (
+            600,
+            "AINTARG the job can never fit into the channel",
+            "allows 600: push a smaller job, or raise max_bytes",
+        ),
+    ];
+    for ((example, programs), (bytes, what, remedy)) in
+        PUSHERS.into_iter().flat_map(|pusher| refusals.map(|refusal| (pusher, refusal)))
+    {
+        let large = format!("\"{}\"", "x".repeat(bytes));
         let output = pusher(example, programs, port, &["default", "noop", &large]);
         let said = text(&output.stderr);
-        assert!(said.contains("AINTFULL the channel is full: its jobs take"), "{example}: {said}");
-        assert!(said.contains("and max_bytes allows 600: retry later"), "{example}: {said}");
+        assert!(said.contains(what) && said.contains(remedy), "{example}: {said}");
     }
     assert!(master.stop().success());
     fixture.ok(&["queue:resume"]);

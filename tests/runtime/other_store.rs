@@ -201,6 +201,9 @@ fn commands_for_another_store_do_nothing() {
         assert!(names_both && message.contains(&master.pid().to_string()), "{args:?}: {message}");
     }
     assert!(!fixture.file("other.db").exists(), "a refused command creates no store");
+    let running = other(&fixture, &["queue:running"]);
+    assert!(refused(&running, 3).contains("queue.db"));
+    assert_eq!(text(&running.stdout), "", "a master whose jobs are unknown may run some");
     let status = json(&other(&fixture, &["queue:status", "--json"]));
     assert_eq!((&status["running"], &status["pid"]), (&Value::Bool(false), &Value::Null));
     assert!(status["differences"][0].as_str().unwrap().contains("queue.db"), "{status}");

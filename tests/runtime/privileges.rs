@@ -54,6 +54,10 @@ fn program_as_user_has_only_its_rights_and_limits() {
     assert_eq!(counts.done, 1, "{}", master.log());
     let said = fs::read_to_string(fixture.file("out/says")).unwrap();
     let lines: Vec<&str> = said.lines().collect();
+    assert!(
+        !text(&fixture.run(&["config:check"]).stderr).contains("may not"),
+        "the user may start the program"
+    );
     let (uid, gid) = (nobody.uid.to_string(), nobody.gid.to_string());
     let wanted = [
         &uid,
@@ -121,6 +125,12 @@ fn paths_out_of_reach_of_user_are_reported() {
     let fixture = shared_fixture("type = \"process\"\ncommand = [\"./says.sh\"]\nuser = \"nobody\"\n");
     fixture.write("says.sh", REPORT_SCRIPT);
     fs::set_permissions(fixture.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let checked = fixture.run(&["config:check"]);
+    let (said, closed) = (text(&checked.stderr), fixture.path().display());
+    let place = format!(
+        "user \"nobody\" (channels.default.worker.user) may not enter \"{closed}\" (owner uid 0, gid 0, mode 0700)"
+    );
+    assert!(checked.status.success() && said.contains(&place), "{said}");
     let master = fixture.listen(&[]);
     fixture.push("x", "{}", &[]);
     until("the reason", || {

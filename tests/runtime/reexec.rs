@@ -226,7 +226,7 @@ fn drained_channel_can_be_stopped_for_good() {
 #[test]
 fn job_that_does_not_end_postpones_the_reexec() {
     let config =
-        |limit: u64| channels(1).replace(LIMIT, &format!("memory_limit = {limit}\nstop_wait_seconds = 1\n"));
+        |limit: u64| channels(1).replace(LIMIT, &format!("memory_limit = {limit}\nstop_wait_seconds = 4\n"));
     let fixture = Fixture::sqlite(&config(1024));
     let master = fixture.listen(&["--all"]);
     // A limit that the master is above, by less than twice.
@@ -238,12 +238,21 @@ fn job_that_does_not_end_postpones_the_reexec() {
     fixture.write("aint-queue.toml", &written.replace("memory_limit = 1024", &limit));
     let master = fixture.listen(&["--all"]);
     let long = fixture.push("sleep", r#"{"ms":300000}"#, &[]);
+    // The wait before it is explained.
+    let waiting = fixture.push("noop", "{}", &["--delay", "1s"]);
+    until("the wait of the master", || (times(&master, "re-exec: draining") == 1).then_some(()));
+    let why =
+        until("the reason", || Some(fixture.json(&["queue:why"])).filter(|why| why["reason"] == "reexec"));
+    assert!(why["sentence"].as_str().unwrap().contains("above its memory_limit"), "{why}");
+    assert!(fixture.ok(&["queue:status"]).contains("Held back: the master is above its memory_limit"));
     until("the re-exec to be given up", || {
         (times(&master, "re-exec postponed: jobs are still running") == 1).then_some(())
     });
     // The channels serve on, with the same workers and the same run.
     fixture.push("noop", "{}", &[]);
-    fixture.until("default", "another job", |c| c.done == 1);
+    fixture.until("default", "the job that was held back, and another one", |c| c.done == 2);
+    assert_eq!(fixture.json(&["queue:status"]).get("held_back"), None);
+    assert_eq!(fixture.json(&["queue:why", &waiting.to_string()])["reason"], "done");
     let shown = fixture.json(&["queue:show", &long.to_string()]);
     assert_eq!(shown["state"], "reserved", "{shown}");
     let log = master.log();

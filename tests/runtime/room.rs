@@ -25,6 +25,12 @@ fn other_lines(log: &str) -> usize {
     log.lines().filter(|line| !line.contains("\"job done\"")).count()
 }
 
+/// The processes that the line about an outage counts.
+fn running_in_outage(log: &str) -> u64 {
+    let line = log.lines().find(|line| line.contains("no room for another process")).unwrap();
+    serde_json::from_str::<serde_json::Value>(line).unwrap()["running"].as_u64().unwrap()
+}
+
 #[test]
 fn master_raises_its_limit_and_jobs_keep_theirs() {
     let fixture = Fixture::sqlite(
@@ -57,6 +63,15 @@ fn full_descriptors_fail_no_boot_and_no_job() {
     assert_eq!(counts.done, 200, "{log}");
     assert_eq!(log.matches("no room for another process").count(), 1, "one line for the outage:\n{log}");
     assert!(!log.contains("degraded") && other_lines(&log) < 60, "{log}");
+    // A refused start is no run: no job has more than one, and the line about the outage counts processes.
+    let metrics = fixture.ok(&["queue:status", "--metrics"]);
+    let runs = |outcome: &str| {
+        let line = format!("aint_queue_runs_total{{channel=\"default\",outcome=\"{outcome}\"}} ");
+        metrics.lines().find_map(|text| text.strip_prefix(&line)?.parse::<u64>().ok())
+    };
+    assert_eq!((runs("done"), runs("interrupted")), (Some(200), Some(0)), "{metrics}");
+    assert!(metrics.contains("aint_queue_wait_seconds_count{channel=\"default\"} 200"), "{metrics}");
+    assert!(running_in_outage(&log) < 32, "96 descriptors are no 32 programs: {log}");
     // The last descriptors are kept for commands and the store.
     assert_eq!(fixture.json(&["queue:status"])["pid"], master.pid());
     assert!(master.stop().success());
@@ -70,6 +85,7 @@ fn long_lived_workers_serve_with_the_descriptors_there_are() {
     );
     let master = listen_with(&fixture, 96, 96);
     until("the limit", || master.log().contains("no room for another process").then_some(()));
+    assert!(running_in_outage(&master.log()) < 32, "{}", master.log());
     fixture.push_lines("default", (0..100).map(|_| r#"{"job":"noop"}"#.to_owned()));
     let counts = fixture.until("default", "all jobs", |c| c.done + c.failed == 100);
     let log = master.log();

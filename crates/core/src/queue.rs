@@ -11,7 +11,9 @@ use crate::config::{Config, UndeclaredChannel};
 use crate::job::{DuplicateJob, JobId, NewJob, Payload, PayloadError, Timestamp};
 pub use crate::job::{PushOptions, Pushable};
 use crate::otel::PushSpan;
-use crate::store::{self, MAX_BATCH, MAX_BATCH_BYTES, PushError, PushLimit, Pushed, Store, StoreError};
+use crate::store::{
+    self, MAX_BATCH, MAX_BATCH_BYTES, PushError, PushLimit, PushSize, Pushed, Store, StoreError,
+};
 
 /// Pushes jobs into one channel. Cheap to clone; every clone uses the same connection.
 ///
@@ -201,6 +203,12 @@ impl Queue {
         };
         span.end(&pushed);
         pushed
+    }
+
+    /// Checks jobs that come in several batches, before the first of them.
+    #[doc(hidden)]
+    pub fn check_size(&self, size: PushSize) -> Result<(), PushError> {
+        self.limit.check_size(size)
     }
 
     /// An empty batch.

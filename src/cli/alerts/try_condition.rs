@@ -11,8 +11,8 @@ use crate::cli::render::size;
 use crate::cli::status::recent::seconds;
 use crate::cli::{CommandContext, Exit, Failure, control, render, time};
 use crate::config::Channel;
+use crate::control::{ControlRequest, ControlResponse};
 use crate::job::Timestamp;
-use crate::master::{ControlRequest, ControlResponse};
 use crate::snapshot::{PastValues, Point, PresentValues, Recent, Step, Trends};
 use crate::store::{JobCounts, OwnerView};
 

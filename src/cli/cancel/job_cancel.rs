@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use crate::channel::{CancelMethod, ChannelStatus, HeldCancel, UnheldCancel, cancel_unheld};
 use crate::cli::control::{self, MasterState};
 use crate::config::Channel;
+use crate::control::{ControlError, ControlRequest, ControlResponse};
 use crate::job::{FailReason, JobId, Timestamp, error_chain};
-use crate::master::{self, ControlError, ControlRequest, ControlResponse};
+use crate::master;
 use crate::store::{JobState, Store, StoreError};
 
 /// Most lookups of a job that keeps changing state.

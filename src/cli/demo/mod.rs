@@ -16,7 +16,8 @@ use serde_json::json;
 use super::listen::failure;
 use super::{CommandContext, Exit, Failure, control};
 use crate::config::{Channel, Config};
-use crate::master::{self, ControlRequest, ListenError, MasterExit};
+use crate::control::ControlRequest;
+use crate::master::{self, ListenError, MasterExit};
 use crate::store::{JobCounts, MAX_BATCH, Store};
 use display::LiveView;
 

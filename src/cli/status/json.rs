@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::StatusView;
 use super::masters::MasterJson;
+use crate::channel::RefusedPushCounts;
 use crate::cli::time;
 use crate::pool::{PoolStatus, WorkerCounts};
 use crate::snapshot::Recent;
@@ -45,6 +46,9 @@ pub(super) struct StatusJson<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     clock_behind_seconds: Option<f64>,
     quiet: bool,
+    /// Whether the master takes no jobs because it is about to re-execute itself.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    held_back: bool,
     stopping: bool,
     master_error: Option<String>,
     /// Differences between the store that the master serves and the one that this command means.
@@ -53,6 +57,9 @@ pub(super) struct StatusJson<'a> {
     store_error: Option<&'a str>,
     worker_error: Option<&'a str>,
     degraded: bool,
+    /// Pushes through the master that were refused for want of room, since its start; absent without any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused_pushes: Option<RefusedPushCounts>,
     driver: String,
     durability: &'a str,
     /// The masters of all machines; absent without any.
@@ -112,12 +119,14 @@ impl<'a> From<&'a StatusView<'a>> for StatusJson<'a> {
             paused_until: paused_until.and_then(time::rfc3339),
             clock_behind_seconds: report.clock_behind().map(|step| step.as_secs_f64()),
             quiet: status.is_some_and(|status| status.quiet),
+            held_back: status.is_some_and(|status| status.held_back_ms.is_some()),
             stopping: status.is_some_and(|status| status.stopping),
             master_error: report.master.error(),
             differences: report.master.differences(),
             store_error: status.and_then(|status| status.store_error.as_deref()),
             worker_error: status.and_then(|status| status.worker_error.as_deref()),
             degraded: status.is_some_and(|status| status.pool.degraded),
+            refused_pushes: status.and_then(|status| status.refused_pushes),
             driver: report.channel.driver.to_string(),
             durability: &report.durability,
             masters: report

@@ -10,7 +10,8 @@ use tokio::time::Instant;
 use crate::cli::other_store::OtherStore;
 use crate::cli::{CommandContext, Exit, Failure, control, sanitize};
 use crate::config::Channel;
-use crate::master::{self, ControlRequest, ControlResponse};
+use crate::control::{ControlRequest, ControlResponse};
+use crate::master;
 use crate::metrics::Metrics;
 
 /// Prints the metrics of `channels`.
@@ -37,8 +38,12 @@ pub(super) fn show(context: &CommandContext, channels: &[&Channel]) -> Result<()
         } else if masters.insert(presence.pid) {
             let take =
                 |response| if let ControlResponse::Metrics(text) = response { Some(text) } else { None };
-            let asked =
-                master::send_request(&master::control_socket(channel), ControlRequest::Metrics, |_| {}, take);
+            let asked = crate::control::send_request(
+                &master::control_socket(channel),
+                ControlRequest::Metrics,
+                |_| {},
+                take,
+            );
             let doing = || format!("read the metrics of channel \"{name}\" from its master");
             let asked = asked.map_err(|error| control::failure(&doing(), error))?;
             context.print_verbatim(&sanitize::lines(&asked.answer))?;

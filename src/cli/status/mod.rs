@@ -18,10 +18,10 @@ use super::control::{self, MasterState};
 use super::known_masters::{KnownMaster, LocalMaster, known_masters};
 use super::table::{self, Column};
 use super::{CommandContext, Failure, progress, sanitize, time};
-use crate::channel::ChannelStatus;
-use crate::cli::render::{duration, size};
+use crate::channel::{ChannelStatus, RefusedPushCounts};
+use crate::cli::render::{duration, jobs, size};
 use crate::config::Channel;
-use crate::master::{ControlRequest, ControlResponse};
+use crate::control::{ControlRequest, ControlResponse};
 use crate::snapshot::Recent;
 use crate::store::JobCounts;
 
@@ -62,6 +62,9 @@ struct Appearance {
 
 /// Consequence of a clock that was set back.
 const CLOCK_STEP: &str = "delayed jobs, pauses and timed keys may be late by this";
+
+/// Age of a refused push up to which pushes count as being refused now.
+const RECENT_REFUSAL_MS: u64 = 60_000;
 
 /// The data about one channel.
 struct StatusView<'a> {
@@ -212,6 +215,14 @@ fn render(reports: &[StatusView<'_>], appearance: Appearance) -> String {
             let line = format!("Stored: {} of at most {} (max_bytes)", size(bytes), size(most));
             shown.push_str(&if bytes >= most / 10 * 9 { trouble(&line, colours) } else { line + "\n" });
         }
+        if let Some(refused) = master.answer().and_then(|status| status.refused_pushes) {
+            let line = refused_line(refused);
+            shown.push_str(&if refused.last_ms < RECENT_REFUSAL_MS {
+                trouble(&line, colours)
+            } else {
+                line + "\n"
+            });
+        }
         if counts.paused {
             let until =
                 counts.paused_until.map_or(String::new(), |until| format!(" until {}", time::local(until)));
@@ -299,6 +310,17 @@ fn unusual(master: &MasterState<ChannelStatus>, colours: bool) -> String {
         if status.quiet {
             shown.push_str("Quiet: the master on this machine leases no jobs.\n");
         }
+        if let Some(left) = status.held_back_ms {
+            let running = jobs(status.running as u64);
+            shown.push_str(&match status.stopping {
+                true => "Re-executing: the master is above its memory_limit and runs its program again; it then takes jobs.\n".to_owned(),
+                false => format!(
+                    "Held back: the master is above its memory_limit and re-executes itself when its running jobs have ended; \
+                     {running} left, it waits up to {}; no jobs are leased.\n",
+                    duration(left)
+                ),
+            });
+        }
         if status.stopping {
             shown.push_str(&format!("Stopping: {}.\n", progress::describe(status)));
         }
@@ -312,6 +334,20 @@ fn unusual(master: &MasterState<ChannelStatus>, colours: bool) -> String {
         shown.push_str(&trouble(&line, colours));
     }
     shown
+}
+
+/// Refused pushes by reason: "Refused pushes: 2 by max_waiting, 1 by max_bytes; the last one 5 s ago".
+fn refused_line(refused: RefusedPushCounts) -> String {
+    let RefusedPushCounts { max_waiting, max_bytes, store_full, memory, last_ms } = refused;
+    let reasons = [
+        (max_waiting, "by max_waiting"),
+        (max_bytes, "by max_bytes"),
+        (store_full, "because the store was full"),
+        (memory, "for want of memory of the master"),
+    ];
+    let reasons: Vec<_> =
+        reasons.iter().filter(|(n, _)| *n > 0).map(|(n, why)| format!("{n} {why}")).collect();
+    format!("Refused pushes: {}; the last one {} ago", reasons.join(", "), duration(last_ms))
 }
 
 /// How long the master has been without its store, and why: " for 12 s: connection refused".
@@ -340,7 +376,7 @@ mod tests {
     use super::*;
     use crate::cli::control::ServedPlace;
     use crate::config::Config;
-    use crate::master::ControlError;
+    use crate::control::ControlError;
 
     static CHANNEL: LazyLock<Channel> =
         LazyLock::new(|| Config::built_in(Path::new("/srv")).channels["default"].clone());
@@ -416,6 +452,44 @@ Store: sqlite at /srv/aint-queue.db, durability fsync
         assert!(text.contains("\x1b[31mStore unavailable to the master: "), "{text}");
         let json = serde_json::to_value(StatusJson::from(&report)).unwrap();
         assert_eq!(json["store_error"], "wrong password\x1b");
+    }
+
+    #[test]
+    fn refused_pushes_are_shown_with_the_last_one() {
+        let refused_pushes = Some(RefusedPushCounts {
+            max_waiting: 2,
+            memory: 1,
+            last_ms: 5_000,
+            ..RefusedPushCounts::default()
+        });
+        let report = report(responding(ChannelStatus { refused_pushes, ..ChannelStatus::default() }));
+        let text = render(std::slice::from_ref(&report), Appearance::default());
+        let line = "\nRefused pushes: 2 by max_waiting, 1 for want of memory of the master; the last one 5.0 s ago\n";
+        assert!(text.contains(line), "{text}");
+        assert_eq!(
+            serde_json::to_value(StatusJson::from(&report)).unwrap()["refused_pushes"]["max_waiting"],
+            2
+        );
+    }
+
+    #[test]
+    fn jobs_held_back_before_a_reexec_are_explained() {
+        let status = |stopping| ChannelStatus {
+            held_back_ms: Some(12_000),
+            running: 2,
+            stopping,
+            ..ChannelStatus::default()
+        };
+        let waits = report(responding(status(false)));
+        let text = render(std::slice::from_ref(&waits), Appearance::default());
+        let line = "\nHeld back: the master is above its memory_limit and re-executes itself when its running jobs have ended; 2 jobs left, it waits up to 12.0 s; no jobs are leased.\n";
+        assert!(text.contains(line), "{text}");
+        assert_eq!(serde_json::to_value(StatusJson::from(&waits)).unwrap()["held_back"], true);
+        let text = render(&[report(responding(status(true)))], Appearance::default());
+        assert!(
+            text.contains("\nRe-executing: the master is above") && text.contains("\nStopping: "),
+            "{text}"
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::facts::Facts;
 use super::reasons::{self, Explanation};
-use crate::channel::ChannelStatus;
+use crate::channel::{ChannelDetails, ChannelStatus};
 use crate::cli::control::MasterState;
 use crate::cli::other_store::OtherStore;
 use crate::cli::status::workers::next_boot;
@@ -33,7 +33,10 @@ pub(super) fn blockers(facts: &Facts) -> Vec<Explanation> {
         MasterState::Responding { answer: (pid, details), place, .. } => {
             let status = &details.report;
             found.extend(place.other.as_ref().map(other_store));
-            if status.stopping {
+            if let Some(left) = status.held_back_ms {
+                let reason = if status.stopping { reasons::REEXECUTING } else { reasons::HELD_BACK };
+                found.push(reason.explain(&[("pid", pid), ("left", &render::duration(left))]));
+            } else if status.stopping {
                 found.push(reasons::STOPPING.explain(&[("pid", pid)]));
             }
             if status.quiet {
@@ -53,12 +56,20 @@ pub(super) fn blockers(facts: &Facts) -> Vec<Explanation> {
                 let error = sanitize::line(status.worker_error.as_deref().unwrap_or("unknown error"));
                 let next = next_boot(status).map_or(String::new(), |next| format!(" ({next})"));
                 found.push(reasons::DEGRADED.explain(&[("error", &error), ("next", &next)]));
+            } else if let Some(error) = without_room(details) {
+                found.push(reasons::NO_ROOM.explain(&[("error", &error)]));
             } else if let Some((error, next)) = failed_start(status) {
                 found.push(reasons::WORKER_ERROR.explain(&[("error", &error), ("next", &next)]));
             }
         }
     }
     found
+}
+
+/// Why the system has no room for another process, while no slot is free.
+pub(super) fn without_room(details: &ChannelDetails) -> Option<String> {
+    let error = details.report.pool.no_room.as_deref().filter(|_| details.free == 0)?;
+    Some(sanitize::line(error).into_owned())
 }
 
 /// The failure of the last start, and the next attempt, while no worker is ready.

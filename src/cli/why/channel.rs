@@ -117,6 +117,32 @@ mod tests {
     }
 
     #[test]
+    fn channel_held_back_before_a_reexec_says_so() {
+        let mut held = facts(7, 2, 0, 4, 2);
+        let MasterState::Responding { answer: (_, details), .. } = &mut held.master else { unreachable!() };
+        details.report.held_back_ms = Some(12_000);
+        let explained = explain(&held);
+        assert_eq!(explained.reason, "reexec");
+        let says = "it takes no jobs until its running ones have ended or 12.0 s have passed, and re-executes itself then; 7 jobs";
+        assert!(explained.text.contains(says), "{explained:?}");
+    }
+
+    #[test]
+    fn channel_without_room_for_processes_says_so() {
+        let mut full = facts(7, 2, 0, 4, 0);
+        let MasterState::Responding { answer: (_, details), .. } = &mut full.master else { unreachable!() };
+        details.report.pool.no_room =
+            Some("could not run \"sh\": EAGAIN (Resource temporarily unavailable)".into());
+        let explained = explain(&full);
+        assert_eq!(explained.reason, "no_room");
+        let says = "is blocked: the system has no room for another process: could not run \"sh\": EAGAIN (Resource temporarily unavailable) (raise";
+        assert!(explained.text.contains(says), "{explained:?}");
+        let MasterState::Responding { answer: (_, details), .. } = &mut full.master else { unreachable!() };
+        details.free = 1;
+        assert_eq!(explain(&full).reason, "next");
+    }
+
+    #[test]
     fn channel_replacing_a_worker_says_so() {
         let mut spent = facts(7, 1, 0, 1, 0);
         let MasterState::Responding { answer: (_, details), .. } = &mut spent.master else { unreachable!() };

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use super::blockers::{blockers, failed_start, joined};
+use super::blockers::{blockers, failed_start, joined, without_room};
 use super::facts::{Facts, QueuePosition};
 use super::reasons::{self, Explanation, Reason};
 use crate::channel::{ChannelDetails, DoneRun, HeldJobStatus};
@@ -162,6 +162,9 @@ fn reserved(job: &JobView, facts: &Facts) -> Explanation {
             ("error", &error),
             ("next", &next),
         ]);
+    }
+    if let Some(error) = without_room(details).filter(|_| is_without_worker) {
+        return reasons::LEASED_NO_ROOM.explain(&[("job", &job_name), ("pid", &pid), ("error", &error)]);
     }
     let reason = match &details.job {
         None => reasons::RESERVED_ELSEWHERE,

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::*;
 use crate::channel::ChannelStatus;
 use crate::cli::control::ServedPlace;
+use crate::control::ControlError;
 use crate::job::{JobMeta, Timestamp};
-use crate::master::ControlError;
 use crate::pool::{PoolStatus, SizingChange, SizingDecision, SizingInput, SizingReason, WorkerCounts};
 use crate::store::JobCounts;
 

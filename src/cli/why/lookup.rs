@@ -6,8 +6,8 @@ use super::facts::{Facts, QueuePosition};
 use crate::channel::ChannelDetails;
 use crate::cli::control::{self, MasterState};
 use crate::config::Channel;
+use crate::control::{ControlRequest, ControlResponse};
 use crate::job::{JobId, Timestamp};
-use crate::master::{ControlRequest, ControlResponse};
 use crate::store::{JobState, JobView, MAX_BATCH, Store, StoreError};
 
 /// Most lookups of a job that keeps changing state.

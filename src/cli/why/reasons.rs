@@ -33,10 +33,13 @@ reasons! {
     NOT_RESPONDING "silent" "master{pid} is not responding: {error}"
     NO_PERMISSION "permission" "master{pid} cannot be asked: {error}"
     STOPPING "stopping" "master {pid} is stopping"
+    HELD_BACK "reexec" "master {pid} is above its memory_limit: it takes no jobs until its running ones have ended or {left} have passed, and re-executes itself then"
+    REEXECUTING "reexec" "master {pid} is above its memory_limit and re-executes itself: it then takes jobs again"
     QUIET "quiet" "master {pid} is quiet (queue:resume ends that)"
     STORE "store" "the store is unavailable to master {pid}{outage}: {error}"
     SCALED "scaled" "scaled to 0 workers by queue:scale (queue:scale +1 adds one)"
     DEGRADED "degraded" "workers fail to start: {error}{next}"
+    NO_ROOM "no_room" "the system has no room for another process: {error} (raise the limits of the master: LimitNOFILE, TasksMax, memory)"
     WORKER_ERROR "worker_error" "no worker is ready, and the last one failed to start: {error}{next}"
 
     // Waiting and delayed jobs.
@@ -63,6 +66,7 @@ reasons! {
     LEASED "no_slot" "{job} is leased by master {pid} and waiting for a slot."
     LEASED_STARTING "starting" "{job} is leased by master {pid} and waiting for its worker to start."
     LEASED_FAILING "worker_error" "{job} is leased by master {pid}, but no worker is ready, and the last one failed to start: {error}{next}."
+    LEASED_NO_ROOM "no_room" "{job} is leased by master {pid}, but the system has no room for another process: {error} (raise the limits of the master: LimitNOFILE, TasksMax, memory)."
     SETTLING "settling" "{job} has ended its run; master {pid} is settling it in the store."
     SETTLING_FAILED "settling" "{job} has ended its run, but master {pid} cannot settle it in the store: {error}."
     RUNNING "running" "{job} has been running for {time}{limit} in {worker} of master {pid}{progress}."

@@ -13,12 +13,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tracing::error;
 
-use super::protocol::{ControlRequest, ControlResponse, KnownOutput, Reply, ResponseLine};
 use super::server::RequestHandler;
 use crate::channel::{
     ChannelDetails, ChannelStatus, Command, CrossChannelPush, LastCounts, MasterIdentity, OutputSource,
     Stopped,
 };
+use crate::control::protocol::{ControlRequest, ControlResponse, KnownOutput, Reply, ResponseLine};
 use crate::job::JobId;
 use crate::logging::LogWriter;
 use crate::master::alerting::Alerting;

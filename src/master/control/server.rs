@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::connection_limit::{ConnectionLimit, ConnectionSlot, MAX_SLOW_REQUESTS};
-use super::protocol::{ControlRequest, NOT_A_REQUEST, Reply, ResponseLine};
+use crate::control::protocol::{ControlRequest, NOT_A_REQUEST, Reply, ResponseLine};
 use crate::store::StoreIdentity;
 
 /// Longest request, in bytes. Real requests have about 100.
@@ -25,6 +25,8 @@ const MAX_REQUEST_BYTES: usize = 64 << 10;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time after which a connection without a request is closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time for a request from its first byte on.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for the client to read an answer line.
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -125,7 +127,7 @@ async fn serve_connection(
     loop {
         slot.mark_idle(Instant::now());
         tokio::select! {
-            line_read = tokio::time::timeout(IDLE_TIMEOUT, read_line(&mut read, &mut line)) => line_read??,
+            line_read = read_request(&mut read, &mut line) => line_read?,
             () = closed(&mut closing) => return Ok(()),
         }
         if line.is_empty() {
@@ -151,6 +153,12 @@ async fn serve_connection(
             }
         }
     }
+}
+
+/// Reads a request. A client that has begun one may not hold its connection by single bytes.
+async fn read_request(read: &mut BufReader<OwnedReadHalf>, line: &mut Vec<u8>) -> io::Result<()> {
+    tokio::time::timeout(IDLE_TIMEOUT, read.fill_buf()).await??;
+    tokio::time::timeout(REQUEST_TIMEOUT, read_line(read, line)).await?
 }
 
 /// Reads a line, up to one byte more than the limit. An empty line is the end of the stream.
@@ -198,7 +206,7 @@ mod tests {
 
     use super::*;
     use crate::channel::Stopped;
-    use crate::master::control::protocol::ControlResponse;
+    use crate::control::ControlResponse;
 
     /// A handler whose reloads and cancels never end.
     struct Slow;
@@ -217,6 +225,22 @@ mod tests {
             let line = ResponseLine::Ok(ControlResponse::Stopped { handed_back, interrupted: None, settled });
             let _ = reply.send(line.into()).await;
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn request_in_single_bytes_ends_at_the_time_limit() {
+        let (client, server) = UnixStream::pair().unwrap();
+        let (mut client, (read, _write)) = (client, server.into_split());
+        let sending = tokio::spawn(async move {
+            while client.write_all(b" ").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        });
+        let (begun, mut line) = (Instant::now(), Vec::new());
+        let error = read_request(&mut BufReader::new(read), &mut line).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(begun.elapsed() <= REQUEST_TIMEOUT * 2, "{:?}", begun.elapsed());
+        sending.abort();
     }
 
     #[tokio::test]

@@ -196,7 +196,7 @@ impl ReexecPolicy {
             pause_seconds,
             "re-exec postponed: jobs are still running after stop_wait_seconds; taking jobs again; raise memory_limit if this repeats"
         );
-        tokio::spawn(hold_back(drain.channels, false));
+        tokio::spawn(hold_back(drain.channels, None));
         false
     }
 
@@ -238,7 +238,7 @@ impl ReexecPolicy {
 /// Makes channels take no jobs, and waits until none of them runs any; false if that takes longer than `wait`.
 async fn become_idle(channels: Vec<ServedChannel>, wait: Duration) -> bool {
     let idle = async {
-        hold_back(channels.clone(), true).await;
+        hold_back(channels.clone(), Some(Instant::now() + wait)).await;
         for (_, commands) in &channels {
             while is_running(commands).await {
                 sleep(IDLE_POLL_INTERVAL).await;
@@ -248,10 +248,10 @@ async fn become_idle(channels: Vec<ServedChannel>, wait: Duration) -> bool {
     timeout(wait, idle).await.is_ok()
 }
 
-async fn hold_back(channels: Vec<ServedChannel>, holds_back: bool) {
+async fn hold_back(channels: Vec<ServedChannel>, until: Option<Instant>) {
     for (_, commands) in channels {
         // A channel that has ended needs no command.
-        let _ = commands.send(Command::HoldBack(holds_back)).await;
+        let _ = commands.send(Command::HoldBack(until)).await;
     }
 }
 

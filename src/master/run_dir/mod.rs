@@ -31,6 +31,7 @@ pub use record::ServedStore;
 
 use crate::access::{self, Access};
 use crate::config;
+use crate::control::ControlSocket;
 use crate::dangling_link::DanglingLink;
 use crate::known_directories::{self, CreateError};
 use crate::trust;
@@ -144,26 +145,6 @@ pub fn control_socket(channel: &config::Channel) -> ControlSocket {
     let run_dir = RunDir::at(&channel.pid_path, &channel.name);
     let owner = fs::symlink_metadata(run_dir.lock_path()).ok().map(|found| found.uid());
     ControlSocket { path: run_dir.socket_path(), owner }
-}
-
-/// A control socket, and the user whose master may serve it.
-#[derive(Clone, Debug)]
-pub struct ControlSocket {
-    /// The path.
-    pub path: PathBuf,
-    /// The owner of the lock file.
-    pub owner: Option<u32>,
-}
-
-impl ControlSocket {
-    /// Whether a process of this user may be the master: this user, root and, for root, the owner of the lock file, which a
-    /// look at the lock has checked.
-    #[must_use]
-    pub fn trusts(&self, uid: u32) -> bool {
-        trust::is_trusted_user(uid)
-            || trust::is_insisted()
-            || (trust::effective_user() == 0 && self.owner == Some(uid))
-    }
 }
 
 /// Creates the directory and its missing parents.

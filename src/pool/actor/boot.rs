@@ -68,13 +68,16 @@ impl Pool {
         let Some(worker) = self.workers.get(child) else { return };
         let (generation, is_canary) = (worker.origin.generation, worker.is_role(Role::Canary));
         let channel = Arc::clone(&self.generations.spec().channel);
-        self.remove_worker(child, WorkerEnd::NotStarted, "", now);
-        if !room::is_no_room(errno) || is_canary {
+        let is_no_room = room::is_no_room(errno);
+        let end = if is_no_room { WorkerEnd::NoRoom } else { WorkerEnd::NotStarted };
+        self.remove_worker(child, end, "", now);
+        if !is_no_room || is_canary {
             error!(%channel, error, "worker not started");
             return self.on_boot_failed(generation, error, now);
         }
         if self.room.refused(error, now) {
-            let running = self.workers.len();
+            // Starts that were requested together with this one are refused after it.
+            let running = self.workers.len() - self.starting();
             error!(
                 %channel, error, running,
                 "no room for another process: starting one at a time; raise the limits of the master (LimitNOFILE, \

@@ -233,6 +233,10 @@ impl Pool {
         let holds = RunHolds { _ticket: ticket, _turn: turn };
         let tag = self.runs.add(run, child, !worker.state.is_booting(), holds, now);
         worker.add_run(number, tag);
+        // A program for this run has no process yet.
+        if worker.pid().is_some() && !worker.state.is_booting() {
+            self.runs.begin(number);
+        }
         self.sizer.run_began(now);
         self.sampler.activity(now);
     }

@@ -28,6 +28,7 @@ use super::workers::launch::{Inbox, Launcher};
 use super::workers::set::Workers;
 use super::workers::state::{KillReason, WorkerEnd, WorkerState};
 use crate::guardian::handle::{ChildEvent, ChildId};
+use crate::job::JobId;
 use crate::producer_memory::MemoryBudget;
 use tokio::time::{Instant, sleep_until};
 
@@ -123,6 +124,11 @@ impl Pool {
         self.runs.take_ended()
     }
 
+    /// The jobs whose runs have begun since the last call.
+    pub fn take_begun(&mut self) -> Vec<JobId> {
+        self.runs.take_begun()
+    }
+
     fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let deadlines = [
             self.runs.next_deadline(),
@@ -144,6 +150,7 @@ impl Pool {
                 worker.set_pid(pid);
                 self.lifetimes.started();
                 if is_exec {
+                    worker.runs().iter().for_each(|run| self.runs.begin(*run));
                     self.backoff.succeeded(worker.origin.started_at);
                 }
                 if let WorkerState::Booting { early_hello, .. } = &mut worker.state

@@ -166,7 +166,7 @@ impl Pool {
 fn exit_of(end: WorkerEnd) -> Option<Exit> {
     match end {
         WorkerEnd::Exited(exit) => Some(exit),
-        WorkerEnd::NotStarted | WorkerEnd::GuardianDied => None,
+        WorkerEnd::NotStarted | WorkerEnd::NoRoom | WorkerEnd::GuardianDied => None,
     }
 }
 

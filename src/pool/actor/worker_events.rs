@@ -142,6 +142,7 @@ impl Pool {
         self.backoff.ready(worker.origin.started_at, now);
         debug!(channel = %self.generations.spec().channel, pid = worker.pid(), slots, jobs, "worker ready");
         for run in worker.runs() {
+            self.runs.begin(*run);
             self.runs.start_clock(*run, now);
         }
         self.workers.set_ready(child, slots, now);

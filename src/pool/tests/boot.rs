@@ -88,6 +88,31 @@ async fn program_that_cannot_be_started_is_a_failed_boot() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn start_without_room_is_no_run_and_no_failed_boot() {
+    let exec = PoolSpec { program: Program::Exec(vec!["job".to_owned()]), ..elastic(1, 2) };
+    let mut fixture = Fixture::new(exec);
+    fixture.settle().await;
+    fixture.dispatch(1);
+    fixture.dispatch(2);
+    let (first, second) = (fixture.started(), fixture.started());
+    first.spawned();
+    second.no_room();
+    let [EndedRun { run: 2, has_begun: false, outcome: Outcome::Interrupted, .. }] =
+        fixture.settle().await[..]
+    else {
+        panic!("the start was refused")
+    };
+    assert_eq!(fixture.pool.take_begun(), [JobId(101)]);
+    let status = fixture.pool.status(Instant::now());
+    assert_eq!((status.no_room.as_deref(), status.lifetimes.failures()), (Some("no process"), 0));
+    first.exited(Exit::Code(0), "");
+    let [EndedRun { run: 1, has_begun: true, outcome: Outcome::Done, .. }] = fixture.settle().await[..]
+    else {
+        panic!("the first one was started")
+    };
+}
+
+#[tokio::test(start_paused = true)]
 async fn programs_per_job_start_with_their_run() {
     let exec = PoolSpec { program: Program::Exec(vec!["job".to_owned()]), ..elastic(1, 2) };
     let mut fixture = Fixture::new(exec);

@@ -140,6 +140,8 @@ pub(crate) enum KillReason {
 pub(crate) enum WorkerEnd {
     /// The process could not be started.
     NotStarted,
+    /// The system had no room for the process.
+    NoRoom,
     /// The process has ended.
     Exited(Exit),
     /// The guardian died, and the process with it. The cause is unknown: any process under the guardian may have killed it.

@@ -121,7 +121,9 @@ async fn full_channel_refuses_bytes(fixture: Fixture) {
     let again = aint_queue::job::NewJob { payload: large().payload, ..same };
     assert_eq!(limit.push(store, &[again]).await.unwrap(), [Pushed::Existing(held)]);
     // A job that never fits says so.
-    let text = refused(limit.push(store, &[large(), large(), large()]).await);
+    let never = limit.push(store, &[large(), large(), large()]).await.unwrap_err();
+    assert!(matches!(never, PushError::NeverFits { .. }), "{never:?}");
+    let text = never.to_string();
     assert!(text.ends_with("push fewer or smaller jobs at once, or raise max_bytes"), "{text}");
     // Reserved and failed jobs count until they are gone.
     let mut master = fixture.master().await;

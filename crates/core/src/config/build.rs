@@ -13,7 +13,7 @@ use super::spanned::{Table, Value};
 use super::typed::{TypedTable, command_line, default_number, from, seconds, shown};
 use super::{
     Backoff, BackoffKind, Channel, Driver, Handler, JobLog, JobLogLevel, KeepDone, Limits, Mode,
-    PushDestinations, Redis, Secret, Snapshot, Worker, keys, redis_url, run_directory, webhook,
+    PushDestinations, Redis, Secret, Snapshot, Worker, connector, keys, redis_url, run_directory, webhook,
 };
 
 /// Builds the channel that `table`, already merged with the defaults, describes. Relative paths start at `base`;
@@ -110,6 +110,7 @@ fn backoff(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) -> Backoff 
 }
 
 fn driver(read: &TypedTable<'_>, base: &Path, diagnostics: &mut Diagnostics<'_>) -> Driver {
+    connector::check(read, &read.word("driver.type"), diagnostics);
     let redis = redis(read, diagnostics);
     match read.word("driver.type").as_str() {
         "redis" => {

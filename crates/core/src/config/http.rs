@@ -8,7 +8,7 @@ use super::error::Diagnostics;
 use super::keys::HTTP_KEYS;
 use super::spanned::{Node, Table};
 use super::typed::TypedTable;
-use super::{Http, Secret};
+use super::{Http, Secret, dashboard};
 
 /// Shortest token without a warning, in bytes.
 const GOOD_TOKEN: usize = 16;
@@ -46,6 +46,7 @@ pub(super) fn http(table: &Table, with_token: bool, diagnostics: &mut Diagnostic
         max_connections_per_peer: per_peer(&read, diagnostics),
         timeout: read.seconds("timeout_seconds"),
         public_url: public_url(&read, diagnostics),
+        dashboard: dashboard::dashboard(&read, listen, diagnostics),
     })
 }
 
@@ -92,7 +93,7 @@ pub(super) fn token(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) ->
 }
 
 /// The reason why a token is easy to guess.
-fn weakness(token: &str) -> Option<String> {
+pub(super) fn weakness(token: &str) -> Option<String> {
     if token.len() < GOOD_TOKEN {
         return Some(format!("has fewer than {GOOD_TOKEN} characters"));
     }

@@ -12,7 +12,7 @@ use super::effective_value::{
 use super::schema::Getter;
 use super::schema::Kind::{
     Argv, Channels, Choice, Flag, Headers, Hosts, Inherited, Integer, Number, Path, Seconds, Secret, Secrets,
-    Tables, Text, Variables,
+    Tables, Text, Texts, Tokens, Variables,
 };
 use super::schema::Property::{In, Restart, WithUrl};
 use super::schema::{Key, names_below};
@@ -77,6 +77,8 @@ pub(super) static KEYS: &[Key] = keys! { c: Channel;
         "largest random share added to the wait";
     "driver.type": Choice(&["sqlite", "redis", "sync"], &[]), = "\"sqlite\"", [Restart], c.driver.type_name(),
         "the store: an embedded file, or a Redis or Valkey server; `sync`: no store, a push runs the job in the caller";
+    "driver.connector": Text, = "", [], NOT_SHOWN,
+        "the store as queues in PHP name it: sets nothing, and is refused if it contradicts `type`: `redis`, `predis`, `phpredis`, `sync`, or a class such as `think\\queue\\connector\\Redis`";
     "driver.path": Path, = "\"aint-queue.db\"", [Restart], sqlite(c),
         "the file of the `sqlite` driver";
     "driver.connection.host": Text, = "\"127.0.0.1\"", [Restart], redis(c).map(|r| &r.host),
@@ -91,6 +93,8 @@ pub(super) static KEYS: &[Key] = keys! { c: Channel;
         "password of the `redis` driver; never shown";
     "driver.connection.read_write_timeout": Number(0.0, 60.0), "seconds" = "3", [Restart], redis(c).map(|r| r.read_write_timeout),
         "deadline of one call to Redis, at least 0.05; 0 = the default, since a call without a deadline could block its channel";
+    "driver.connection.connector": Text, = "", [], NOT_SHOWN,
+        "the client library, as `driver.connector`: sets nothing, because the client is built in";
     "driver.url": Secret, = "", [Restart], NOT_SHOWN,
         "`redis://user:password@host:port/database`, in place of these keys of `connection`";
     "driver.prefix": Text, = "", [Restart], redis(c).map(|r| &r.prefix).filter(|prefix| !prefix.is_empty()),
@@ -208,7 +212,21 @@ pub(super) static HTTP_KEYS: &[Key] = keys! { h: Http;
     "timeout_seconds": Number(0.1, 300.0), "seconds" = "10", [Restart], h.timeout,
         "longest time for the head of a request, its body, and each part of the response; longest idle time of a connection; a connection is closed after 30 times this time";
     "public_url": Text, = "", [Restart], h.public_url,
-        "base of links to this listener in alerts, as people reach it, as in \"https://queue.example.com\"; no links without it";
+        "URL at which people reach the listener, as in \"https://queue.example.com/queue\": the base of links in alerts, and, behind a proxy, the host and path of the dashboard; no links without it";
+    "dashboard.enabled": Flag, = "false", [Restart], h.dashboard.is_some(),
+        "serve the dashboard on this listener";
+    "dashboard.title": Text, = "", [Restart], h.dashboard.as_ref().and_then(|d| d.title.clone()),
+        "name of the installation in the titles of pages; the name of the host by default";
+    "dashboard.viewers": Tokens, = "{}", [Restart], h.dashboard.as_ref().map(|d| hidden(d.viewers.keys())),
+        "tokens of people who see everything and change nothing, each with a name; at least 16 characters; never shown";
+    "dashboard.operators": Tokens, = "{}", [Restart], h.dashboard.as_ref().map(|d| hidden(d.operators.keys())),
+        "tokens of people who may also change jobs, channels and workers, each with the name that the log of actions shows; at least 16 characters; never shown";
+    "dashboard.anonymous": Choice(&["none", "viewer"], &[]), = "", [Restart], h.dashboard.as_ref().map(|d| if d.anonymous { "viewer" } else { "none" }),
+        "what a visitor without a token may do on a loopback address: `viewer` sees counts, names and states; by default `viewer` while no token is declared, else `none`";
+    "dashboard.viewer_sees_payloads": Flag, = "false", [Restart], h.dashboard.as_ref().map(|d| d.anonymous_sees_payloads),
+        "show payloads, headers, output and errors of jobs to visitors without a token, too";
+    "dashboard.hide": Texts, = "[\"password\", \"passwd\", \"secret\", \"token\", \"authorization\", \"card\"]", [Restart], h.dashboard.as_ref().map(|d| d.hide.clone()),
+        "parts of names of payload keys and headers whose values are shown as dots";
 };
 
 /// Every key of `[metrics]`, in the order of the reference file.
@@ -263,8 +281,6 @@ pub(super) const LATER: &[(&str, &str)] = &[
 pub(super) const RENAMED: &[(&str, &str)] = &[
     ("consumer", "the table is called worker"),
     ("logger", "the table is called [log], beside [defaults], and its key is called file"),
-    ("driver.connector", "the key is called type, with the value \"sqlite\", \"redis\" or \"sync\""),
-    ("driver.connection.connector", "remove it: the client is built in"),
     ("driver.class", "the key is called type, with the value \"sqlite\", \"redis\" or \"sync\""),
     ("driver.handle_timeout", "the key is called worker.max_execute_seconds"),
     ("driver.pool_size", "remove it: the master needs two connections and makes them itself"),

@@ -14,6 +14,8 @@ mod channel_name;
 #[cfg(feature = "server")]
 pub mod command_check;
 mod command_line;
+mod connector;
+mod dashboard;
 #[cfg(feature = "server")]
 mod effective_value;
 mod error;
@@ -225,6 +227,25 @@ pub struct Http {
     pub timeout: Duration,
     /// The base of links to pages, without a slash at its end; `None` for no links.
     pub public_url: Option<String>,
+    /// The dashboard; `None` while it is off.
+    pub dashboard: Option<Dashboard>,
+}
+
+/// The settings of the dashboard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dashboard {
+    /// The name of the installation in titles; `None` for the name of the host.
+    pub title: Option<String>,
+    /// The tokens of people who see everything and change nothing, by name.
+    pub viewers: BTreeMap<String, Secret>,
+    /// The tokens of people who may also act, by name.
+    pub operators: BTreeMap<String, Secret>,
+    /// Whether a visitor without a token sees counts, names and states.
+    pub anonymous: bool,
+    /// Whether a visitor without a token sees payloads, headers, output and errors, too.
+    pub anonymous_sees_payloads: bool,
+    /// Parts of names whose values are shown as dots, in lower case.
+    pub hide: Vec<String>,
 }
 
 /// The log file of a master.

@@ -79,6 +79,8 @@ pub(super) enum Kind {
     Named,
     /// Strings that are not empty.
     Texts,
+    /// Tokens by the names of their holders: a table of strings that are hidden in every output.
+    Tokens,
 }
 
 /// Where the effective value of a key comes from; `None` when the key has none there.
@@ -101,7 +103,7 @@ pub(super) enum Getter {
 
 use Kind::{
     Argv, Channels, Choice, Flag, Headers, Hosts, Inherited, Integer, Named, Number, Path, Seconds, Secret,
-    Secrets, Tables, Text, Texts, Variables,
+    Secrets, Tables, Text, Texts, Tokens, Variables,
 };
 use Property::{For, In, Restart, WithUrl};
 
@@ -152,7 +154,7 @@ impl Key {
             Argv | Hosts | Channels | Texts => "array of strings",
             Inherited => "boolean or array of strings",
             Secrets => "string or array of strings",
-            Variables | Headers => "table of strings",
+            Variables | Headers | Tokens => "table of strings",
             Tables => "array of tables",
             Named => "table of tables",
         }
@@ -169,7 +171,7 @@ impl Key {
             Choice(now, _) => now.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", "),
             Path => "relative to this file".to_owned(),
             Flag | Text | Secret | Secrets | Argv | Hosts | Channels | Inherited | Variables | Headers
-            | Tables | Named | Texts => String::new(),
+            | Tables | Named | Texts | Tokens => String::new(),
         }
     }
 
@@ -196,6 +198,7 @@ impl Key {
             Inherited => "write true, false or names as an array of strings, such as [\"APP_*\", \"DATABASE_URL\"]".to_owned(),
             Secrets => "write a string or an array of strings, best of all \"${NAME}\" to take it from the environment".to_owned(),
             Headers => "write a table of strings, such as { authorization = \"Bearer ${NAME}\" }".to_owned(),
+            Tokens => "write a table of a token per name, such as { ann = \"${ANN_TOKEN}\" }".to_owned(),
             Variables => "write a table of strings, such as { APP_ENV = \"production\" }".to_owned(),
             Named => "write a table of tables, such as { team = { type = \"log\" } }".to_owned(),
             Texts => "write strings that are not empty as an array, such as [\"ann\", \"ben\"]".to_owned(),

@@ -380,7 +380,19 @@ fn redis_settings_of_other_products_are_understood() {
     let Driver::Redis(redis) = &config.channels["default"].driver else { panic!("a redis driver") };
     assert_eq!((redis.database, redis.read_write_timeout), (3, Duration::from_secs(3)));
     let wrong = |text: &str| wrong(&format!("[channels.default.driver]\n{text}")).remove(0);
-    assert!(wrong("connector = \"redis\"").contains("the key is called type"));
+    for connector in ["redis", "predis", "phpredis", "think\\\\queue\\\\connector\\\\Redis"] {
+        for line in ["connector = \"_\"", "connection = { connector = \"_\", database = \"0\" }"] {
+            let line = line.replace('_', connector);
+            let config = parse(&format!("[channels.default.driver]\ntype = \"redis\"\n{line}")).unwrap();
+            assert!(config.warnings.is_empty(), "{line}: {:?}", config.warnings);
+        }
+    }
+    assert!(wrong("connector = \"redis\"").contains("add type = \"redis\" to driver"));
+    assert!(wrong("type = \"redis\"\nconnector = \"sync\"").contains("contradicts driver.type = \"redis\""));
+    let contradiction = wrong("type = \"sqlite\"\nconnection = { connector = \"predis\" }");
+    assert!(contradiction.contains("driver.connection.connector") && contradiction.contains("contradicts"));
+    assert!(wrong("type = \"redis\"\nconnector = \"database\"").contains("is no connector of a store"));
+    assert!(wrong("type = \"redis\"\nconnection = { connector = 1 }").contains("is an integer"));
     assert!(wrong("connection = { database = \"main\" }").contains("write a whole number"));
     assert!(wrong("connection = { read_write_timeout = 0.01 }").contains("at least 0.05"));
 }

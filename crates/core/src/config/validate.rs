@@ -138,6 +138,7 @@ impl Validator<'_, '_> {
             (Kind::Named, Value::Table(tables)) => return self.named(tables),
             (Kind::Texts, Value::Array(items)) => return self.texts(key, items),
             (Kind::Headers, Value::Table(headers)) => return self.headers(headers),
+            (Kind::Tokens, Value::Table(tokens)) => return self.tokens(key, tokens),
             (Kind::Variables, Value::Table(variables)) => return self.variables(variables),
             (_, other) => Some(format!("is {}", other.kind())),
         };
@@ -280,6 +281,14 @@ impl Validator<'_, '_> {
             if let Some((message, remedy)) = header_rejection(name, value).or(twice) {
                 self.problems.of_key(node, message, remedy);
             }
+        }
+        self.problems.len() == before
+    }
+
+    fn tokens(&mut self, key: &Key, tokens: &Table) -> bool {
+        let before = self.problems.len();
+        for node in tokens.values().filter(|node| !matches!(node.value, Value::Text(_) | Value::Broken)) {
+            self.problems.of_type(node, key.wanted());
         }
         self.problems.len() == before
     }

@@ -114,6 +114,14 @@ pub enum PushError {
         /// The reason and the last error.
         failure: Failure,
     },
+    /// The push alone is above a limit of the channel (`max_waiting`, `max_bytes`): a retry cannot succeed.
+    #[error("the push can never fit into channel \"{channel}\": {detail}")]
+    NeverFits {
+        /// The name of the channel.
+        channel: String,
+        /// The size and the limit, and the remedy.
+        detail: String,
+    },
     /// The store did not accept the batch.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -46,7 +46,7 @@ pub use identity::StoreIdentity;
 pub use kept::{KeptJob, KeptLimits, KeptPage, KeptTrim, KeptView, MAX_KEPT_BYTES};
 pub use open::open;
 #[doc(hidden)]
-pub use push_limit::{PushLimit, RefusedPushes};
+pub use push_limit::{PushLimit, PushSize, RefusedPushes};
 pub use selection::{
     Found, JobFilter, SearchLimits, count_failed, list, reload_failed, remove_failed, search,
 };

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use super::{ChannelLimits, JobCounts, PushError, Pushed, Store, StoreError, driver_rules};
 use crate::config;
@@ -31,6 +32,8 @@ struct Counters {
     max_waiting: AtomicU64,
     max_bytes: AtomicU64,
     store_full: AtomicU64,
+    memory: AtomicU64,
+    last: Mutex<Option<Instant>>,
 }
 
 /// Pushes of this process that were refused for want of room, by reason; a batch counts once.
@@ -42,6 +45,10 @@ pub struct RefusedPushes {
     pub max_bytes: u64,
     /// The store was full: its disk or its memory.
     pub store_full: u64,
+    /// The requests of all producers took too much memory of the master.
+    pub memory: u64,
+    /// When the last push was refused.
+    pub last: Option<Instant>,
 }
 
 impl RefusedPushes {
@@ -51,15 +58,76 @@ impl RefusedPushes {
         let channels = lock(&REFUSED);
         channels.iter().map(|(channel, counters)| (Arc::clone(channel), counters.read())).collect()
     }
+
+    /// The refused pushes into one channel.
+    #[must_use]
+    pub fn into_channel(channel: &str) -> Self {
+        lock(&REFUSED).get(channel).map(|counters| counters.read()).unwrap_or_default()
+    }
+
+    /// Counts a push into a declared channel that the master had no memory for.
+    pub fn count_without_memory(channel: &str) {
+        let counters = Arc::clone(lock(&REFUSED).entry(channel.into()).or_default());
+        counters.count(&counters.memory);
+    }
+
+    /// The refused pushes, with the key or place that refused them.
+    #[must_use]
+    pub fn by_reason(&self) -> [(&'static str, u64); 4] {
+        let Self { max_waiting, max_bytes, store_full, memory, last: _ } = *self;
+        [
+            ("max_waiting", max_waiting),
+            ("max_bytes", max_bytes),
+            ("store_full", store_full),
+            ("memory", memory),
+        ]
+    }
+
+    /// All refused pushes.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.by_reason().iter().map(|(_, pushes)| pushes).sum()
+    }
 }
 
 impl Counters {
+    /// Raises one of these counters.
+    fn count(&self, counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+        *lock(&self.last) = Some(Instant::now());
+    }
+
     fn read(&self) -> RefusedPushes {
         RefusedPushes {
             max_waiting: self.max_waiting.load(Ordering::Relaxed),
             max_bytes: self.max_bytes.load(Ordering::Relaxed),
             store_full: self.store_full.load(Ordering::Relaxed),
+            memory: self.memory.load(Ordering::Relaxed),
+            last: *lock(&self.last),
         }
+    }
+}
+
+/// The least that a push of many jobs adds to a channel: a job with a unique key may add nothing.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PushSize {
+    jobs: u64,
+    bytes: u64,
+}
+
+impl PushSize {
+    /// Adds a job.
+    pub fn add(&mut self, job: &NewJob) {
+        if job.meta.unique.is_none() {
+            self.jobs += 1;
+            self.bytes += driver_rules::new_record_bytes(job) as u64;
+        }
+    }
+
+    fn of(jobs: &[NewJob]) -> Self {
+        let bytes = jobs.iter().map(driver_rules::new_record_bytes).sum::<usize>() as u64;
+        Self { jobs: jobs.len() as u64, bytes }
     }
 }
 
@@ -82,21 +150,29 @@ impl PushLimit {
     /// Pushes jobs into `store` if the channel has room for all that it adds: a job whose unique key is held needs none.
     ///
     /// # Errors
-    /// [`StoreError::Full`] above the limit, and the errors of the push.
+    /// [`StoreError::Full`] above the limit, [`PushError::NeverFits`] if the jobs are above it alone, and the errors of the push.
     pub async fn push(&self, store: &dyn Store, jobs: &[NewJob]) -> Result<Vec<Pushed>, PushError> {
         let Some(limit) = &self.0 else { return store.push(jobs).await };
         limit.check(store, jobs).await?;
         let pushed = store.push(jobs).await;
         if let Err(PushError::Store(StoreError::Full { .. })) = &pushed {
-            limit.refused.store_full.fetch_add(1, Ordering::Relaxed);
+            limit.refused.count(&limit.refused.store_full);
         }
         pushed
+    }
+
+    /// Checks a push of this size, which comes in several batches, before its first batch.
+    ///
+    /// # Errors
+    /// [`PushError::NeverFits`] if the push alone is above a limit.
+    pub fn check_size(&self, size: PushSize) -> Result<(), PushError> {
+        self.0.as_ref().map_or(Ok(()), |limit| limit.check_size(size))
     }
 }
 
 impl Limited {
     /// Whether `store` has room for what these jobs add.
-    async fn check(&self, store: &dyn Store, jobs: &[NewJob]) -> Result<(), StoreError> {
+    async fn check(&self, store: &dyn Store, jobs: &[NewJob]) -> Result<(), PushError> {
         if self.limits == ChannelLimits::default() {
             return Ok(());
         }
@@ -106,53 +182,70 @@ impl Limited {
             store.record_limits(self.limits).await?;
             counts = store.status().await?;
         }
-        let Some(excess) = self.excess(counts, jobs) else { return Ok(()) };
-        // Jobs whose key is held add nothing. Keys are looked up only where they decide.
-        if let Some(added) = without_held_keys(store, jobs).await?
-            && self.excess(counts, &added).is_none()
-        {
+        if self.excess(counts, PushSize::of(jobs)).is_none() {
             return Ok(());
         }
-        let (refused, detail) = match excess {
-            Excess::Waiting { waiting, most } => {
-                let remedy = match jobs.len() as u64 > most {
-                    true => format!("push at most {most} jobs at once, or raise max_waiting"),
-                    false => "retry later, add workers, or raise max_waiting".to_owned(),
-                };
-                let detail = format!("{waiting} jobs wait, and max_waiting allows {most}: {remedy}");
-                (&self.refused.max_waiting, detail)
-            }
-            Excess::Bytes { stored, added, most } => {
-                let remedy = match (added > most, jobs.len()) {
-                    (true, 1) => "push a smaller job, or raise max_bytes",
-                    (true, _) => "push fewer or smaller jobs at once, or raise max_bytes",
-                    (false, _) => {
-                        "retry later, add workers, remove failed jobs (queue:flush), or raise max_bytes"
-                    }
-                };
+        // Jobs whose key is held add nothing. Keys are looked up only where they decide.
+        let size = match without_held_keys(store, jobs).await? {
+            Some(added) => PushSize::of(&added),
+            None => PushSize::of(jobs),
+        };
+        let Some(excess) = self.excess(counts, size) else { return Ok(()) };
+        self.check_size(size)?;
+        let (counter, detail) = match excess {
+            Excess::Waiting { waiting, most } => (
+                &self.refused.max_waiting,
+                format!(
+                    "{waiting} jobs wait, and max_waiting allows {most}: retry later, add workers, or raise max_waiting"
+                ),
+            ),
+            Excess::Bytes { stored, added, most } => (
+                &self.refused.max_bytes,
+                format!(
+                    "its jobs take {stored} bytes, this push {added} more, and max_bytes allows {most}: \
+                     retry later, add workers, remove failed jobs (queue:flush), or raise max_bytes"
+                ),
+            ),
+        };
+        self.refused.count(counter);
+        Err(StoreError::Full { place: format!("channel \"{}\"", self.channel), detail }.into())
+    }
+
+    /// Refuses a push that is above a limit alone: it does not fit into the empty channel either.
+    fn check_size(&self, PushSize { jobs, bytes }: PushSize) -> Result<(), PushError> {
+        let (counter, detail) = match self.limits {
+            ChannelLimits { max_waiting: Some(most), .. } if jobs > most => (
+                &self.refused.max_waiting,
+                format!(
+                    "it adds {jobs} jobs, and max_waiting allows {most}: push at most {most} jobs at once, or raise max_waiting"
+                ),
+            ),
+            ChannelLimits { max_bytes: Some(most), .. } if bytes > most => {
+                let smaller = if jobs == 1 { "a smaller job" } else { "fewer or smaller jobs at once" };
                 let detail = format!(
-                    "its jobs take {stored} bytes, this push {added} more, and max_bytes allows {most}: {remedy}"
+                    "it takes {bytes} bytes, and max_bytes allows {most}: push {smaller}, or raise max_bytes"
                 );
                 (&self.refused.max_bytes, detail)
             }
+            _ => return Ok(()),
         };
-        refused.fetch_add(1, Ordering::Relaxed);
-        Err(StoreError::Full { place: format!("channel \"{}\"", self.channel), detail })
+        self.refused.count(counter);
+        Err(PushError::NeverFits { channel: self.channel.to_string(), detail })
     }
 
-    /// The limit that these jobs would exceed.
-    fn excess(&self, counts: JobCounts, jobs: &[NewJob]) -> Option<Excess> {
+    /// The limit that a push of this size would exceed.
+    fn excess(&self, counts: JobCounts, size: PushSize) -> Option<Excess> {
         let waiting = counts.waiting + counts.delayed;
         if let Some(most) = self.limits.max_waiting
-            && waiting.saturating_add(jobs.len() as u64) > most
-            && !jobs.is_empty()
+            && waiting.saturating_add(size.jobs) > most
+            && size.jobs > 0
         {
             return Some(Excess::Waiting { waiting, most });
         }
         let most = self.limits.max_bytes?;
         // A count that another program has put wrong keeps no empty channel closed.
         let stored = if counts.has_jobs() { counts.bytes.unwrap_or(0) } else { 0 };
-        let added = jobs.iter().map(driver_rules::new_record_bytes).sum::<usize>() as u64;
+        let added = size.bytes;
         (added > 0 && stored.saturating_add(added) > most).then_some(Excess::Bytes { stored, added, most })
     }
 }
@@ -205,14 +298,26 @@ mod tests {
                 && !error.contains("store at"),
             "{error}"
         );
-        let never = limit.push(&store, &vec![job(); 4]).await.unwrap_err().to_string();
-        assert!(never.ends_with("push at most 3 jobs at once, or raise max_waiting"), "{never}");
+        let never = limit.push(&store, &vec![job(); 4]).await.unwrap_err();
+        assert!(matches!(never, PushError::NeverFits { .. }));
+        assert_eq!(
+            never.to_string(),
+            "the push can never fit into channel \"limited\": it adds 4 jobs, and max_waiting allows 3: push at most 3 jobs at once, or raise max_waiting"
+        );
         limit.push(&store, &[job()]).await.unwrap();
         let again = PushLimit::of(&channel);
         assert!(again.push(&store, &[job()]).await.is_err());
-        let refused = RefusedPushes::by_channel();
-        let (_, refused) = refused.iter().find(|(channel, _)| **channel == *"limited").unwrap();
-        assert_eq!(*refused, RefusedPushes { max_waiting: 3, ..RefusedPushes::default() });
+        let refused = RefusedPushes::into_channel("limited");
+        assert_eq!(refused, RefusedPushes { max_waiting: 3, last: refused.last, ..RefusedPushes::default() });
+        assert!(refused.last.is_some());
+        RefusedPushes::count_without_memory("limited");
+        assert_eq!(RefusedPushes::into_channel("limited").total(), 4);
+        assert_eq!(RefusedPushes::into_channel("unknown"), RefusedPushes::default());
+        let (mut many, free) = (PushSize::default(), PushSize { jobs: 3, bytes: 1 });
+        (0..3).for_each(|_| many.add(&job()));
+        assert!(limit.check_size(many).is_ok() && limit.check_size(free).is_ok(), "they may fit later");
+        many.add(&job());
+        assert!(limit.check_size(many).is_err());
         PushLimit::default().push(&store, &[job(), job()]).await.unwrap();
     }
 }

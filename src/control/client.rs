@@ -1,19 +1,21 @@
 //! A command's side of the control socket.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use nix::sys::socket::getsockopt;
-use nix::sys::socket::sockopt::PeerCredentials;
+use nix::sys::socket::sockopt::{PeerCredentials, SendTimeout};
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr, getsockopt, setsockopt};
+use nix::sys::time::{TimeVal, TimeValLike};
 use thiserror::Error;
 
+use super::ControlSocket;
 use super::protocol::{ControlRequest, ControlResponse, KnownOutput, NOT_A_REQUEST, Reply, ResponseLine};
 use crate::access::{self, Access, Denied};
 use crate::channel::ChannelStatus;
 use crate::job::JobId;
-use crate::master::run_dir::ControlSocket;
 use crate::pool::OutputPage;
 use crate::store::StoreIdentity;
 use crate::trust::{self, Distrust};
@@ -149,22 +151,29 @@ fn exchange<T>(
             .flatten();
         denied.map_or_else(|| not_listening(source), ControlError::Denied)
     };
-    let mut stream = UnixStream::connect(path).map_err(refused)?;
+    let mut stream = connect(path, limit).map_err(|error| match error.kind() {
+        // A master that is stopped accepts no connections, and others fill its queue.
+        io::ErrorKind::WouldBlock => ControlError::TimedOut(limit),
+        _ => refused(error),
+    })?;
     let peer = getsockopt(&stream, PeerCredentials).map_err(|error| not_listening(error.into()))?;
     if !socket.trusts(peer.uid()) {
         return Err(ControlError::Stranger { path: path.clone(), uid: peer.uid() });
     }
-    stream.set_read_timeout(Some(limit)).map_err(io_error)?;
     stream.set_write_timeout(Some(limit)).map_err(io_error)?;
     let mut text = serde_json::to_vec(&request).expect("a request is plain data");
     text.push(b'\n');
     stream.write_all(&text).map_err(io_error)?;
-    let mut stream = BufReader::new(stream);
+    let mut stream = BufReader::new(TimedStream { stream, deadline: Instant::now() + limit });
     loop {
         let line = read_line(&mut stream, io_error)?;
         let Reply { line, store, differences } =
             serde_json::from_slice(&line).map_err(ControlError::Undecodable)?;
         match line {
+            // The wait for a slow answer is as long as its lines come; any other answer has no lines before it.
+            ResponseLine::Progress(_) | ResponseLine::Lines(_) if !request.has_interim_lines() => {
+                return Err(ControlError::Unexpected);
+            }
             ResponseLine::Progress(report) => on_interim(Interim::Status(Box::new(report))),
             ResponseLine::Lines(page) => on_interim(Interim::Lines(page)),
             ResponseLine::Ok(response) => {
@@ -177,12 +186,39 @@ fn exchange<T>(
             }
             ResponseLine::Error(why) => return Err(ControlError::Refused(why)),
         }
+        stream.get_mut().deadline = Instant::now() + limit;
+    }
+}
+
+/// Connects within a time limit.
+fn connect(path: &Path, limit: Duration) -> io::Result<UnixStream> {
+    let socket = socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    let milliseconds = i64::try_from(limit.as_millis()).unwrap_or(i64::MAX);
+    setsockopt(&socket, SendTimeout, &TimeVal::milliseconds(milliseconds))?;
+    socket::connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(OwnedFd::into(socket))
+}
+
+/// A connection with a deadline for all reads together: a peer that sends a byte now and then gains no time.
+struct TimedStream {
+    stream: UnixStream,
+    deadline: Instant,
+}
+
+impl Read for TimedStream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.stream.set_read_timeout(Some(left))?;
+        self.stream.read(buffer)
     }
 }
 
 /// Reads one line of an answer, of bounded length.
 fn read_line(
-    stream: &mut BufReader<UnixStream>,
+    stream: &mut BufReader<TimedStream>,
     io_error: impl Fn(io::Error) -> ControlError,
 ) -> Result<Vec<u8>, ControlError> {
     let mut line = Vec::new();
@@ -219,6 +255,58 @@ mod tests {
         let response = send_request(&socket, ControlRequest::Quiet, |_| {}, Some);
         assert_eq!(master.join().unwrap(), "{\"command\":\"quiet\"}\n");
         response.map(|answered| answered.answer)
+    }
+
+    /// Runs a request to a master that plays `answer` on the connection.
+    fn asked_of(
+        request: ControlRequest,
+        answer: impl FnOnce(UnixStream) + Send + 'static,
+    ) -> (ControlError, Duration) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        std::thread::spawn(move || answer(listener.accept().unwrap().0));
+        let begun = Instant::now();
+        let error = send_request(&ControlSocket { path, owner: None }, request, |_| {}, Some).unwrap_err();
+        (error, begun.elapsed())
+    }
+
+    #[test]
+    fn answer_in_single_bytes_ends_at_the_time_limit() {
+        let (error, took) = asked_of(ControlRequest::Status, |mut stream| {
+            // The command closes the connection.
+            while stream.write_all(b" ").is_ok() {
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        });
+        let limit = ControlRequest::Status.reply_timeout();
+        assert!(matches!(error, ControlError::TimedOut(_)), "{error:?}");
+        assert!(took >= limit && took < limit * 2, "{took:?}");
+    }
+
+    #[test]
+    fn endless_progress_of_an_immediate_request_is_refused() {
+        let line =
+            serde_json::to_string(&Reply::from(ResponseLine::Progress(ChannelStatus::default()))).unwrap();
+        let (error, _) = asked_of(ControlRequest::Status, move |mut stream| {
+            while stream.write_all(format!("{line}\n").as_bytes()).is_ok() {}
+        });
+        assert!(matches!(error, ControlError::Unexpected), "{error:?}");
+    }
+
+    #[test]
+    fn full_queue_of_a_stopped_master_ends_at_the_time_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sock");
+        // The test stands for the master, and accepts nothing.
+        let listener = UnixListener::bind(&path).unwrap();
+        socket::listen(&listener, socket::Backlog::new(1).unwrap()).unwrap();
+        let short = Duration::from_millis(50);
+        let connected: Vec<_> = std::iter::from_fn(|| connect(&path, short).ok()).take(10).collect();
+        assert!(connected.len() < 10);
+        let socket = ControlSocket { path, owner: None };
+        let error = send_request(&socket, ControlRequest::Status, |_| {}, Some).unwrap_err();
+        assert!(matches!(error, ControlError::TimedOut(_)), "{error:?}");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::snapshot::{Point, Recent, ScaledAt, Step, Trends};
 use crate::store::StoreIdentity;
 
 /// The start of the error text for an unknown request. A command that gets it knows that the master is older.
-pub(super) const NOT_A_REQUEST: &str = "not a request";
+pub const NOT_A_REQUEST: &str = "not a request";
 
 /// A request of a command to the master of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,7 +83,7 @@ pub enum ControlRequest {
 
 impl ControlRequest {
     /// Parses a line.
-    pub(super) fn parse(line: &[u8]) -> Result<Self, String> {
+    pub fn parse(line: &[u8]) -> Result<Self, String> {
         let wrong = |error: serde_json::Error| error.to_string();
         let request: Self = serde_json::from_slice(line).map_err(wrong)?;
         // `deny_unknown_fields` has no effect on unit variants of a tagged enum; an unknown key must not be ignored, because
@@ -98,12 +98,17 @@ impl ControlRequest {
 
     /// Whether the answer may take long, so that the server limits the number of such requests. A stop may also take long,
     /// but is never refused.
-    pub(super) fn is_slow(self) -> bool {
+    pub fn is_slow(self) -> bool {
         matches!(self, Self::Reload | Self::Cancel { .. } | Self::Output { follow: true, .. })
     }
 
-    /// The time for each line of an answer. A slow request sends progress lines in between.
-    pub(super) fn reply_timeout(self) -> Duration {
+    /// Whether lines may come before the answer.
+    pub fn has_interim_lines(self) -> bool {
+        self.is_slow() || matches!(self, Self::Stop { .. })
+    }
+
+    /// The time for the connection, for the whole of an answer, and for each line before it.
+    pub fn reply_timeout(self) -> Duration {
         match self {
             Self::Stop { .. } | Self::Reload | Self::Cancel { .. } | Self::Output { follow: true, .. } => {
                 Duration::from_secs(30)
@@ -125,16 +130,16 @@ impl ControlRequest {
 
 /// A line of an answer, with the store that the master serves: a client compares it with the one it means.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(in crate::engine::master) struct Reply {
+pub struct Reply {
     #[serde(flatten)]
-    pub(in crate::engine::master) line: ResponseLine,
+    pub line: ResponseLine,
     /// The store; in final lines.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "StoreIdentity::lenient")]
-    pub(in crate::engine::master) store: Option<StoreIdentity>,
+    pub store: Option<StoreIdentity>,
     /// Differences between the store and run directory that the master holds and the present meaning of its paths; in the
     /// answers to `status` and `look`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(in crate::engine::master) differences: Vec<String>,
+    pub differences: Vec<String>,
 }
 
 impl From<ResponseLine> for Reply {
@@ -146,7 +151,7 @@ impl From<ResponseLine> for Reply {
 /// The content of a line of an answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(in crate::engine::master) enum ResponseLine {
+pub enum ResponseLine {
     /// Not yet done: the current status.
     Progress(ChannelStatus),
     /// Lines of a followed job; empty ones show that the run has not ended.

@@ -1,0 +1,108 @@
+//! `/api/v1`: what pages show, as JSON. `openapi.json` describes it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use super::Dashboard;
+use super::pages::{Asked, Range};
+use super::picture::{ChannelPicture, Picture};
+use super::refusal::Refusal;
+use super::rights::{Can, See};
+
+/// The description of the API.
+const DESCRIPTION: &str = include_str!("openapi.json");
+
+/// `GET /api/v1/openapi.json`.
+pub(super) async fn description() -> Response {
+    ([(CONTENT_TYPE, "application/json")], DESCRIPTION).into_response()
+}
+
+/// `GET /api/v1/channels`.
+pub(super) async fn channels(State(dashboard): State<Arc<Dashboard>>, _: Can<See>) -> Json<Value> {
+    let picture = dashboard.camera.picture().await;
+    let channels: Vec<_> = picture.channels.iter().map(summary).collect();
+    Json(json!({ "as_of": at(&picture), "channels": channels }))
+}
+
+/// `GET /api/v1/channels/{channel}`.
+pub(super) async fn channel(
+    State(dashboard): State<Arc<Dashboard>>,
+    can: Can<See>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Refusal> {
+    let picture = dashboard.camera.picture().await;
+    let channel = dashboard.found(&picture, &name)?;
+    let mut body = summary(channel);
+    body["as_of"] = at(&picture).into();
+    body["trends"] = json!(channel.trends);
+    body["status"] = json!(channel.status);
+    if !can.visitor.sees_payloads
+        && let Some(status) = body["status"].as_object_mut()
+    {
+        // Errors may hold text of jobs.
+        status.remove("worker_error");
+        status.remove("store_error");
+    }
+    Ok(Json(body))
+}
+
+/// `GET /api/v1/channels/{channel}/series`.
+pub(super) async fn series(
+    State(dashboard): State<Arc<Dashboard>>,
+    _: Can<See>,
+    Path(name): Path<String>,
+    asked: Asked,
+) -> Result<Json<Value>, Refusal> {
+    let picture = dashboard.camera.picture().await;
+    let channel = dashboard.found(&picture, &name)?;
+    let range = match asked.parameter("range") {
+        None => Range::Quarter,
+        Some(text) => Range::parse(text)
+            .ok_or_else(|| Refusal::BadRequest("range is one of 15m, 1h, 6h, 24h".to_owned()))?,
+    };
+    let (step, period) = range.ring();
+    let (points, scaled) = dashboard.camera.history(&channel.name, step, period);
+    let body = json!({
+        "as_of": at(&picture),
+        "range": range.as_str(),
+        "step_seconds": step.seconds(),
+        "points": points,
+        "scaled": scaled,
+    });
+    Ok(Json(body))
+}
+
+fn at(picture: &Picture) -> u64 {
+    picture.at.0
+}
+
+/// The values of a channel that all visitors may see.
+fn summary(channel: &ChannelPicture) -> Value {
+    let counts = channel.counts.as_ref();
+    let seconds = |time: Duration| time.as_secs_f64();
+    let workers = channel.workers();
+    json!({
+        "name": channel.name,
+        "mode": channel.mode.as_str(),
+        "state": channel.state,
+        "served_here": channel.is_served,
+        "counts": counts.map(|(counts, age)| json!({
+            "waiting": counts.waiting,
+            "delayed": counts.delayed,
+            "reserved": counts.reserved,
+            "failed": counts.failed,
+            "done": counts.done,
+            "paused": counts.paused,
+            "age_seconds": seconds(*age),
+        })),
+        "front_waits_seconds": channel.front_waits().map(seconds),
+        "workers": workers.map(|(busy, serving)| json!({ "busy": busy, "serving": serving, "max": channel.max_workers })),
+        "recent": channel.recent,
+    })
+}

@@ -1,0 +1,104 @@
+//! The dashboard: pages, their live updates and the JSON API of a master, for people who look after queues.
+//!
+//! | path | content |
+//! |---|---|
+//! | `/` | all channels |
+//! | `/channels/{name}` | one channel with its charts, running jobs and workers |
+//! | `/login`, `/logout` | sign in with a token |
+//! | `/events` | numbers of the pages as they change |
+//! | `/api/v1/…` | the same as JSON |
+//! | `/assets/…` | style sheet and script |
+//!
+//! Every page is whole HTML from the server and works without script; the script keeps its numbers up to date. Pages show a
+//! [`picture`] that is taken at most once a second for all visitors, from the memory of the master.
+//!
+//! Duties: know visitors and their rights (`rights`), take pictures (`picture`), render them (`pages`, from `parts` and `chart`),
+//! as JSON (`api`), and as events (`events`).
+
+mod api;
+mod chart;
+mod events;
+mod fixed_files;
+mod layer;
+mod pages;
+mod parts;
+mod picture;
+mod refusal;
+mod rights;
+mod source;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
+
+pub use source::{ChannelLook, Source, Stores};
+
+use crate::config::{Config, Http};
+use crate::http::Permits;
+use parts::Frame;
+use picture::{Camera, ChannelPicture, Picture};
+use refusal::Refusal;
+use rights::Gate;
+
+/// Most streams of live updates at once.
+const MAX_STREAMS: usize = 64;
+
+/// The parts that all requests share.
+struct Dashboard {
+    gate: Gate,
+    frame: Frame,
+    camera: Camera,
+    streams: Permits,
+}
+
+impl Dashboard {
+    /// A channel of a picture.
+    fn found<'a>(&self, picture: &'a Picture, name: &str) -> Result<&'a ChannelPicture, Refusal> {
+        let declared = || picture.channels.iter().map(|channel| channel.name.clone()).collect();
+        picture.channel(name).ok_or_else(|| Refusal::NoSuchChannel(declared()))
+    }
+}
+
+/// The routes of the dashboard of a listener; `None` while it is off. Behind a proxy the paths may begin with that of `public_url`.
+#[must_use]
+pub fn routes(
+    settings: &Http,
+    config: &Arc<Config>,
+    host: &str,
+    stores: Stores,
+    source: Arc<dyn Source>,
+) -> Option<Router> {
+    let own = settings.dashboard.as_ref()?;
+    let frame = Frame::new(settings, own, host);
+    let base = frame.base_path().to_owned();
+    let dashboard = Arc::new(Dashboard {
+        gate: Gate::new(settings, own),
+        camera: Camera::new(Arc::clone(config), stores, source),
+        streams: Permits::new(MAX_STREAMS, "close some pages of the dashboard"),
+        frame,
+    });
+    let mut pages = Router::new();
+    if !base.is_empty() {
+        // `nest` has no route for the path with a slash at its end.
+        pages = pages.route(&format!("{base}/"), get(pages::overview));
+    }
+    let pages = pages
+        .route("/", get(pages::overview))
+        .route("/channels/{channel}", get(pages::channel))
+        .route("/login", get(pages::login_form).post(pages::log_in))
+        .route("/logout", axum::routing::post(pages::log_out))
+        .route("/events", get(events::stream))
+        .route("/assets/{name}", get(fixed_files::serve))
+        .route("/api/v1/channels", get(api::channels))
+        .route("/api/v1/channels/{channel}", get(api::channel))
+        .route("/api/v1/channels/{channel}/series", get(api::series))
+        .route("/api/v1/openapi.json", get(api::description))
+        .fallback(pages::not_found)
+        .method_not_allowed_fallback(pages::method_not_allowed)
+        .layer(from_fn_with_state(Arc::clone(&dashboard), layer::identify))
+        .with_state(dashboard);
+    // A proxy may pass the path of `public_url` on, or remove it.
+    Some(if base.is_empty() { pages } else { pages.clone().nest(&base, pages) })
+}

@@ -1,0 +1,158 @@
+//! The frame of every page: head, navigation, foot.
+
+use axum::http::HeaderMap;
+use axum::http::header::{HeaderValue, SET_COOKIE};
+use axum::response::{Html, IntoResponse, Response};
+use maud::{DOCTYPE, Markup, html};
+
+use super::language::{COOKIE_NAME, Language};
+use super::words::Words;
+use crate::config::{self, Http};
+use crate::dashboard::fixed_files;
+
+/// The settings that all pages share.
+pub(in crate::engine::dashboard) struct Frame {
+    title: String,
+    base_path: String,
+    has_tokens: bool,
+}
+
+/// A page.
+pub(in crate::engine::dashboard) struct Page {
+    pub(in crate::engine::dashboard) title: String,
+    pub(in crate::engine::dashboard) language: Language,
+    /// The language that the request chose, which a cookie keeps.
+    pub(in crate::engine::dashboard) chosen: Option<Language>,
+    /// The path of the page below the base, for links to itself in another language.
+    pub(in crate::engine::dashboard) path: String,
+    /// The channel of the live updates, `*` for all; `None` for a page without live updates.
+    pub(in crate::engine::dashboard) live: Option<String>,
+    /// Whether the page is replaced at once by itself, as if the visitor had opened it from a page of the dashboard.
+    pub(in crate::engine::dashboard) reopens: bool,
+    pub(in crate::engine::dashboard) content: Markup,
+}
+
+/// The path in the base of links, without a slash at its end; empty for none.
+pub(in crate::engine::dashboard) fn base_path(public_url: &str) -> &str {
+    let behind_scheme = public_url.split_once("://").map_or("", |(_, rest)| rest);
+    behind_scheme.find('/').map_or("", |slash| behind_scheme[slash..].trim_end_matches('/'))
+}
+
+impl Frame {
+    pub(in crate::engine::dashboard) fn new(settings: &Http, own: &config::Dashboard, host: &str) -> Self {
+        Self {
+            title: own.title.clone().unwrap_or_else(|| host.to_owned()),
+            base_path: base_path(settings.public_url.as_deref().unwrap_or_default()).to_owned(),
+            has_tokens: !own.viewers.is_empty() || !own.operators.is_empty(),
+        }
+    }
+
+    /// The path before all paths of the dashboard; empty for none.
+    pub(in crate::engine::dashboard) fn base_path(&self) -> &str {
+        &self.base_path
+    }
+
+    /// The address of a path of the dashboard.
+    pub(in crate::engine::dashboard) fn link(&self, path: &str) -> String {
+        format!("{}{path}", self.base_path)
+    }
+
+    /// The whole page; `visitor` is the name of a visitor who has signed in.
+    pub(in crate::engine::dashboard) fn render(&self, page: &Page, visitor: Option<&str>) -> Response {
+        let words = page.language.words();
+        let (other_name, other_tag) = page.language.other();
+        let markup = html! {
+            (DOCTYPE)
+            html lang=(page.language.tag()) {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    @if page.reopens {
+                        meta http-equiv="refresh" content="0";
+                    }
+                    title { (page.title) " · " (self.title) " · aint-queue" }
+                    link rel="icon" href="data:,";
+                    link rel="stylesheet" href=(self.link(&fixed_files::address("app.css")));
+                    script src=(self.link(&fixed_files::address("app.js"))) defer {}
+                }
+                body data-base=(self.base_path) data-live=[page.live.as_deref()] data-offline=(words.offline)
+                    data-live-word=(words.live) data-off-word=(words.live_off) {
+                    a class="skip" href="#main" { (words.skip) }
+                    header class="top" {
+                        a class="brand" href=(self.link("/")) { "aint-queue" }
+                        span class="instance" { (self.title) }
+                        nav aria-label="aint-queue" {
+                            a href=(self.link("/")) aria-current=[(page.path == "/").then_some("page")] { (words.overview) }
+                        }
+                        div class="tools" {
+                            @if page.live.is_some() {
+                                button type="button" class="live" data-live-switch hidden { (words.live) }
+                            }
+                            button type="button" class="quiet" data-theme-switch hidden { (words.theme) }
+                            a class="quiet" lang=(other_tag) hreflang=(other_tag) href={ (self.link(&page.path)) "?lang=" (other_tag) } { (other_name) }
+                            (self.session(visitor, words))
+                        }
+                    }
+                    p class="banner" data-banner role="status" hidden {}
+                    main id="main" { (page.content) }
+                }
+            }
+        };
+        let mut response = Html(markup.into_string()).into_response();
+        if let Some(language) = page.chosen {
+            let path = &self.base_path;
+            let cookie =
+                format!("{COOKIE_NAME}={}; SameSite=Lax; Path={path}/; Max-Age=31536000", language.tag());
+            let cookie = HeaderValue::from_str(&cookie).expect("a cookie has visible characters only");
+            response.headers_mut().append(SET_COOKIE, cookie);
+        }
+        response
+    }
+
+    /// The name of the visitor and the way out, or the way in.
+    fn session(&self, visitor: Option<&str>, words: &Words) -> Markup {
+        html! {
+            @match visitor {
+                Some(name) => {
+                    form method="post" action=(self.link("/logout")) class="session" {
+                        span class="who" { (name) }
+                        button type="submit" class="quiet" { (words.sign_out) }
+                    }
+                }
+                None if self.has_tokens => {
+                    a class="quiet" href=(self.link("/login")) { (words.sign_in) }
+                }
+                None => {}
+            }
+        }
+    }
+}
+
+/// The path and query of a request below the base, if it leads into the dashboard: where a visitor goes after signing in.
+pub(in crate::engine::dashboard) fn is_own_path(path: &str) -> bool {
+    path.starts_with('/') && !path.starts_with("//") && !path.contains(['\\', '\r', '\n'])
+}
+
+/// Whether the script of a page asks for one part of it.
+pub(in crate::engine::dashboard) fn wanted_part(headers: &HeaderMap) -> Option<&str> {
+    headers.get("x-part").and_then(|value| value.to_str().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base_path_is_that_of_the_public_url() {
+        for (url, path) in [
+            ("", ""),
+            ("https://queue.example.com", ""),
+            ("https://queue.example.com/", ""),
+            ("https://example.com/queue", "/queue"),
+            ("http://example.com:8080/a/b/", "/a/b"),
+        ] {
+            assert_eq!(base_path(url), path, "{url}");
+        }
+    }
+}

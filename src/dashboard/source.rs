@@ -1,0 +1,43 @@
+//! The master behind the pages.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::channel::{ChannelStatus, MasterIdentity};
+use crate::snapshot::{Point, Recent, ScaledAt, Step, Trends};
+use crate::store::{JobCounts, Store};
+
+/// The stores of all channels, with connections of their own: a slow question of a page delays no job.
+pub type Stores = BTreeMap<String, Arc<dyn Store>>;
+
+/// The state and the last values of a served channel.
+#[derive(Clone, Debug)]
+pub struct ChannelLook {
+    /// The state of the channel; `None` when its actor does not answer.
+    pub status: Option<ChannelStatus>,
+    /// The last minute.
+    pub recent: Recent,
+    /// The values that need a memory.
+    pub trends: Trends,
+    /// The last counts of the store and their age; `None` before the first ones.
+    pub counts: Option<(JobCounts, Duration)>,
+}
+
+/// The channels that a master serves, from its memory.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// The names of the channels, sorted.
+    fn served(&self) -> Vec<String>;
+
+    /// A served channel; `None` when it has ended. Counts as a look: while looks come, samples are taken each second.
+    async fn look(&self, channel: &str) -> Option<ChannelLook>;
+
+    /// The samples of a served channel in the last `period`, the oldest first, and the changes of the number of workers.
+    fn history(&self, channel: &str, step: Step, period: Duration) -> (Vec<Point>, Vec<ScaledAt>);
+
+    /// The process of the master.
+    fn identity(&self) -> MasterIdentity;
+}
