@@ -133,6 +133,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "webhook::http_client",
             "webhook::signature",
             "snapshot",
+            "metrics",
             "channel::status",
         ],
     ),

@@ -100,6 +100,9 @@ impl MasterShared {
         if let Some(log) = &self.log {
             self.metrics.master_lines_dropped(log.dropped().master);
         }
+        if let Some(alerting) = &self.alerting {
+            alerting.count_messages();
+        }
         self.metrics.render()
     }
 }
