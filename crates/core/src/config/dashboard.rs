@@ -106,3 +106,86 @@ fn default_hide() -> Vec<String> {
     let items = known(HTTP_KEYS, "dashboard.hide").default.trim_matches(['[', ']']).split(", ");
     items.map(|item| item.trim_matches('"').to_owned()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, ConfigError};
+
+    const TOKEN: &str = "a-token-of-ann-0123456789";
+
+    fn parse(listen: &str, dashboard: &str) -> Result<Config, ConfigError> {
+        let text = format!(
+            "[http]\nlisten = \"{listen}\"\ntoken = \"a-token-of-producers-01\"\n[http.dashboard]\n{dashboard}\n[channels.mail]\n"
+        );
+        Config::parse(&text, "/etc/app/aint-queue.toml")
+    }
+
+    fn settings(listen: &str, dashboard: &str) -> Option<Dashboard> {
+        parse(listen, dashboard).unwrap().http.unwrap().dashboard
+    }
+
+    /// All mistakes, without their places.
+    fn wrong(listen: &str, dashboard: &str) -> String {
+        let Err(ConfigError::Invalid(problems)) = parse(listen, dashboard) else {
+            panic!("no mistake in {dashboard}")
+        };
+        problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn visitors_without_a_token_are_for_loopback_without_tokens() {
+        let loopback = "127.0.0.1:9465";
+        assert_eq!(settings(loopback, ""), None);
+        let open = settings(loopback, "enabled = true").unwrap();
+        assert!(open.anonymous && !open.anonymous_sees_payloads);
+        assert!(open.hide.contains(&"password".to_owned()) && open.hide.contains(&"card".to_owned()));
+        let operators = format!("enabled = true\noperators = {{ ann = \"{TOKEN}\" }}");
+        let guarded = settings(loopback, &operators).unwrap();
+        assert!(!guarded.anonymous && guarded.operators["ann"].reveal() == TOKEN);
+        assert!(settings(loopback, &format!("{operators}\nanonymous = \"viewer\"")).unwrap().anonymous);
+        assert!(settings("10.0.0.7:9465", &operators).is_some());
+        assert_eq!(settings(loopback, "enabled = true\nhide = [\"PIN\"]").unwrap().hide, ["pin"]);
+    }
+
+    #[test]
+    fn open_or_unreachable_dashboard_is_a_mistake() {
+        let network = "0.0.0.0:9465";
+        assert!(wrong(network, "enabled = true").contains("needs a token to sign in with"));
+        let open = wrong(network, "enabled = true\nanonymous = \"viewer\"");
+        assert!(open.contains("shows the queue to every host on the network"), "{open}");
+        let closed = wrong("127.0.0.1:9465", "enabled = true\nanonymous = \"none\"");
+        assert!(closed.contains("needs a token to sign in with"), "{closed}");
+    }
+
+    #[test]
+    fn token_is_long_and_of_one_person() {
+        for (dashboard, expected) in [
+            ("viewers = { ann = \"short\" }", "has fewer than 16 characters"),
+            ("viewers = { ann = \"aaaaaaaaaaaaaaaaaaaa\" }", "different characters"),
+            ("viewers = { ann = \"0123456789 abcdefgh\" }", "cannot be sent in a header"),
+            ("viewers = { \"a b\" = \"0123456789abcdefgh\" }", "cannot be the name"),
+            ("viewers = { ann = 7 }", "such as { ann ="),
+            ("viewers = { ann = \"a-token-of-producers-01\" }", "is the same as http.token"),
+            (
+                "viewers = { a = \"0123456789abcdefgh\", b = \"0123456789abcdefgh\" }",
+                "is the same as http.dashboard.viewers.a",
+            ),
+            (
+                "viewers = { a = \"0123456789abcdefgh\" }\noperators = { a = \"0123456789abcdefgh\" }",
+                "is the same as http.dashboard.viewers.a",
+            ),
+        ] {
+            let found = wrong("127.0.0.1:9465", &format!("enabled = true\n{dashboard}"));
+            assert!(found.contains(expected), "{dashboard}: {found}");
+            assert!(!found.contains("0123456789abcdefgh"), "{found}");
+        }
+    }
+
+    #[test]
+    fn settings_of_a_dashboard_that_is_off_are_a_warning() {
+        let config = parse("127.0.0.1:9465", "title = \"prod\"").unwrap();
+        assert!(config.warnings[0].message.contains("the dashboard is off"), "{:?}", config.warnings);
+        assert!(parse("127.0.0.1:9465", "enabled = false\ntitle = \"prod\"").unwrap().warnings.is_empty());
+    }
+}
