@@ -38,11 +38,12 @@ struct Outage {
     retry_at: Instant,
     delay: Duration,
     refused: u64,
+    is_reported: bool,
 }
 
 impl Room {
-    /// The system has refused to start a process. Returns whether an outage begins.
-    pub(super) fn refused(&mut self, why: &str, now: Instant) -> bool {
+    /// The system has refused to start a process.
+    pub(super) fn refused(&mut self, why: &str, now: Instant) {
         match &mut self.outage {
             None => {
                 self.outage = Some(Outage {
@@ -51,8 +52,8 @@ impl Room {
                     retry_at: now + FIRST_DELAY,
                     delay: FIRST_DELAY,
                     refused: 1,
+                    is_reported: false,
                 });
-                true
             }
             Some(outage) => {
                 outage.refused += 1;
@@ -62,9 +63,15 @@ impl Room {
                     outage.delay = (outage.delay * 2).min(MAX_DELAY);
                     outage.retry_at = now + outage.delay;
                 }
-                false
             }
         }
+    }
+
+    /// The error of an outage that is not in the log yet; the caller logs it.
+    pub(super) fn report(&mut self) -> Option<&str> {
+        let outage = self.outage.as_mut().filter(|outage| !outage.is_reported)?;
+        outage.is_reported = true;
+        Some(&outage.why)
     }
 
     /// A process has ended, and its place is free.
@@ -109,11 +116,14 @@ mod tests {
     fn starts_are_tried_one_at_a_time_until_the_outage_ends() {
         let (mut room, start) = (Room::default(), Instant::now());
         assert_eq!(room.starts(7, start), usize::MAX);
-        assert!(room.refused("no descriptors", start) && !room.refused("no descriptors", start));
+        room.refused("no descriptors", start);
+        assert_eq!(room.report(), Some("no descriptors"));
+        room.refused("no descriptors", start);
+        assert_eq!(room.report(), None);
         assert_eq!((room.starts(0, start), room.cause()), (0, Some("no descriptors")));
         let retry = start + FIRST_DELAY;
         assert_eq!((room.starts(0, retry), room.starts(1, retry)), (1, 0));
-        assert!(!room.refused("no descriptors", retry));
+        room.refused("no descriptors", retry);
         assert_eq!(room.starts(0, retry + FIRST_DELAY), 0, "the delay grows");
         room.freed(retry);
         assert_eq!(room.starts(0, retry), 1, "a place is free");

@@ -71,7 +71,7 @@ fn full_descriptors_fail_no_boot_and_no_job() {
     };
     assert_eq!((runs("done"), runs("interrupted")), (Some(200), Some(0)), "{metrics}");
     assert!(metrics.contains("aint_queue_wait_seconds_count{channel=\"default\"} 200"), "{metrics}");
-    assert!(running_in_outage(&log) < 32, "96 descriptors are no 32 programs: {log}");
+    assert!((10..32).contains(&running_in_outage(&log)), "96 descriptors are no 32 programs: {log}");
     // The last descriptors are kept for commands and the store.
     assert_eq!(fixture.json(&["queue:status"])["pid"], master.pid());
     assert!(master.stop().success());
@@ -85,7 +85,7 @@ fn long_lived_workers_serve_with_the_descriptors_there_are() {
     );
     let master = listen_with(&fixture, 96, 96);
     until("the limit", || master.log().contains("no room for another process").then_some(()));
-    assert!(running_in_outage(&master.log()) < 32, "{}", master.log());
+    assert!((10..32).contains(&running_in_outage(&master.log())), "{}", master.log());
     fixture.push_lines("default", (0..100).map(|_| r#"{"job":"noop"}"#.to_owned()));
     let counts = fixture.until("default", "all jobs", |c| c.done + c.failed == 100);
     let log = master.log();

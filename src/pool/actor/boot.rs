@@ -75,19 +75,22 @@ impl Pool {
             error!(%channel, error, "worker not started");
             return self.on_boot_failed(generation, error, now);
         }
-        if self.room.refused(error, now) {
-            // Starts that were requested together with this one are refused after it.
-            let running = self.workers.len() - self.starting();
+        self.room.refused(error, now);
+    }
+
+    /// Logs the begin and the end of an outage. Starts that were requested together succeed or fail after each other: the number of
+    /// processes is known when none of them is open.
+    pub(super) fn report_room(&mut self, now: Instant) {
+        if self.starting() == 0
+            && let Some(error) = self.room.report()
+        {
+            let (channel, running) = (&self.generations.spec().channel, self.workers.len());
             error!(
                 %channel, error, running,
                 "no room for another process: starting one at a time; raise the limits of the master (LimitNOFILE, \
                  TasksMax, memory), or lower worker.max_worker_number"
             );
         }
-    }
-
-    /// Logs the end of an outage.
-    pub(super) fn report_room(&mut self, now: Instant) {
         if let Some(refused) = self.room.recovered(now) {
             info!(channel = %self.generations.spec().channel, refused, "room for processes again");
         }
