@@ -8,6 +8,11 @@
 #[path = "../support/fixture.rs"]
 mod fixture;
 
+#[allow(dead_code, reason = "other tests use more of it")]
+#[path = "../support/redis.rs"]
+mod redis;
+
+mod alerts;
 mod kills;
 mod measurements;
 mod pid_one;

@@ -10,9 +10,10 @@ pub fn is_full() -> bool {
     std::env::var("AINT_QUEUE_CAMPAIGN").is_ok_and(|size| size == "full")
 }
 
-/// The number of rounds: `usual`, or `full` in a campaign of full size.
+/// The number of rounds: `usual`, or `full` in a campaign of full size, or as many as `AINT_QUEUE_CAMPAIGN` says, up to `full`.
 pub fn size(usual: usize, full: usize) -> usize {
-    if is_full() { full } else { usual }
+    let said = std::env::var("AINT_QUEUE_CAMPAIGN").ok().and_then(|size| size.parse().ok());
+    if is_full() { full } else { said.unwrap_or(usual).min(full) }
 }
 
 /// Prints the durations of all rounds and compares them with a limit: the 99th percentile in full size, the median beside
