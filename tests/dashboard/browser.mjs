@@ -97,9 +97,9 @@ export async function checkWidth(page, name) {
   check(name, `the page scrolls sideways because of ${wide}`, wide === null);
 }
 
-/** Keeps a picture of the whole page where DASHBOARD_PICTURES names a folder. */
-export async function picture(page, name) {
-  if (PICTURES) await page.screenshot({ path: `${PICTURES}/${name}.png`, fullPage: true });
+/** Keeps a picture of the page where DASHBOARD_PICTURES names a folder. */
+export async function picture(page, name, fullPage = true) {
+  if (PICTURES) await page.screenshot({ path: `${PICTURES}/${name}.png`, fullPage });
 }
 
 /** Waits until a function of the page returns something true; the message tells what was waited for. */

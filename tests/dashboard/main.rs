@@ -134,6 +134,10 @@ fn target() -> PathBuf {
 fn packages() -> PathBuf {
     let packages = target().join("dashboard-test");
     let installed = packages.join("node_modules/playwright-core").exists();
-    assert!(installed, "{} has no browser driver: run tests/services.sh, which installs it", packages.display());
+    assert!(
+        installed,
+        "{} has no browser driver: run tests/services.sh, which installs it",
+        packages.display()
+    );
     packages
 }

@@ -8,7 +8,7 @@ import { SERVER, visitor, watchedPage, withBrowser } from "./browser.mjs";
 const FOLDER = process.env.DASHBOARD_IMAGES;
 const MINUTES = Number(process.env.DASHBOARD_MINUTES);
 const LARGEST = 120 * 1024;
-const PAGES = { overview: ["/", 560], channel: ["/channels/mails", 1_330] };
+const PAGES = { overview: ["/", 450], channel: ["/channels/mails", 1_330] };
 
 await withBrowser(async (browser) => {
   const looks = {};

@@ -39,7 +39,8 @@ fn pictures_of_the_documents_show_real_load() {
     fs::create_dir_all(&images).unwrap();
     let mut command = site.script("pictures.mjs");
     command.env("DASHBOARD_IMAGES", images).env("DASHBOARD_MINUTES", MINUTES.to_string());
-    let mut browser = command.stdin(Stdio::null()).spawn().expect("node is there: tests/services.sh installs it");
+    let mut browser =
+        command.stdin(Stdio::null()).spawn().expect("node is there: tests/services.sh installs it");
     produce(&site, &mut browser);
     assert!(browser.wait().unwrap().success());
 }
@@ -54,7 +55,8 @@ fn produce(site: &Site, browser: &mut Child) {
         let wave = (f64::from(second) / 40.0).sin() + 0.6 * (f64::from(second) / 13.0).sin();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few jobs")]
         let mails = (7.0 + 5.0 * wave).max(0.0).round() as u32;
-        let mut jobs: Vec<String> = (0..mails).map(|mail| sleep_job(200 + (second * 37 + mail * 113) % 700)).collect();
+        let mut jobs: Vec<String> =
+            (0..mails).map(|mail| sleep_job(200 + (second * 37 + mail * 113) % 700)).collect();
         if second % 9 == 0 {
             jobs.push(fail_job("the mail server is busy", second % 27 == 0));
         }
