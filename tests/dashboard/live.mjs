@@ -10,7 +10,7 @@ const figure = (key) => document.querySelector(`[data-k="${key}"]`).textContent;
 await withBrowser(async (browser) => {
   const context = await visitor(browser, { colorScheme: "light" });
   // While the master is away, the browser itself says that it cannot connect.
-  const page = await watchedPage(context, "open page", "net::ERR_");
+  const page = await watchedPage(context, { name: "open page", expected: "net::ERR_" });
   await page.goto(`${SERVER}/channels/default`);
   await page.evaluate(() => (window.sameDocument = true));
 

@@ -16,7 +16,7 @@ await withBrowser(async (browser) => {
     const context = await visitor(browser, { colorScheme: scheme, deviceScaleFactor: 1.5 });
     looks[scheme] = {};
     for (const [name, [path, height]] of Object.entries(PAGES)) {
-      const page = await watchedPage(context, `${name}, ${scheme}`);
+      const page = await watchedPage(context, { name: `${name}, ${scheme}` });
       await page.setViewportSize({ width: 1200, height });
       await page.goto(SERVER + path);
       looks[scheme][name] = page;
