@@ -158,10 +158,10 @@ impl AlertBook {
         self.groups.values().filter_map(|group| group.last_sent(alert)).max()
     }
 
-    /// Whether an alert of this rule fires.
+    /// The number of firing alerts of this rule.
     #[must_use]
-    pub fn fires(&self, rule: &str) -> bool {
-        self.alerts.values().any(|record| record.rule == rule && record.phase.is_firing())
+    pub fn firing(&self, rule: &str) -> usize {
+        self.alerts.values().filter(|record| record.rule == rule && record.phase.is_firing()).count()
     }
 
     /// Evaluates the rules; alerts of other rules end. `host` is the host whose values these are, if they are of one.
@@ -346,7 +346,7 @@ impl AlertBook {
     /// The alerts of which nothing is sent now: silenced, in quiet hours, or pointless beside another one.
     fn muted(&self, circumstances: &Circumstances<'_>) -> BTreeSet<Fingerprint> {
         let Circumstances { settings, silences, is_paused, now, .. } = *circumstances;
-        let no_work = is_paused || self.fires(DEGRADED);
+        let no_work = is_paused || self.firing(DEGRADED) > 0;
         let wall = jiff::Timestamp::from_microsecond(now.0.cast_signed()).unwrap_or_default();
         let is_muted = |record: &AlertRecord| {
             let rule = record.rule.as_str();

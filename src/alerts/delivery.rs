@@ -11,6 +11,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
+use super::host_report::DeliveryReport;
 use super::message_queue::{MessageQueue, TokenBucket, Waiting};
 use super::notification::Notification;
 use super::outbox::{Delivered, Outbox};
@@ -26,6 +27,11 @@ const WAITS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Du
 const MAX_WAIT: Duration = Duration::from_secs(600);
 /// Time that a stop leaves for the messages that wait.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Time over which repeats to Feishu are spread.
+const FEISHU_SPREAD: Duration = Duration::from_secs(20);
+/// Most characters of an error in the report of a master.
+const MAX_REPORTED_ERROR: usize = 150;
 
 /// The receivers of a master.
 #[derive(Debug)]
@@ -154,6 +160,15 @@ impl Outbox for Deliveries {
         }
         mailbox.arrived.notify_one();
     }
+
+    fn deliveries(&self) -> Vec<(String, DeliveryReport)> {
+        let of = |(name, status): (String, ReceiverStatus)| {
+            let ReceiverStatus { sent, failed, dropped, waiting, last_error, muted_until, .. } = status;
+            let error = last_error.map(|error| error.chars().take(MAX_REPORTED_ERROR).collect());
+            (name, DeliveryReport { sent, failed, dropped, waiting, muted_until, error })
+        };
+        self.status().into_iter().map(of).collect()
+    }
 }
 
 /// Reports the result of a message to those who wait for it, which may have ended.
@@ -194,6 +209,11 @@ fn is_chat(kind: &ReceiverKind) -> bool {
     )
 }
 
+/// The time over which repeats to a service are spread: Feishu is busy at full and half hours, when many programs repeat.
+fn spread(kind: &ReceiverKind, message: &Notification) -> Option<Duration> {
+    (matches!(kind, ReceiverKind::Feishu { .. }) && message.is_repeat()).then_some(FEISHU_SPREAD)
+}
+
 /// Runs the tasks until the stop, and then until what waits has been tried or the time is over.
 async fn run_all(tasks: Vec<Task>, mut stopped: watch::Receiver<bool>) {
     let mut running = tokio::task::JoinSet::new();
@@ -229,6 +249,10 @@ impl Task {
         loop {
             match self.next(was_muted) {
                 Some(Work::Message(waiting)) => {
+                    if let Some(spread) = spread(&self.receiver.kind, &waiting.message) {
+                        let wait = spread.mul_f64(fastrand::f64());
+                        wait_or_stop(wait, &mut self.stopped).await;
+                    }
                     self.wait_for_token().await;
                     was_muted = self.deliver(&mut sender, &waiting).await;
                 }
@@ -355,6 +379,21 @@ async fn wait_or_stop(wait: Duration, stopped: &mut watch::Receiver<bool>) -> bo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::alerts::sample::{notification, resolved};
+
+    #[test]
+    fn repeats_to_feishu_are_spread_and_news_is_not() {
+        let config = "[channels.a]\n[alerts.receivers]\nfeishu = { type = \"feishu\", url = \"https://open.feishu.cn/x\" }\nlog = { type = \"log\" }";
+        let receivers =
+            crate::config::Config::parse(config, "/srv/a.toml").unwrap().alerts.unwrap().receivers;
+        let spread = |name: &str, message: &Notification| spread(&receivers[name].kind, message);
+        let repeat = notification();
+        assert_eq!((spread("feishu", &repeat), spread("log", &repeat)), (Some(FEISHU_SPREAD), None));
+        assert_eq!(spread("feishu", &resolved()), None, "an end");
+        let mut first = notification();
+        first.at = first.alerts[0].started_at.after(Duration::from_secs(10));
+        assert_eq!(spread("feishu", &first), None);
+    }
 
     #[test]
     fn waits_grow_and_end_and_follow_the_receiver() {

@@ -50,11 +50,13 @@ impl Pulses {
     }
 
     /// Whether a call is due, and the trouble that it reports: the channels whose watch has had no answer for `patience`. Without
-    /// `per_host`, only a master that holds the watch of a channel calls.
+    /// `per_host`, only the master that holds the watch of the first channel by name calls. Masters of one configuration watch the same
+    /// channels, so one of them calls, also while each holds the watch of another channel.
     fn call(&self, per_host: bool, patience: Duration, now: Instant) -> Option<Option<String>> {
         let pulses: Vec<_> = lock(&self.0).iter().filter_map(Weak::upgrade).collect();
         let states: Vec<_> = pulses.iter().map(|pulse| (&pulse.channel, *lock(&pulse.state))).collect();
-        let calls = states.iter().any(|(_, state)| per_host || state.holds);
+        let first = states.iter().min_by_key(|(channel, _)| Arc::clone(channel));
+        let calls = first.is_some_and(|(_, state)| per_host || state.holds);
         let is_late = |state: &PulseState| now.duration_since(state.looked) > patience;
         let late: Vec<_> = states
             .iter()
@@ -101,6 +103,8 @@ mod tests {
         pulses.add(&sms);
         assert_eq!(pulses.call(false, patience, now), None, "another master holds both");
         assert_eq!(pulses.call(true, patience, now), Some(None));
+        sms.looked(true);
+        assert_eq!(pulses.call(false, patience, now), None, "the holder of the first channel calls");
         mail.looked(true);
         assert_eq!(pulses.call(false, patience, now), Some(None));
         let later = Instant::now() + Duration::from_secs(61);

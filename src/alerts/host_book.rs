@@ -31,6 +31,11 @@ impl HostBook {
         Self { stored: book.clone(), book, file }
     }
 
+    /// The number of firing alerts of a rule.
+    pub(super) fn firing(&self, rule: &str) -> usize {
+        self.book.firing(rule)
+    }
+
     /// Evaluates the rules of this host.
     pub(super) fn evaluate<'r>(
         &mut self,

@@ -38,7 +38,7 @@ pub use book::{AlertBook, AlertRecord, Answer, Circumstances, EndedAlert};
 pub use delivery::{Deliveries, ReceiverStatus, test_receiver};
 pub use group::{Concern, Due, Group, Timing};
 pub use heartbeat::{Pulse, Pulses, run as call_heartbeat};
-pub use host_report::HostReport;
+pub use host_report::{DeliveryReport, HostReport};
 pub use notification::{Alert, AlertStatus, Notification};
 pub use outbox::{Delivered, Outbox};
 pub use phase::{Ended, Phase, Verdict};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aint_queue_core::condition::Field;
 
@@ -60,4 +61,18 @@ pub enum AlertStatus {
     Firing,
     /// The condition no longer holds, since this time.
     Resolved(Timestamp),
+}
+
+/// Age from which a firing alert is no news.
+const NEWS_AGE: Duration = Duration::from_secs(600);
+
+impl Notification {
+    /// Whether the message only repeats alerts that have fired for long.
+    #[must_use]
+    pub fn is_repeat(&self) -> bool {
+        let is_old = |alert: &Alert| {
+            alert.status == AlertStatus::Firing && self.at.since(alert.started_at) >= NEWS_AGE
+        };
+        self.alerts.iter().all(is_old)
+    }
 }

@@ -2,6 +2,7 @@
 
 use tokio::sync::mpsc;
 
+use super::host_report::DeliveryReport;
 use super::notification::Notification;
 
 /// The result of a message.
@@ -17,4 +18,7 @@ pub struct Delivered {
 pub trait Outbox: Send + Sync {
     /// Sends a message to a receiver of the configuration, and its result to `results`.
     fn deliver(&self, receiver: &str, message: Notification, results: mpsc::UnboundedSender<Delivered>);
+
+    /// The messages to each receiver so far.
+    fn deliveries(&self) -> Vec<(String, DeliveryReport)>;
 }

@@ -22,6 +22,7 @@ use super::outbox::{Delivered, Outbox};
 use crate::channel::ChannelStatus;
 use crate::config::alerts::{Alerts, Rule};
 use crate::job::Timestamp;
+use crate::metrics::AlertMetrics;
 use crate::snapshot::{PastValues, Point, PresentValues, Recent, Sampled, Sampler, Step, Trends};
 use crate::store::{ALERT_LEASE, AlertLook, AlertLooked, JobCounts, Silence, Store, StoreError};
 
@@ -56,6 +57,8 @@ pub struct WatchPlace {
     pub store: Arc<dyn Store>,
     /// The sender of the messages.
     pub outbox: Arc<dyn Outbox>,
+    /// The metrics of alerts.
+    pub metrics: AlertMetrics,
     /// The file of the alerts of this host; `None` for a channel that this master does not serve.
     pub file: Option<PathBuf>,
 }
@@ -236,9 +239,23 @@ impl Watch {
         if let Looked::Answer(looked) = looked {
             self.evaluate_channel(looked, &seen).await;
         }
+        self.count_firing();
+    }
+
+    /// Sets the metrics of all rules: what fires in the book of the channel, while this watch holds it, and in that of this host.
+    fn count_firing(&self) {
+        let channel = self.place.sampler.name();
+        for rule in &self.settings.rules {
+            let of_channel = self.held.as_ref().map_or(0, |held| held.book.firing(&rule.name));
+            let firing = of_channel + self.host_book.firing(&rule.name);
+            self.place.metrics.firing(channel, &rule.name, rule.severity.as_str(), firing);
+        }
     }
 
     async fn look_at_store(&mut self) -> Looked {
+        let deliveries = self.place.outbox.deliveries().into_iter();
+        let (rules, alerts) = (&self.settings.rules, &self.settings.alerts);
+        self.report.set_deliveries(deliveries.filter(|(name, _)| alerts.concerns(name, rules)));
         let report = self.report.text();
         let look =
             AlertLook { watcher: &self.watcher, lease: ALERT_LEASE, report: Some(&report), save: None };
@@ -379,6 +396,10 @@ impl Watch {
     }
 
     async fn give_up(mut self) {
+        let channel = self.place.sampler.name();
+        for rule in &self.settings.rules {
+            self.place.metrics.forget_rule(channel, &rule.name, rule.severity.as_str());
+        }
         self.host_book.save();
         let text = self.held.as_ref().and_then(|held| held.book.text());
         let look =

@@ -171,6 +171,7 @@ impl Channel {
     /// Does what can be done now: dispatches, calls the store, waits for work. Returns the end of the channel.
     fn advance(&mut self, now: Instant) -> Option<Stopped> {
         self.dispatch(now);
+        self.on_begun(now);
         self.start_call(now);
         if let Some(stopped) = self.stopped(now) {
             return Some(stopped);

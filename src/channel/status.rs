@@ -42,7 +42,7 @@ pub struct ChannelStatus {
     pub clock_behind_ms: Option<u64>,
     /// Pushes through this master that were refused for want of room; absent without any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refused_pushes: Option<RefusedPushCounts>,
+    pub refused_pushes: Option<Box<RefusedPushCounts>>,
     /// Why workers cannot be started; absent when they can.
     pub worker_error: Option<String>,
     /// Each worker, the target count, and the reason for it.
@@ -99,10 +99,10 @@ pub struct RefusedPushCounts {
 
 impl RefusedPushCounts {
     /// The counts, if there are any.
-    pub(super) fn of(refused: &RefusedPushes, now: std::time::Instant) -> Option<Self> {
+    pub(super) fn of(refused: &RefusedPushes, now: std::time::Instant) -> Option<Box<Self>> {
         let RefusedPushes { max_waiting, max_bytes, store_full, memory, last } = *refused;
         let last_ms = millis(now.saturating_duration_since(last?));
-        Some(Self { max_waiting, max_bytes, store_full, memory, last_ms })
+        Some(Box::new(Self { max_waiting, max_bytes, store_full, memory, last_ms }))
     }
 }
 

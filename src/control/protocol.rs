@@ -181,7 +181,7 @@ pub enum ControlResponse {
         recent: Option<Box<Recent>>,
         /// The values that need a memory; absent from a master of an earlier version.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        trends: Option<Trends>,
+        trends: Option<Box<Trends>>,
     },
     /// To [`ControlRequest::Metrics`].
     Metrics(String),

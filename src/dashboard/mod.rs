@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `/` | all channels |
 //! | `/channels/{name}` | one channel with its charts, running jobs and workers |
+//! | `/channels/{name}/jobs` | the jobs of a state, and search |
+//! | `/channels/{name}/jobs/{id}` | one job |
 //! | `/login`, `/logout` | sign in with a token |
 //! | `/events` | numbers of the pages as they change |
 //! | `/api/v1/…` | the same as JSON |
@@ -13,12 +15,14 @@
 //! [`picture`] that is taken at most once a second for all visitors, from the memory of the master.
 //!
 //! Duties: know visitors and their rights (`rights`), take pictures (`picture`), render them (`pages`, from `parts` and `chart`),
-//! as JSON (`api`), and as events (`events`).
+//! as JSON (`api`), and as events (`events`), and carry out the actions of operators (`actions`).
 
+mod actions;
 mod api;
 mod chart;
 mod events;
 mod fixed_files;
+mod hidden_keys;
 mod layer;
 mod pages;
 mod parts;
@@ -28,20 +32,27 @@ mod rights;
 mod source;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::get;
+use axum::routing::{get, post};
+use tokio::time::timeout;
 
 pub use source::{ChannelLook, Source, Stores};
 
 use crate::config::{Config, Http};
 use crate::http::Permits;
+use crate::job::error_chain;
+use crate::store::{Store, StoreError};
+use hidden_keys::HiddenKeys;
 use parts::Frame;
 use picture::{Camera, ChannelPicture, Picture};
 use refusal::Refusal;
 use rights::Gate;
 
+/// Longest time for the answer of a store to a page.
+const STORE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Most streams of live updates at once.
 const MAX_STREAMS: usize = 64;
 
@@ -50,6 +61,8 @@ struct Dashboard {
     gate: Gate,
     frame: Frame,
     camera: Camera,
+    stores: Stores,
+    hidden: HiddenKeys,
     streams: Permits,
 }
 
@@ -58,6 +71,20 @@ impl Dashboard {
     fn found<'a>(&self, picture: &'a Picture, name: &str) -> Result<&'a ChannelPicture, Refusal> {
         let declared = || picture.channels.iter().map(|channel| channel.name.clone()).collect();
         picture.channel(name).ok_or_else(|| Refusal::NoSuchChannel(declared()))
+    }
+
+    /// The store of a channel.
+    fn store(&self, channel: &str) -> Result<&dyn Store, Refusal> {
+        self.stores.get(channel).map(|store| &**store).ok_or(Refusal::NoSuchPage)
+    }
+}
+
+/// The answer of a store, within [`STORE_TIMEOUT`].
+async fn answered<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, Refusal> {
+    match timeout(STORE_TIMEOUT, call).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(Refusal::StoreDown(error_chain(&error))),
+        Err(_) => Err(Refusal::StoreDown(String::new())),
     }
 }
 
@@ -75,7 +102,9 @@ pub fn routes(
     let base = frame.base_path().to_owned();
     let dashboard = Arc::new(Dashboard {
         gate: Gate::new(settings, own),
-        camera: Camera::new(Arc::clone(config), stores, source),
+        camera: Camera::new(Arc::clone(config), stores.clone(), source),
+        stores,
+        hidden: HiddenKeys::new(&own.hide),
         streams: Permits::new(MAX_STREAMS, "close some pages of the dashboard"),
         frame,
     });
@@ -87,8 +116,12 @@ pub fn routes(
     let pages = pages
         .route("/", get(pages::overview))
         .route("/channels/{channel}", get(pages::channel))
+        .route("/channels/{channel}/jobs", get(pages::jobs))
+        .route("/channels/{channel}/jobs/{id}", get(pages::job))
+        .route("/channels/{channel}/jobs/{id}/{action}", post(actions::of_job))
+        .route("/channels/{channel}/actions/{action}", post(actions::of_channel))
         .route("/login", get(pages::login_form).post(pages::log_in))
-        .route("/logout", axum::routing::post(pages::log_out))
+        .route("/logout", post(pages::log_out))
         .route("/events", get(events::stream))
         .route("/assets/{name}", get(fixed_files::serve))
         .route("/api/v1/channels", get(api::channels))

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::channel::{ChannelStatus, MasterIdentity};
+use crate::control::{ControlRequest, ControlResponse};
 use crate::snapshot::{Point, Recent, ScaledAt, Step, Trends};
 use crate::store::{JobCounts, Store};
 
@@ -37,6 +38,9 @@ pub trait Source: Send + Sync {
 
     /// The samples of a served channel in the last `period`, the oldest first, and the changes of the number of workers.
     fn history(&self, channel: &str, step: Step, period: Duration) -> (Vec<Point>, Vec<ScaledAt>);
+
+    /// The answer of a served channel to a request of an operator; `None` for a channel that the master does not serve.
+    async fn ask(&self, channel: &str, request: ControlRequest) -> Option<Result<ControlResponse, String>>;
 
     /// The process of the master.
     fn identity(&self) -> MasterIdentity;

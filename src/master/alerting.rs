@@ -8,11 +8,13 @@ use tokio::sync::mpsc;
 
 use super::run_dir::RunDir;
 use super::signals::with_signals_blocked;
-use crate::alerts::{Deliveries, Pulses, WatchHandle, WatchPlace, WatchSettings, call_heartbeat};
+use crate::alerts::{
+    Deliveries, Pulses, ReceiverStatus, WatchHandle, WatchPlace, WatchSettings, call_heartbeat,
+};
 use crate::config::alerts::{Alerts, ReceiverKind};
 use crate::config::{self, Config, Driver};
 use crate::guardian::GuardianHandle;
-use crate::metrics::Metrics;
+use crate::metrics::{AlertMetrics, MessageCounts, Metrics};
 use crate::snapshot::Sampler;
 use crate::store::Store;
 
@@ -24,6 +26,7 @@ pub(super) struct Alerting {
     public_url: Option<String>,
     /// The name of this host.
     host: String,
+    metrics: AlertMetrics,
 }
 
 /// A channel to watch.
@@ -37,7 +40,12 @@ pub(super) struct WatchedChannel<'a> {
 
 impl Alerting {
     /// The alerts of a configuration; `None` without a receiver.
-    pub(super) fn start(config: &Config, host: &str, guardian: &GuardianHandle) -> io::Result<Option<Self>> {
+    pub(super) fn start(
+        config: &Config,
+        host: &str,
+        guardian: &GuardianHandle,
+        metrics: AlertMetrics,
+    ) -> io::Result<Option<Self>> {
         let Some(settings) = config.alerts.as_ref().filter(|alerts| !alerts.receivers.is_empty()) else {
             return Ok(None);
         };
@@ -54,7 +62,16 @@ impl Alerting {
             pulses,
             public_url: config.http.as_ref().and_then(|http| http.public_url.clone()),
             host: host.to_owned(),
+            metrics,
         }))
+    }
+
+    /// Updates the numbers of messages in the metrics.
+    pub(super) fn count_messages(&self) {
+        for (receiver, status) in self.deliveries.status() {
+            let ReceiverStatus { sent, failed, dropped, .. } = status;
+            self.metrics.messages(&receiver, MessageCounts { sent, failed, dropped });
+        }
     }
 
     /// Starts the watches of declared channels that this master does not serve: their masters may all be gone.
@@ -88,6 +105,7 @@ impl Alerting {
             sampler: Arc::clone(sampler),
             store: Arc::clone(store),
             outbox: self.deliveries.clone(),
+            metrics: self.metrics.clone(),
             file: is_served.then(|| host_alerts_file(config)),
         };
         let settings = WatchSettings {

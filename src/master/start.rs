@@ -89,13 +89,15 @@ pub(super) async fn start(
         config: Arc::clone(&listen.config),
         memory_share: share,
     };
-    let alerting = Alerting::start(&listen.config, &own_identity().host, &master.guardian.handle());
+    let metrics = Metrics::of_master();
+    let guardian = master.guardian.handle();
+    let alerting = Alerting::start(&listen.config, &own_identity().host, &guardian, metrics.alerts());
     let alerting = alerting.map_err(ListenError::System)?;
     let shared = Arc::new(MasterShared {
         cross_channel: Arc::new(QueueSet::of(Arc::clone(&listen.config))),
         producer_memory: producer_memory.clone(),
         identity: own_identity(),
-        metrics: Metrics::of_master(),
+        metrics,
         span_export,
         alerting,
         snapshot_handlers: listen.snapshot_handlers.clone(),

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use aint_queue_core::mutex::lock;
 use async_trait::async_trait;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use super::control::{ChannelHandlers, MasterShared};
+use super::control::{ChannelHandlers, MasterShared, RequestHandler};
 use crate::channel::MasterIdentity;
+use crate::control::protocol::{Reply, ResponseLine};
+use crate::control::{ControlRequest, ControlResponse};
 use crate::dashboard::{ChannelLook, Source};
 use crate::http::{ChannelHealth, Observed};
 use crate::snapshot::{Point, ScaledAt, Step};
@@ -17,6 +20,8 @@ use crate::snapshot::{Point, ScaledAt, Step};
 /// Time after which a channel that has not answered counts as stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
 
+/// Lines of an answer that wait to be read.
+const REPLY_LINES: usize = 4;
 /// Time after which a page shows a channel that has not answered as stuck.
 const STATUS_TIMEOUT: Duration = Duration::from_millis(400);
 
@@ -64,6 +69,25 @@ impl Source for MasterView {
 
     fn history(&self, channel: &str, step: Step, period: Duration) -> (Vec<Point>, Vec<ScaledAt>) {
         self.channel(channel).map_or_else(Default::default, |channel| channel.sampler.history(step, period))
+    }
+
+    async fn ask(&self, channel: &str, request: ControlRequest) -> Option<Result<ControlResponse, String>> {
+        let channel = self.channel(channel)?;
+        let (reply, mut lines) = mpsc::channel(REPLY_LINES);
+        let answering = async move { channel.handle(request, reply).await };
+        let last = async {
+            let mut last = None;
+            while let Some(Reply { line, .. }) = lines.recv().await {
+                last = Some(line);
+            }
+            last
+        };
+        let ((), last) = tokio::join!(answering, last);
+        match last {
+            Some(ResponseLine::Ok(answer)) => Some(Ok(answer)),
+            Some(ResponseLine::Error(why)) => Some(Err(why)),
+            Some(ResponseLine::Progress(_) | ResponseLine::Lines(_)) | None => None,
+        }
     }
 
     fn identity(&self) -> MasterIdentity {

@@ -4,6 +4,7 @@
 //! Counters and histograms change where the event happens. Gauges are set from samples ([`ChannelMetrics::sample`]) and keep
 //! their last value: a scrape reads memory only, also while the store is down.
 
+mod alerts;
 mod channel;
 mod job_names;
 mod requests;
@@ -20,6 +21,7 @@ use prometheus::{
 };
 use tokio::time::Instant;
 
+pub use alerts::{AlertMetrics, MessageCounts};
 pub use channel::{ChannelMetrics, Sample};
 pub use requests::{OTHER_ROUTE, PushedVia, RequestMetrics};
 pub use timings::{CallTimes, Percentiles, RunTotals, Timings};
@@ -46,6 +48,7 @@ pub struct Metrics {
     dropped_lines: IntCounter,
     loop_lag: Gauge,
     requests: RequestMetrics,
+    alerts: AlertMetrics,
     channels: Arc<Mutex<Vec<ChannelMetrics>>>,
 }
 
@@ -331,7 +334,17 @@ impl Default for Metrics {
             "Delay of the last sample behind its time: how late the master gets to its work.",
         ));
         let requests = RequestMetrics::new(&declare);
-        Self { families, dropped_lines, loop_lag, requests, channels: Arc::default(), names, registry }
+        let alerts = AlertMetrics::new(&declare);
+        Self {
+            families,
+            dropped_lines,
+            loop_lag,
+            requests,
+            alerts,
+            channels: Arc::default(),
+            names,
+            registry,
+        }
     }
 }
 
@@ -371,6 +384,12 @@ impl Metrics {
     #[must_use]
     pub fn requests(&self) -> RequestMetrics {
         self.requests.clone()
+    }
+
+    /// The metrics of alerts.
+    #[must_use]
+    pub fn alerts(&self) -> AlertMetrics {
+        self.alerts.clone()
     }
 
     /// Updates the number of the master's own lines that are not in the log.

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::attention::Attention;
 use super::handler::{NamedHandler, Snapshot};
 use super::sampler::{Sampled, Sampler};
-use crate::metrics::Metrics;
+use crate::metrics::{AlertMetrics, Metrics};
 
 /// The handlers of a channel, and the runtime of their thread.
 #[derive(Default)]
@@ -38,7 +38,10 @@ pub async fn run(
     let mut tasks = JoinSet::new();
     for (handler, runtime) in handlers.all.into_iter().zip(std::iter::repeat(handlers.runtime)) {
         if let Some(runtime) = runtime {
-            tasks.spawn_on(serve(handler, latest.subscribe(), Arc::clone(channel)), &runtime);
+            tasks.spawn_on(
+                serve(handler, latest.subscribe(), Arc::clone(channel), metrics.alerts()),
+                &runtime,
+            );
         }
     }
     let mut sampled = Instant::now();
@@ -73,11 +76,14 @@ async fn serve(
     NamedHandler { name, handler }: NamedHandler,
     mut latest: watch::Receiver<Option<Snapshot>>,
     channel: Arc<str>,
+    metrics: AlertMetrics,
 ) {
     let mut failures = 0_u64;
     while latest.changed().await.is_ok() {
         let Some(snapshot) = latest.borrow_and_update().clone() else { continue };
-        match handler.handle_any(snapshot).await {
+        let handled = handler.handle_any(snapshot).await;
+        metrics.handler_run(&channel, &name, handled.is_ok());
+        match handled {
             Ok(()) if failures > 0 => {
                 info!(%channel, handler = %name, failures, "snapshot handler recovered");
                 failures = 0;

@@ -77,3 +77,20 @@ async fn certificate_of_the_server_is_verified() {
     send(&format!("{wrapped}, ca_file = \"{}\"", file.display()), &firing(1)).await.unwrap();
     assert_eq!(server.mails().len(), 1);
 }
+
+#[tokio::test]
+async fn starttls_is_a_handshake_with_the_trusted_authority_only() {
+    let (tls, authority) = self_signed();
+    let server = SmtpSink::start_with_starttls(tls);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("ca.pem");
+    std::fs::write(&file, authority).unwrap();
+    let line = line(&server, "").replace("127.0.0.1", "localhost");
+    let untrusted = send(&line, &firing(1)).await.unwrap_err();
+    assert!(
+        untrusted.message.contains("certificate") && untrusted.next == NextAttempt::Never,
+        "{untrusted:?}"
+    );
+    send(&format!("{line}, ca_file = \"{}\"", file.display()), &firing(1)).await.unwrap();
+    assert_eq!(server.mails().len(), 1);
+}

@@ -1,7 +1,7 @@
 //! A mail server on loopback that takes mail, refuses it, or breaks off.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 /// The behaviour of the server.
@@ -32,21 +32,49 @@ impl SmtpSink {
 
     /// The same with TLS from the first byte, if a configuration is given.
     pub fn start_with(behaviour: Behaviour, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
+        Self::start_in(move |stream, taken| match &tls {
+            None => converse(stream, behaviour, taken),
+            Some(tls) => {
+                let session = rustls::ServerConnection::new(Arc::clone(tls)).unwrap();
+                converse(rustls::StreamOwned::new(session, stream), behaviour, taken)
+            }
+        })
+    }
+
+    /// A server that takes mail after STARTTLS only.
+    pub fn start_with_starttls(tls: Arc<rustls::ServerConfig>) -> Self {
+        Self::start_in(move |stream, taken| {
+            let mut io = BufReader::new(stream);
+            io.get_mut().write_all(b"220 sink ESMTP\r\n")?;
+            while let Some(line) = next_line(&mut io)? {
+                match line.split(' ').next().unwrap_or_default().to_ascii_uppercase().as_str() {
+                    "EHLO" => io.get_mut().write_all(b"250-sink\r\n250 STARTTLS\r\n")?,
+                    "STARTTLS" => {
+                        io.get_mut().write_all(b"220 go on\r\n")?;
+                        let session = rustls::ServerConnection::new(Arc::clone(&tls)).unwrap();
+                        let secure = rustls::StreamOwned::new(session, io.into_inner());
+                        return dialogue(BufReader::new(secure), Behaviour::Takes, taken);
+                    }
+                    _ => io.get_mut().write_all(b"530 5.7.0 STARTTLS first\r\n")?,
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn start_in(
+        converse: impl Fn(TcpStream, &Mutex<Vec<String>>) -> std::io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let mails = Arc::new(Mutex::new(Vec::new()));
         let taken = Arc::clone(&mails);
         std::thread::spawn(move || {
+            let converse = Arc::new(converse);
             for stream in listener.incoming().flatten() {
-                let (taken, tls) = (Arc::clone(&taken), tls.clone());
+                let (taken, converse) = (Arc::clone(&taken), Arc::clone(&converse));
                 // A client that goes away ends its conversation.
-                std::thread::spawn(move || match tls {
-                    None => converse(stream, behaviour, &taken),
-                    Some(tls) => {
-                        let session = rustls::ServerConnection::new(tls).unwrap();
-                        converse(rustls::StreamOwned::new(session, stream), behaviour, &taken)
-                    }
-                });
+                std::thread::spawn(move || converse(stream, &taken));
             }
         });
         Self { port, mails }
@@ -72,6 +100,15 @@ fn converse(
         return Ok(());
     }
     io.get_mut().write_all(b"220 sink ESMTP\r\n")?;
+    dialogue(io, behaviour, taken)
+}
+
+/// The conversation after the greeting.
+fn dialogue(
+    mut io: BufReader<impl Read + Write>,
+    behaviour: Behaviour,
+    taken: &Mutex<Vec<String>>,
+) -> std::io::Result<()> {
     while let Some(line) = next_line(&mut io)? {
         let out = io.get_mut();
         let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::fixture::{Fixture, SQLITE, until};
+use crate::receiver::{CannedResponse, Receiver};
 use crate::redis::Server;
 
 /// A channel with one rule of its own, and a receiver that writes lines into a file. Messages come as soon as they may.
@@ -66,6 +67,18 @@ fn restart_repeats_no_message_and_forgets_no_end() {
     }
     until_statuses(&[&file], &["firing"]);
     assert_eq!(shown(&fixture), [("pile".to_owned(), "firing".to_owned())]);
+    until("the metrics", || {
+        let metrics = fixture.ok(&["queue:status", "--metrics"]);
+        [
+            r#"aint_queue_alerts_firing{channel="default",rule="pile",severity="warning"} 1"#,
+            r#"aint_queue_alerts_firing{channel="default",rule="slow",severity="warning"} 0"#,
+            r#"aint_queue_alert_messages_total{receiver="team",result="sent"} 1"#,
+            r#"aint_queue_alert_messages_total{receiver="team",result="dropped"} 0"#,
+        ]
+        .iter()
+        .all(|line| metrics.contains(line))
+        .then_some(())
+    });
     let listed = fixture.ok(&["queue:alerts"]);
     assert!(listed.contains("waiting 3") && listed.contains("Receiver team: took a message"), "{listed}");
     let checked = fixture.run(&["queue:status", "--check"]);
@@ -208,4 +221,99 @@ fn check_of_a_wrong_command_line_is_unknown() {
     let broken = fixture.run(&["queue:status", "--check"]);
     assert_eq!(broken.status.code(), Some(3), "{broken:?}");
     assert!(crate::fixture::text(&broken.stdout).starts_with("AINT-QUEUE UNKNOWN - "), "{broken:?}");
+}
+
+#[test]
+fn muted_and_failing_receivers_are_shown_by_every_host() {
+    let ding = Receiver::start(|_| {
+        let refusal = r#"{"errcode":130101,"errmsg":"send too fast"}"#.to_owned();
+        CannedResponse::Whole(200, Vec::new(), refusal)
+    });
+    let slack = Receiver::start(|_| crate::receiver::status(404));
+    let server = Server::start();
+    let driver = crate::drain::redis_line(&server);
+    let files = tempfile::tempdir().unwrap();
+    let receivers = format!(
+        "ding = {{ type = \"dingtalk\", url = \"http://127.0.0.1:{}/x\" }}\nslack = {{ type = \"slack\", url = \"http://127.0.0.1:{}/x\" }}\n",
+        ding.port(),
+        slack.port()
+    );
+    let text = config(&files.path().join("a"), BACKLOG) + &receivers;
+    let (one, two) = (Fixture::new(&driver, &text), Fixture::new(&driver, &text));
+    one.ok(&["queue:pause"]);
+    let master = one.listen(&[]);
+    for _ in 0..3 {
+        one.push("noop", "{}", &[]);
+    }
+    let deliveries = until("the reports of the master", || {
+        let listed = two.json(&["queue:alerts", "--channel", "default"]);
+        let deliveries = listed["deliveries"].as_array().unwrap().clone();
+        (deliveries.len() == 2 && deliveries[1]["failed"].as_u64() > Some(0)).then_some(deliveries)
+    });
+    assert_eq!((&deliveries[0]["receiver"], &deliveries[1]["receiver"]), (&"ding".into(), &"slack".into()));
+    assert!(deliveries[0]["muted_until"].is_string() && deliveries[0]["error"].is_string(), "{deliveries:?}");
+    let shown = two.ok(&["queue:alerts"]);
+    assert!(shown.contains("Receiver ding on ") && shown.contains(": muted until "), "{shown}");
+    assert!(shown.contains("Receiver slack: failed ") && shown.contains("404 Not Found"), "{shown}");
+    assert!(shown.contains("Receiver slack on ") && shown.contains(" failed\n"), "{shown}");
+    assert!(master.stop().success());
+}
+
+#[test]
+fn two_masters_call_one_heartbeat() {
+    let service = Receiver::start(|_| crate::receiver::status(200));
+    let server = Server::start();
+    let driver = crate::drain::redis_line(&server);
+    let text = |path: &str| {
+        format!(
+            "[channels.default]\n[channels.other]\n[alerts]\nevaluate_every = 1\n[alerts.receivers]\n\
+             alive = {{ type = \"heartbeat\", url = \"http://127.0.0.1:{}/{path}\", every = 1 }}\n",
+            service.port()
+        )
+    };
+    let (one, two) = (Fixture::new(&driver, &text("one")), Fixture::new(&driver, &text("two")));
+    let first = one.listen(&["--channel", "default"]);
+    until("the watch of the first master", || master_is_watching(&one));
+    let second = two.listen(&["--channel", "other"]);
+    until("the watches of both", || {
+        (two.json(&["queue:alerts", "--channel", "other"])["hosts"].as_array()?.len() == 1).then_some(())
+    });
+    let calls = |path: &str| service.requests().iter().filter(|request| request.path == path).count();
+    until("three calls", || (calls("/one") >= 3).then_some(()));
+    assert_eq!(calls("/two"), 0, "the first master watches the first channel");
+    assert!(first.stop().success());
+    until("calls of the second master", || (calls("/two") >= 2).then_some(()));
+    assert!(second.stop().success());
+}
+
+#[test]
+fn master_started_later_repeats_nothing_to_a_program() {
+    let server = Server::start();
+    let driver = crate::drain::redis_line(&server);
+    let files = tempfile::tempdir().unwrap();
+    let (file, program) = (files.path().join("a"), files.path().join("program"));
+    let append = format!("cat >> {}", program.display());
+    let receiver = format!("pager = {{ type = \"command\", command = [\"sh\", \"-c\", \"{append}\"] }}\n");
+    let text = config(&file, BACKLOG) + &receiver;
+    let fixtures = [0, 1, 2].map(|_| Fixture::new(&driver, &text));
+    let [one, two, three] = &fixtures;
+    one.ok(&["queue:pause"]);
+    let first = one.listen(&[]);
+    until("the watch of the first master", || master_is_watching(one));
+    let second = two.listen(&[]);
+    for _ in 0..3 {
+        one.push("noop", "{}", &[]);
+    }
+    until_statuses(&[&file], &["firing"]);
+    until_statuses(&[&program], &["firing"]);
+    let third = three.listen(&[]);
+    // The sender gives the watch up; whoever takes it reads what has been sent.
+    assert!(first.stop().success());
+    let_evaluate(three, 3);
+    until_statuses(&[&file], &["firing"]);
+    until_statuses(&[&program], &["firing"]);
+    three.ok(&["queue:resume"]);
+    until_statuses(&[&file], &["firing", "resolved"]);
+    until_statuses(&[&program], &["firing", "resolved"]);
+    assert!(second.stop().success() && third.stop().success());
 }

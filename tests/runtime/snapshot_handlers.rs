@@ -70,6 +70,10 @@ fn bad_handlers_delay_no_jobs_and_are_reported_once() {
         (good.requests().len() >= 3 && refusing.requests().len() >= 3).then_some(())
     });
     until("the time limit", || master.log().contains("no answer within 10 s").then_some(()));
+    let metrics = fixture.ok(&["queue:status", "--metrics"]);
+    let counted =
+        r#"aint_queue_snapshot_handler_runs_total{channel="default",handler="webhook-1",result="failed"} 1"#;
+    assert!(metrics.contains(counted), "{metrics}");
     let log = master.log();
     let reports = |handler: &str| {
         let lines = log.lines().filter(|line| line.contains("snapshot handler failed"));

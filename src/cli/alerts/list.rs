@@ -7,7 +7,7 @@ use aint_queue_core::condition::Field;
 use serde::Serialize;
 
 use super::try_condition::value_text;
-use crate::alerts::{AlertBook, AlertRecord, EndedAlert, HostReport, Phase};
+use crate::alerts::{AlertBook, AlertRecord, DeliveryReport, EndedAlert, HostReport, Phase};
 use crate::cli::per_channel::{self, ChannelDone};
 use crate::cli::table::{Column, render};
 use crate::cli::{CommandContext, Failure, sanitize, time};
@@ -33,6 +33,7 @@ struct ChannelJson {
     alerts: Vec<AlertJson>,
     silences: Vec<SilenceJson>,
     receivers: Vec<AnswerJson>,
+    deliveries: Vec<DeliveryJson>,
     recent: Vec<EndedJson>,
 }
 
@@ -68,6 +69,20 @@ struct AnswerJson {
 }
 
 #[derive(Debug, Serialize)]
+struct DeliveryJson {
+    host: String,
+    receiver: String,
+    sent: u64,
+    failed: u64,
+    dropped: u64,
+    waiting: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    muted_until: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
 struct EndedJson {
     rule: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,6 +98,8 @@ struct Seen {
     watched_by: Option<String>,
     hosts: BTreeSet<String>,
     silences: Vec<Silence>,
+    /// The deliveries of each running master that have something to say, by host and receiver.
+    deliveries: Vec<(String, String, DeliveryReport)>,
     /// The book of the channel, and that of this host.
     books: Vec<AlertBook>,
 }
@@ -103,18 +120,19 @@ impl Seen {
         let reports: Vec<_> = records
             .reports
             .iter()
-            .filter_map(|report| Some((report.watcher.as_str(), HostReport::read(&report.text)?.host)))
+            .filter_map(|report| Some((report.watcher.as_str(), HostReport::read(&report.text)?)))
             .collect();
         let holder = records.holder.as_ref().map(|(name, _)| name.as_str());
         let host_of = |watcher: &str| {
             let report = reports.iter().find(|(name, _)| *name == watcher);
-            report.map_or_else(|| "unknown".to_owned(), |(_, host)| host.clone())
+            report.map_or_else(|| "unknown".to_owned(), |(_, report)| report.host.clone())
         };
         let own = std::fs::read_to_string(master::host_alerts_file(channel)).ok();
         Self {
             now: records.now,
             watched_by: holder.map(host_of),
-            hosts: reports.iter().map(|(_, host)| host.clone()).collect(),
+            hosts: reports.iter().map(|(_, report)| report.host.clone()).collect(),
+            deliveries: reports.iter().flat_map(|(_, report)| deliveries(report)).collect(),
             silences: records.silences,
             books: [records.state, own].iter().filter_map(|text| AlertBook::read(text.as_deref())).collect(),
         }
@@ -221,6 +239,9 @@ impl Seen {
                 Some(error) => format!("Receiver {receiver}: failed {ago} ago: {}\n", shown(error)),
             });
         }
+        for (host, receiver, delivery) in &self.deliveries {
+            text.push_str(&self.delivery_line(host, receiver, delivery));
+        }
         for ended in self.recent().iter().take(5) {
             let host = ended.host.as_ref().map_or_else(String::new, |host| format!(" on {}", shown(host)));
             text.push_str(&format!(
@@ -231,6 +252,24 @@ impl Seen {
             ));
         }
         text.trim_end().to_owned()
+    }
+
+    /// The trouble of a receiver, from the master of a host.
+    fn delivery_line(&self, host: &str, receiver: &str, delivery: &DeliveryReport) -> String {
+        let DeliveryReport { failed, dropped, waiting, muted_until, error, .. } = delivery;
+        let mut parts = Vec::new();
+        parts.extend(muted_until.map(|until| format!("muted until {}", time::local(until))));
+        let counts = [("waiting", *waiting as u64), ("failed", *failed), ("dropped", *dropped)];
+        parts.extend(
+            counts.iter().filter(|(_, count)| *count > 0).map(|(word, count)| format!("{count} {word}")),
+        );
+        let said =
+            self.books.iter().flat_map(AlertBook::answers).filter_map(|(_, answer)| answer.error.as_deref());
+        let is_said = |error: &str| said.clone().any(|said| said.starts_with(error));
+        let error = error.as_deref().filter(|error| !is_said(error));
+        let error = error.map_or_else(String::new, |error| format!(": {}", shown(error)));
+        let (receiver, host) = (shown(receiver), shown(host));
+        format!("Receiver {receiver} on {host}: {}{error}\n", parts.join(", "))
     }
 
     fn json(&self, channel: &Channel) -> ChannelJson {
@@ -271,6 +310,16 @@ impl Seen {
             delivered: answer.error.is_none(),
             error: answer.error.clone(),
         });
+        let delivery = |(host, receiver, delivery): &(String, String, DeliveryReport)| DeliveryJson {
+            host: host.clone(),
+            receiver: receiver.clone(),
+            sent: delivery.sent,
+            failed: delivery.failed,
+            dropped: delivery.dropped,
+            waiting: delivery.waiting,
+            muted_until: delivery.muted_until.and_then(time::rfc3339),
+            error: delivery.error.clone(),
+        };
         ChannelJson {
             watched_by: self.watched_by.clone(),
             hosts: self.hosts.iter().cloned().collect(),
@@ -278,9 +327,16 @@ impl Seen {
             alerts: self.alerts().into_iter().map(alert).collect(),
             silences: self.silences.iter().map(silence).collect(),
             receivers: answers.collect(),
+            deliveries: self.deliveries.iter().map(delivery).collect(),
             recent: self.recent().into_iter().map(ended).collect(),
         }
     }
+}
+
+fn deliveries(report: &HostReport) -> impl Iterator<Item = (String, String, DeliveryReport)> {
+    let host = &report.host;
+    let all = report.deliveries().iter();
+    all.map(move |(receiver, delivery)| (host.clone(), receiver.clone(), delivery.clone()))
 }
 
 /// The values that the condition of an alert names.

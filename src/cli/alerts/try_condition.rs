@@ -146,7 +146,7 @@ impl TryCondition {
             counts,
             status: Box::new(status),
             recent: recent.map(|recent| *recent).unwrap_or_default(),
-            trends: trends.unwrap_or_default(),
+            trends: *trends.unwrap_or_default(),
             masters,
             last_hour,
             points,

@@ -59,7 +59,7 @@ pub(super) struct StatusJson<'a> {
     degraded: bool,
     /// Pushes through the master that were refused for want of room, since its start; absent without any.
     #[serde(skip_serializing_if = "Option::is_none")]
-    refused_pushes: Option<RefusedPushCounts>,
+    refused_pushes: Option<&'a RefusedPushCounts>,
     driver: String,
     durability: &'a str,
     /// The masters of all machines; absent without any.
@@ -126,7 +126,7 @@ impl<'a> From<&'a StatusView<'a>> for StatusJson<'a> {
             store_error: status.and_then(|status| status.store_error.as_deref()),
             worker_error: status.and_then(|status| status.worker_error.as_deref()),
             degraded: status.is_some_and(|status| status.pool.degraded),
-            refused_pushes: status.and_then(|status| status.refused_pushes),
+            refused_pushes: status.and_then(|status| status.refused_pushes.as_deref()),
             driver: report.channel.driver.to_string(),
             durability: &report.durability,
             masters: report

@@ -215,7 +215,7 @@ fn render(reports: &[StatusView<'_>], appearance: Appearance) -> String {
             let line = format!("Stored: {} of at most {} (max_bytes)", size(bytes), size(most));
             shown.push_str(&if bytes >= most / 10 * 9 { trouble(&line, colours) } else { line + "\n" });
         }
-        if let Some(refused) = master.answer().and_then(|status| status.refused_pushes) {
+        if let Some(refused) = master.answer().and_then(|status| status.refused_pushes.as_deref()) {
             let line = refused_line(refused);
             shown.push_str(&if refused.last_ms < RECENT_REFUSAL_MS {
                 trouble(&line, colours)
@@ -337,8 +337,8 @@ fn unusual(master: &MasterState<ChannelStatus>, colours: bool) -> String {
 }
 
 /// Refused pushes by reason: "Refused pushes: 2 by max_waiting, 1 by max_bytes; the last one 5 s ago".
-fn refused_line(refused: RefusedPushCounts) -> String {
-    let RefusedPushCounts { max_waiting, max_bytes, store_full, memory, last_ms } = refused;
+fn refused_line(refused: &RefusedPushCounts) -> String {
+    let RefusedPushCounts { max_waiting, max_bytes, store_full, memory, last_ms } = *refused;
     let reasons = [
         (max_waiting, "by max_waiting"),
         (max_bytes, "by max_bytes"),
@@ -456,12 +456,12 @@ Store: sqlite at /srv/aint-queue.db, durability fsync
 
     #[test]
     fn refused_pushes_are_shown_with_the_last_one() {
-        let refused_pushes = Some(RefusedPushCounts {
+        let refused_pushes = Some(Box::new(RefusedPushCounts {
             max_waiting: 2,
             memory: 1,
             last_ms: 5_000,
             ..RefusedPushCounts::default()
-        });
+        }));
         let report = report(responding(ChannelStatus { refused_pushes, ..ChannelStatus::default() }));
         let text = render(std::slice::from_ref(&report), Appearance::default());
         let line = "\nRefused pushes: 2 by max_waiting, 1 for want of memory of the master; the last one 5.0 s ago\n";

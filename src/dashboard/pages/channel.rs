@@ -8,13 +8,14 @@ use maud::{Markup, html};
 
 use super::Asked;
 use super::charts::{Range, Samples};
+use super::notice::notice;
 use super::overview::{ago, alerts, state};
 use crate::channel::MasterSummary;
 use crate::dashboard::Dashboard;
 use crate::dashboard::parts::{Page, Words, age, bytes, count, millis, per_second, seconds, share};
 use crate::dashboard::picture::{ChannelPicture, Picture};
 use crate::dashboard::refusal::Refusal;
-use crate::dashboard::rights::{Can, See};
+use crate::dashboard::rights::{Can, Role, See, Visitor};
 use crate::pool::WorkerStatus;
 use crate::sanitize;
 use crate::snapshot::ScaledAt;
@@ -59,6 +60,8 @@ pub(in crate::engine::dashboard) async fn channel(
         reopens: false,
         content: html! {
             (head)
+            (notice(&asked, words))
+            (actions(&dashboard, shown, &can.visitor, words))
             (alerts(&dashboard, &picture, [shown], words))
             (figures(shown, words))
             @if shown.is_served {
@@ -90,6 +93,27 @@ fn head(channel: &ChannelPicture, with_errors: bool, words: &Words) -> Markup {
             }
             @if let Some(why) = trouble(channel).filter(|_| with_errors) {
                 p class="failure" { (sanitize::line(why)) }
+            }
+        }
+    }
+}
+
+/// The way to the jobs, and the buttons of an operator.
+fn actions(dashboard: &Dashboard, channel: &ChannelPicture, visitor: &Visitor, words: &Words) -> Markup {
+    let path = format!("/channels/{}", channel.name);
+    let mut possible = vec![("pause", words.pause), ("resume", words.resume)];
+    if channel.is_served {
+        possible.push(("quiet", words.quiet));
+    }
+    html! {
+        div class="actions" {
+            a class="button" href={ (dashboard.frame.link(&path)) "/jobs" } { (words.all_jobs) }
+            @if visitor.role >= Role::Operator {
+                @for (action, name) in possible {
+                    form method="post" action={ (dashboard.frame.link(&path)) "/actions/" (action) } {
+                        button type="submit" { (name) }
+                    }
+                }
             }
         }
     }

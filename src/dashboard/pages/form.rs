@@ -19,7 +19,7 @@ pub(in crate::engine::dashboard) struct Form(Vec<(String, String)>);
 
 impl Form {
     /// The first value of a field; empty for an absent one.
-    pub(super) fn field(&self, name: &str) -> &str {
+    pub(in crate::engine::dashboard) fn field(&self, name: &str) -> &str {
         self.0.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
     }
 }

@@ -3,7 +3,10 @@
 mod channel;
 mod charts;
 mod form;
+mod job;
+mod jobs;
 mod login;
+mod notice;
 mod overview;
 mod refused;
 
@@ -18,7 +21,11 @@ use super::parts::Language;
 
 pub(super) use channel::{age_note, channel, channel_figures};
 pub(super) use charts::Range;
+pub(super) use form::Form;
+pub(super) use job::job;
+pub(super) use jobs::jobs;
 pub(super) use login::{log_in, log_out, login_form};
+pub(super) use notice::Notice;
 pub(super) use overview::{overview, row_figures, total_figures};
 pub(super) use refused::{RefusedRequest, method_not_allowed, not_found, refused};
 
@@ -35,6 +42,13 @@ pub(super) struct Asked {
 }
 
 impl Asked {
+    /// The decoded value of a parameter; `None` for an absent or empty one.
+    pub(super) fn field(&self, name: &str) -> Option<String> {
+        let mut pairs = form_urlencoded::parse(self.query.as_bytes());
+        let found = pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+        found.filter(|value| !value.is_empty())
+    }
+
     /// The value of a parameter, if it is made of plain characters.
     pub(super) fn parameter(&self, name: &str) -> Option<&str> {
         self.query

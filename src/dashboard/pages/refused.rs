@@ -39,7 +39,7 @@ pub(in crate::engine::dashboard) fn refused(
     if refusal.is_about_token() && asked.wants_json {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    if matches!(refusal, Refusal::TooManyStreams | Refusal::TooManyGuesses) {
+    if matches!(refusal, Refusal::TooManyStreams | Refusal::TooManyGuesses | Refusal::StoreDown(_)) {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("60"));
     }
     response
@@ -53,9 +53,9 @@ fn page(refusal: &Refusal, dashboard: &Dashboard, asked: &RefusedRequest, words:
         }
         _ => {
             let title = match refusal {
-                Refusal::NoSuchPage | Refusal::NoSuchChannel(_) => words.not_found,
+                Refusal::NoSuchPage | Refusal::NoSuchChannel(_) | Refusal::NoSuchJob => words.not_found,
                 Refusal::Reopen => words.opening,
-                _ => words.sign_in,
+                _ => words.not_done,
             };
             let declared =
                 if let Refusal::NoSuchChannel(declared) = refusal { declared.as_slice() } else { &[] };

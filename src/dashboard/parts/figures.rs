@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use crate::job::Timestamp;
+use crate::job_json::time::local_zone;
+
 /// A whole number with a comma between thousands.
 fn thousands(number: u64) -> String {
     let digits = number.to_string();
@@ -69,6 +72,19 @@ pub(in crate::engine::dashboard) fn age(age: Option<Duration>) -> String {
 /// A time in milliseconds, as [`age`] from a minute on.
 pub(in crate::engine::dashboard) fn millis(millis: u64) -> String {
     seconds(Some(Duration::from_millis(millis).as_secs_f64()))
+}
+
+/// A time of this machine's zone.
+pub(in crate::engine::dashboard) fn clock_time(at: Timestamp) -> String {
+    let instant = i64::try_from(at.0).ok().and_then(|micros| jiff::Timestamp::from_microsecond(micros).ok());
+    let zone = local_zone().ok().flatten();
+    match (instant, zone) {
+        (None, _) => unknown(),
+        (Some(instant), Some(zone)) => instant.to_zoned(zone).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        (Some(instant), None) => {
+            instant.to_zoned(jiff::tz::TimeZone::UTC).strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+        }
+    }
 }
 
 /// Bytes in binary units.

@@ -10,6 +10,7 @@ use super::channel::{ChannelPicture, FiringAlert, Picture};
 use super::state::ChannelState;
 use crate::alerts::{AlertBook, Phase};
 use crate::config::{Channel, Config, Driver};
+use crate::control::{ControlRequest, ControlResponse};
 use crate::dashboard::source::{ChannelLook, Source, Stores};
 use crate::job::Timestamp;
 use crate::snapshot::{Point, Recent, ScaledAt, Step, Trends};
@@ -82,6 +83,15 @@ impl Camera {
         period: Duration,
     ) -> (Vec<Point>, Vec<ScaledAt>) {
         self.source.history(channel, step, period)
+    }
+
+    /// The answer of a served channel to a request; `None` for a channel that this master does not serve.
+    pub(in crate::engine::dashboard) async fn ask(
+        &self,
+        channel: &str,
+        request: ControlRequest,
+    ) -> Option<Result<ControlResponse, String>> {
+        self.source.ask(channel, request).await
     }
 
     fn channels(&self) -> impl Iterator<Item = &Channel> {

@@ -8,4 +8,4 @@ mod session;
 mod visitor;
 
 pub(super) use gate::{Gate, SignIn};
-pub(super) use visitor::{Can, See};
+pub(super) use visitor::{Can, Operate, Role, See, Visitor};

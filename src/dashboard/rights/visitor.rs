@@ -52,6 +52,14 @@ impl Right for See {
     const LEAST: Role = Role::Anonymous;
 }
 
+/// The right to change jobs, channels and workers.
+#[derive(Debug)]
+pub(in crate::engine::dashboard) struct Operate;
+
+impl Right for Operate {
+    const LEAST: Role = Role::Operator;
+}
+
 /// A visitor who has a right.
 #[derive(Debug)]
 pub(in crate::engine::dashboard) struct Can<R> {

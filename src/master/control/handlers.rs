@@ -100,6 +100,9 @@ impl MasterShared {
         if let Some(log) = &self.log {
             self.metrics.master_lines_dropped(log.dropped().master);
         }
+        if let Some(alerting) = &self.alerting {
+            alerting.count_messages();
+        }
         self.metrics.render()
     }
 }
@@ -273,7 +276,7 @@ impl RequestHandler for ChannelHandlers {
                     channels: self.shared.channels.clone(),
                     report,
                     recent: Some(Box::new(recent)),
-                    trends: Some(self.sampler.trends()),
+                    trends: Some(Box::new(self.sampler.trends())),
                 })
             }
             ControlRequest::Look { id } => {

@@ -8,4 +8,4 @@ mod handlers;
 mod server;
 
 pub(super) use handlers::{ChannelHandlers, MasterShared};
-pub(super) use server::{SocketFile, bind, serve};
+pub(super) use server::{RequestHandler, SocketFile, bind, serve};

@@ -227,6 +227,23 @@ pub enum ErrorKind {
     Cancelled,
 }
 
+impl ErrorKind {
+    /// The word of the kind, as in its JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Timeout => "timeout",
+            Self::Crash => "crash",
+            Self::Lost => "lost",
+            Self::Malformed => "malformed",
+            Self::Expired => "expired",
+            Self::Callback => "callback",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// Reason of a permanent failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -48,7 +48,8 @@ pub use open::open;
 #[doc(hidden)]
 pub use push_limit::{PushLimit, PushSize, RefusedPushes};
 pub use selection::{
-    Found, JobFilter, SearchLimits, count_failed, list, reload_failed, remove_failed, search,
+    Found, JobFilter, SearchLimits, count_failed, list, reload_failed, reload_failed_job, remove_failed,
+    remove_failed_job, search,
 };
 pub use summary::{MAX_MASTERS, MAX_SUMMARY_BYTES, OwnerView, Published, Summary};
 

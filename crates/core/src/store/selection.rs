@@ -177,6 +177,25 @@ pub async fn reload_failed(store: &dyn Store, filter: &JobFilter) -> Result<u64,
     Ok(moved)
 }
 
+/// Moves one failed job to waiting with a new set of attempts. Returns whether the job was in `failed`.
+///
+/// # Errors
+/// The store's error.
+pub async fn reload_failed_job(store: &dyn Store, id: JobId) -> Result<bool, StoreError> {
+    let job = store.get(id).await?.filter(|job| job.state == JobState::Failed);
+    let Some(job) = job else { return Ok(false) };
+    Ok(store.requeue(&[(id, ready_now(job.meta.reloaded()))]).await? > 0)
+}
+
+/// Removes one failed job. Returns whether the job was in `failed`.
+///
+/// # Errors
+/// The store's error.
+pub async fn remove_failed_job(store: &dyn Store, id: JobId) -> Result<bool, StoreError> {
+    let is_failed = store.get(id).await?.is_some_and(|job| job.state == JobState::Failed);
+    Ok(is_failed && store.discard(&[id]).await? > 0)
+}
+
 /// Removes failed jobs permanently. Returns the number of removed jobs.
 ///
 /// # Errors

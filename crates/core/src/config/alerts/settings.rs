@@ -7,6 +7,7 @@ use super::Severity;
 use super::language::Language;
 use super::quiet_hours::QuietHours;
 use super::receiver::{Receiver, ReceiverKind};
+use super::rule::Rule;
 
 /// The settings of `[alerts]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +33,14 @@ pub struct Alerts {
 }
 
 impl Alerts {
+    /// Whether a receiver may get alerts of a channel with these rules: a snapshot handler gets those of its own channel only.
+    #[must_use]
+    pub fn concerns(&self, receiver: &str, rules: &[Rule]) -> bool {
+        let is_handler = self.receivers.get(receiver).is_some_and(|receiver| receiver.is_handler);
+        let names_it = |rule: &Rule| rule.to.iter().flatten().any(|name| name == receiver);
+        !is_handler || rules.iter().any(names_it)
+    }
+
     /// The names of the receivers that get an alert, in the order of its route. A heartbeat and a snapshot handler get
     /// none.
     #[must_use]
