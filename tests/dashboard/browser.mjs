@@ -56,17 +56,18 @@ export async function visitor(browser, settings) {
   return context;
 }
 
-/** A watched page. `expected` is a text of the console that is no failure. */
-export async function watchedPage(context, name, expected = "\0") {
+/** A watched page. The visit has the name of what it shows and `expected`, a text of the console that is no failure; both may change. */
+export async function watchedPage(context, visit) {
   const page = await context.newPage();
   page.on("console", (message) => {
-    const harmless = ["log", "info", "debug"].includes(message.type()) || message.text().includes(expected);
-    if (!harmless) fail(name, `the console says ${message.type()}: ${message.text()}`);
+    const isExpected = visit.expected !== undefined && message.text().includes(visit.expected);
+    if (isExpected || ["log", "info", "debug"].includes(message.type())) return;
+    fail(visit.name, `the console says ${message.type()}: ${message.text()}`);
   });
-  page.on("pageerror", (error) => fail(name, `the script ended with ${error.stack}`));
+  page.on("pageerror", (error) => fail(visit.name, `the script ended with ${error.stack}`));
   page.on("request", (request) => {
     const url = request.url();
-    check(name, `a request to another place: ${url}`, url.startsWith(`${SERVER}/`) || url.startsWith("data:"));
+    check(visit.name, `a request to another place: ${url}`, url.startsWith(`${SERVER}/`) || url.startsWith("data:"));
   });
   return page;
 }
@@ -97,9 +98,9 @@ export async function checkWidth(page, name) {
   check(name, `the page scrolls sideways because of ${wide}`, wide === null);
 }
 
-/** Keeps a picture of the whole page where DASHBOARD_PICTURES names a folder. */
-export async function picture(page, name) {
-  if (PICTURES) await page.screenshot({ path: `${PICTURES}/${name}.png`, fullPage: true });
+/** Keeps a picture of the page where DASHBOARD_PICTURES names a folder. */
+export async function picture(page, name, fullPage = true) {
+  if (PICTURES) await page.screenshot({ path: `${PICTURES}/${name}.png`, fullPage });
 }
 
 /** Waits until a function of the page returns something true; the message tells what was waited for. */

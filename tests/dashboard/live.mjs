@@ -10,7 +10,7 @@ const figure = (key) => document.querySelector(`[data-k="${key}"]`).textContent;
 await withBrowser(async (browser) => {
   const context = await visitor(browser, { colorScheme: "light" });
   // While the master is away, the browser itself says that it cannot connect.
-  const page = await watchedPage(context, "open page", "net::ERR_");
+  const page = await watchedPage(context, { name: "open page", expected: "net::ERR_" });
   await page.goto(`${SERVER}/channels/default`);
   await page.evaluate(() => (window.sameDocument = true));
 
@@ -114,15 +114,14 @@ async function checkCrosshair(page) {
   await page.waitForLoadState("networkidle");
   const newest = await keys();
   const box = await charts.first().boundingBox();
-  await page.mouse.move(box.x + box.width * 0.4, box.y + box.height / 2);
+  await page.mouse.move(box.x + box.width * 0.96, box.y + box.height / 2);
   await until(page, "the crosshair", () => document.querySelector(".cross"));
   const lines = await page.locator(".cross").count();
   check(where, `${lines} charts of ${await charts.count()} have it`, lines === (await charts.count()));
   const time = await page.locator(".cross-time").first().textContent();
   check(where, `the time is ${time}`, /^\d\d:\d\d:\d\d/.test(time));
   check(where, "the keys show the newest values still", (await keys()).join() !== newest.join());
-  await page.mouse.move(box.x + box.width * 0.98, box.y + box.height / 2);
-  await picture(page, "channel-crosshair");
+  await picture(page, "channel-crosshair", false);
   await page.mouse.move(2, 2);
   await until(page, "the end of the crosshair", () => !document.querySelector(".cross"));
   check(where, "the keys do not show the newest values again", (await keys()).join() === newest.join());
@@ -138,7 +137,7 @@ async function checkKeys(page) {
   const help = page.locator("dialog");
   check(where, "? does not open the help", await help.isVisible());
   await checkAccessibility(page, "help of the keys");
-  await picture(page, "help");
+  await picture(page, "help", false);
   await press("Escape");
   check(where, "Esc does not close the help", !(await help.isVisible()));
   await press("]");

@@ -33,7 +33,7 @@ worker = { type = "coroutine", max_coroutine = 4 }
 "#;
 
 #[test]
-fn pages_are_whole_quiet_and_usable_by_everybody() {
+fn pages_are_whole_quiet_and_accessible() {
     Site::open().run("pages.mjs");
 }
 

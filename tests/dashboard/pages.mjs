@@ -1,7 +1,7 @@
 // All pages, as different visitors see them: in light and dark, on a phone, without a script, on paper, by keyboard only.
 
 import {
-  SERVER, withBrowser, visitor, watchedPage, picture, check, checkAccessibility, checkPolicy, checkWidth, fail, until,
+  SERVER, withBrowser, visitor, watchedPage, picture, check, checkAccessibility, checkPolicy, checkWidth,
 } from "./browser.mjs";
 
 const PHONE = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true };
@@ -23,9 +23,11 @@ const STATUS = "404 (Not Found)";
 await withBrowser(async (browser) => {
   for (const [look, settings] of Object.entries(LOOKS)) {
     const context = await visitor(browser, settings);
+    const visit = {};
+    const page = await watchedPage(context, visit);
     for (const [name, path] of Object.entries(PAGES)) {
       const where = `${name}, ${look}`;
-      const page = await watchedPage(context, where, name === "missing" ? STATUS : undefined);
+      Object.assign(visit, { name: where, expected: name === "missing" ? STATUS : undefined });
       await page.goto(SERVER + path, { waitUntil: "load" });
       await page.locator("[data-theme-switch]").waitFor();
       await checkAccessibility(page, where);
@@ -37,7 +39,6 @@ await withBrowser(async (browser) => {
       }
       await checkPolicy(page, where);
       await picture(page, `${name}-${look}`);
-      await page.close();
     }
     await context.close();
   }
@@ -101,7 +102,7 @@ async function checkStillness(page, where) {
 async function checkWithoutScript(browser) {
   const where = "without a script";
   const context = await visitor(browser, { javaScriptEnabled: false });
-  const page = await watchedPage(context, where);
+  const page = await watchedPage(context, { name: where });
   await page.goto(SERVER);
   const waiting = await page.locator(".figures dd").first().textContent();
   check(where, `the overview has no figures but ${waiting}`, /\d/.test(waiting));

@@ -8,7 +8,7 @@ import { SERVER, visitor, watchedPage, withBrowser } from "./browser.mjs";
 const FOLDER = process.env.DASHBOARD_IMAGES;
 const MINUTES = Number(process.env.DASHBOARD_MINUTES);
 const LARGEST = 120 * 1024;
-const PAGES = { overview: ["/", 560], channel: ["/channels/mails", 1_330] };
+const PAGES = { overview: ["/", 450], channel: ["/channels/mails", 1_330] };
 
 await withBrowser(async (browser) => {
   const looks = {};
@@ -16,7 +16,7 @@ await withBrowser(async (browser) => {
     const context = await visitor(browser, { colorScheme: scheme, deviceScaleFactor: 1.5 });
     looks[scheme] = {};
     for (const [name, [path, height]] of Object.entries(PAGES)) {
-      const page = await watchedPage(context, `${name}, ${scheme}`);
+      const page = await watchedPage(context, { name: `${name}, ${scheme}` });
       await page.setViewportSize({ width: 1200, height });
       await page.goto(SERVER + path);
       looks[scheme][name] = page;

@@ -415,7 +415,7 @@ fn errors_are_for_visitors_with_a_token() {
 }
 
 #[test]
-fn other_users_of_the_machine_see_no_more_than_anonymous_visitors() {
+fn other_users_of_the_machine_see_what_anonymous_visitors_see() {
     let served = HttpFixture::with(OPEN);
     if !nix::unistd::geteuid().is_root() {
         return;

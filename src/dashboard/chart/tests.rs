@@ -319,7 +319,7 @@ fn far_limits_do_not_flatten_the_chart() {
 fn style_sheet_is_small_and_has_contrast() {
     assert!(CHART_CSS.len() <= 3 * 1024, "{} bytes", CHART_CSS.len());
     assert!(!CHART_CSS.contains("url(") && !CHART_CSS.contains("@import"));
-    for (theme, back) in [(0, 0xff_ff_ff), (1, 0x16_19_1d)] {
+    for (theme, back) in [(0, 0xff_ff_ff), (1, 0x1b_1f_26)] {
         for (name, least) in [
             ("c1", 3.0),
             ("c2", 3.0),

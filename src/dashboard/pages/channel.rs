@@ -367,7 +367,7 @@ fn masters(picture: &Picture, channel: &ChannelPicture, words: &Words) -> Markup
                     thead {
                         tr {
                             th scope="col" { (words.host) }
-                            th scope="col" class="number" { (words.process) }
+                            th scope="col" { (words.process) }
                             th scope="col" { (words.version) }
                             th scope="col" class="number" { (words.workers) }
                             th scope="col" class="number" { (words.memory) }
@@ -383,7 +383,7 @@ fn masters(picture: &Picture, channel: &ChannelPicture, words: &Words) -> Markup
                                         (sanitize::line(&summary.master.host))
                                         @if picture.is_own(summary) { " (" (words.this_master) ")" }
                                     }
-                                    td class="number" data-label=(words.process) { (summary.master.pid) }
+                                    td data-label=(words.process) { (summary.master.pid) }
                                     td data-label=(words.version) { (sanitize::line(&summary.master.program)) }
                                     td class="number" data-label=(words.workers) { (summary.workers.busy) " / " (summary.workers.serving) }
                                     td class="number" data-label=(words.memory) { (bytes(summary.memory)) }

@@ -199,7 +199,7 @@ pub(super) fn state(channel: &ChannelPicture, words: &Words) -> Markup {
     };
     let (class, sign) = match channel.state {
         StoreDown | NoMaster | Stuck | Degraded => ("state bad", "⚠"),
-        Stopping | Paused | Quiet => ("state held", "⏸"),
+        Stopping | Paused | Quiet => ("state held", "‖"),
         Works => ("state good", "✓"),
         Idle => ("state idle", "○"),
     };

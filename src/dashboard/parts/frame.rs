@@ -182,7 +182,7 @@ fn keys(words: &Words) -> Markup {
         (&["Enter"], words.key_open),
         (&["Space"], words.key_live),
         (&["[", "]"], words.key_range),
-        (&["t"], words.theme),
+        (&["t"], words.key_theme),
         (&["Esc"], words.key_close),
         (&["?"], words.key_help),
     ];

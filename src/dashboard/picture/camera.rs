@@ -193,8 +193,8 @@ fn picture_of(
     let is_served = look.is_some();
     let look = look.flatten();
     let counts = match &look {
-        Some(look) => look.counts.clone(),
-        None => told.counts.clone().map(|counts| (counts, asked_ago)),
+        Some(look) => look.counts,
+        None => told.counts.map(|counts| (counts, asked_ago)),
     };
     let of_store = counts.as_ref().map(|(counts, _)| counts);
     let status = look.as_ref().and_then(|look| look.status.clone());
@@ -215,7 +215,7 @@ fn picture_of(
         max_workers: channel.worker.plan.max,
         is_served,
         store_error,
-        recent: look.as_ref().map_or_else(Recent::default, |look| look.recent.clone()),
+        recent: look.as_ref().map_or_else(Recent::default, |look| look.recent),
         trends: look.as_ref().map_or_else(Trends::default, |look| look.trends),
         status,
         counts,

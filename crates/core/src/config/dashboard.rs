@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::error::Diagnostics;
-use super::http::weakness;
 use super::keys::HTTP_KEYS;
 use super::schema::known;
+use super::token_strength::weakness;
 use super::typed::TypedTable;
 use super::{Dashboard, Secret};
 

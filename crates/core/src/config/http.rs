@@ -1,19 +1,14 @@
 //! Builds the settings of the HTTP listener from the validated table `[http]`.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use super::base_url::check_base_url;
 use super::error::Diagnostics;
 use super::keys::HTTP_KEYS;
 use super::spanned::{Node, Table};
+use super::token_strength::weakness;
 use super::typed::TypedTable;
 use super::{Http, Secret, dashboard};
-
-/// Shortest token without a warning, in bytes.
-const GOOD_TOKEN: usize = 16;
-/// Fewest different characters of a token without a warning.
-const DISTINCT_CHARACTERS: usize = 6;
 
 /// The listener described by `table`; `None` without an address. `with_token` tells whether the file has a token, even a
 /// wrong one that validation removed.
@@ -90,15 +85,6 @@ pub(super) fn token(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) ->
         diagnostics.warnings.of_value(node, message, "use a long random one, as from openssl rand -hex 32");
     }
     Some(Secret::new(text))
-}
-
-/// The reason why a token is easy to guess.
-pub(super) fn weakness(token: &str) -> Option<String> {
-    if token.len() < GOOD_TOKEN {
-        return Some(format!("has fewer than {GOOD_TOKEN} characters"));
-    }
-    let distinct = token.bytes().collect::<BTreeSet<_>>().len();
-    (distinct < DISTINCT_CHARACTERS).then(|| format!("has only {distinct} different characters"))
 }
 
 /// The host names in lower case, as requests are compared.

@@ -44,6 +44,7 @@ mod schema;
 mod spanned;
 #[cfg(test)]
 mod tests;
+mod token_strength;
 mod typed;
 mod validate;
 #[cfg(feature = "server")]
