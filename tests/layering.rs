@@ -148,6 +148,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "dashboard",
         &[
             "job",
+            "mutex",
             "job_json::time",
             "config",
             "store",

@@ -74,6 +74,11 @@ impl HostReport {
         self.deliveries = deliveries.into_iter().filter(|(_, delivery)| !quiet(delivery)).collect();
     }
 
+    /// Takes the deliveries of an earlier report: they are read with each look only.
+    pub fn keep_deliveries(&mut self, earlier: Self) {
+        self.deliveries = earlier.deliveries;
+    }
+
     /// The deliveries that have something to say, by receiver.
     #[must_use]
     pub fn deliveries(&self) -> &BTreeMap<String, DeliveryReport> {

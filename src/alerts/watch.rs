@@ -233,7 +233,8 @@ impl Watch {
         };
         if seen.status.is_some() {
             let present = seen.present(&self.settings);
-            self.report = HostReport::of(&self.place.host, &present);
+            let last = std::mem::replace(&mut self.report, HostReport::of(&self.place.host, &present));
+            self.report.keep_deliveries(last);
             self.evaluate_host(&seen);
         }
         if let Looked::Answer(looked) = looked {

@@ -41,13 +41,9 @@ pub(super) async fn channel(
     let mut body = summary(channel);
     body["as_of"] = at(&picture).into();
     body["trends"] = json!(channel.trends);
-    body["status"] = json!(channel.status);
-    if !can.visitor.sees_payloads
-        && let Some(status) = body["status"].as_object_mut()
-    {
-        // Errors may hold text of jobs.
-        status.remove("worker_error");
-        status.remove("store_error");
+    // Errors of the store and of workers may hold text of jobs.
+    if can.visitor.sees_payloads {
+        body["status"] = json!(channel.status);
     }
     Ok(Json(body))
 }

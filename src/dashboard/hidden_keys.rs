@@ -21,10 +21,19 @@ impl HiddenKeys {
 
     /// A payload as readable JSON, hidden values replaced at any depth. A text that is no JSON is hidden if it has one of the names.
     pub(super) fn payload(&self, text: &str) -> String {
+        self.shown(text, |value| serde_json::to_string_pretty(value))
+    }
+
+    /// As [`HiddenKeys::payload`], on one line without spaces.
+    pub(super) fn compact(&self, text: &str) -> String {
+        self.shown(text, |value| serde_json::to_string(value))
+    }
+
+    fn shown(&self, text: &str, write: fn(&Value) -> serde_json::Result<String>) -> String {
         match serde_json::from_str::<Value>(text) {
             Ok(mut value) => {
                 self.hide(&mut value);
-                serde_json::to_string_pretty(&value).unwrap_or_else(|_| DOTS.to_owned())
+                write(&value).unwrap_or_else(|_| DOTS.to_owned())
             }
             Err(_) if self.hides(text) => DOTS.to_owned(),
             Err(_) => text.to_owned(),
@@ -43,6 +52,10 @@ impl HiddenKeys {
                 for (name, entry) in entries {
                     if self.hides(name) { *entry = DOTS.into() } else { self.hide(entry) }
                 }
+            }
+            // Producers nest JSON as text.
+            Value::String(text) if text.starts_with(['{', '[']) && self.hides(text) => {
+                *text = self.compact(text);
             }
             _ => {}
         }
@@ -66,6 +79,8 @@ mod tests {
         );
         assert_eq!(hidden.payload("not JSON, password=x4"), DOTS);
         assert_eq!(hidden.payload("plain"), "plain");
+        let nested = hidden.compact(r#"{"data":"{\"password\":\"x6\",\"to\":\"ann\"}"}"#);
+        assert!(!nested.contains("x6") && nested.contains("ann"), "{nested}");
         assert_eq!(hidden.header("X-Token", "x5"), DOTS);
         assert_eq!(hidden.header("tenant", "acme"), "acme");
     }

@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use axum::extract::{OriginalUri, Request, State};
 use axum::http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, ORIGIN, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, ORIGIN, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::Dashboard;
 use super::pages::{RefusedRequest, refused};
-use super::refusal::Refusal;
+use super::refusal::{Refusal, is_linked};
+use super::rights::bearer;
 use crate::http::Place;
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -46,13 +47,22 @@ pub(super) async fn identify(
     next: Next,
 ) -> Response {
     let peer = request.extensions().get::<Arc<Place>>().map(|place| place.peer());
-    let has_bearer = request.headers().contains_key(AUTHORIZATION);
+    let has_bearer = bearer(request.headers()).is_some();
     let request_head =
         RefusedRequest::of(&dashboard, request.method(), original_uri(&request), request.headers());
     let mut response = if !request.method().is_safe() && !has_bearer && !is_same_origin(request.headers()) {
         Refusal::ForeignForm.into_response()
     } else {
         match dashboard.gate.visitor(request.headers(), peer).await {
+            // A browser keeps the cookie back for a link of another site, and sends it when the page opens itself again.
+            Ok(visitor)
+                if !visitor.has_signed_in()
+                    && dashboard.gate.has_tokens()
+                    && request.method() == Method::GET
+                    && is_linked(request.headers()) =>
+            {
+                Refusal::Reopen.into_response()
+            }
             Ok(visitor) => {
                 request.extensions_mut().insert(visitor);
                 next.run(request).await

@@ -12,7 +12,7 @@
 //! | `/assets/…` | style sheet and script |
 //!
 //! Every page is whole HTML from the server and works without script; the script keeps its numbers up to date. Pages show a
-//! [`picture`] that is taken at most once a second for all visitors, from the memory of the master.
+//! picture that is taken at most once a second for all visitors, from the memory of the master.
 //!
 //! Duties: know visitors and their rights (`rights`), take pictures (`picture`), render them (`pages`, from `parts` and `chart`),
 //! as JSON (`api`), and as events (`events`), and carry out the actions of operators (`actions`).

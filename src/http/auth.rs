@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
+use axum::http::header::{AUTHORIZATION, FORWARDED, HOST, ORIGIN, VIA};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
 use axum::middleware::Next;
@@ -42,6 +42,8 @@ pub(super) struct Auth {
     address: SocketAddr,
     guesses: TokenGuesses,
     pushes: Permits,
+    /// The address by which people reach the listener through a proxy.
+    public: Option<PublicAddress>,
     /// The permits of pages; `None` while the dashboard is off.
     pages: Option<Permits>,
 }
@@ -76,11 +78,11 @@ impl Asked {
         match request.uri().path() {
             "/health" | "/healthz" | "/readyz" => Self::Health,
             "/metrics" => Self::Metrics,
-            path if has_pages => {
+            _ if has_pages => {
                 let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
                 if request.method() == Method::POST && route == Some(PUSH_ROUTE) {
                     Self::Push
-                } else if path.ends_with("/events") {
+                } else if route.is_some_and(|route| route.ends_with("/events")) {
                     Self::Stream
                 } else {
                     Self::Page
@@ -118,10 +120,18 @@ pub(super) async fn authorize(State(auth): State<Arc<Auth>>, mut request: Reques
             if let Some(place) = &place {
                 place.mark_busy();
             }
-            return next.run(request).await;
+            let response = next.run(request).await;
+            if let Some(place) = place.filter(|_| response.status() != StatusCode::OK) {
+                place.mark_idle(Instant::now());
+            }
+            return response;
         }
         // The dashboard checks the rights of its visitors.
         Asked::Page => auth.pages.as_ref().unwrap_or(&auth.pushes),
+        Asked::Push if auth.token.is_none() && auth.is_proxied(request.headers()) => {
+            let error = "a push through a proxy needs a token: set token in [http]";
+            return ErrorResponse::new(StatusCode::FORBIDDEN, error).into_response();
+        }
         Asked::Push => match auth.check_token(auth.token.as_ref(), request.headers(), peer).await {
             Ok(()) => &auth.pushes,
             Err(refusal) => return refusal.into_response(),
@@ -143,12 +153,12 @@ pub(super) async fn authorize(State(auth): State<Arc<Auth>>, mut request: Reques
 
 impl Auth {
     pub(super) fn new(settings: &Http, address: SocketAddr, readers: Readers) -> Self {
-        let public_host = settings.public_url.as_deref().and_then(|url| url.parse::<Uri>().ok());
-        let public_host = public_host.and_then(|url| Some(url.host()?.to_ascii_lowercase()));
+        let public = PublicAddress::of(settings);
         Self {
             token: settings.token.clone(),
             readers,
-            hosts: settings.hosts.iter().cloned().chain(public_host).collect(),
+            hosts: settings.hosts.clone(),
+            public,
             address,
             guesses: TokenGuesses::default(),
             pushes: Permits::new(settings.max_connections, "raise max_connections in [http] if this repeats"),
@@ -171,7 +181,7 @@ impl Auth {
             );
             return Err(ErrorResponse::new(StatusCode::MISDIRECTED_REQUEST, error));
         }
-        if is_cross_site(headers, &host) && !(may_be_linked && is_navigation(headers)) {
+        if is_cross_site(headers, &host, self.public.as_ref()) && !(may_be_linked && is_navigation(headers)) {
             let error = "cross-site request of a browser: push from a program instead";
             return Err(ErrorResponse::new(StatusCode::FORBIDDEN, error));
         }
@@ -182,6 +192,11 @@ impl Auth {
     /// network may have any name.
     fn checks_host(&self) -> bool {
         !self.readers.is_own_listener || self.address.ip().is_loopback()
+    }
+
+    /// Whether a request has come through a proxy.
+    fn is_proxied(&self, headers: &HeaderMap) -> bool {
+        is_proxied(headers) || self.public.as_ref().is_some_and(|public| public.is_named_by(headers))
     }
 
     /// Checks that the client of a request may read metrics.
@@ -232,7 +247,10 @@ impl Auth {
         let name = host.host().to_ascii_lowercase();
         let bare = name.trim_start_matches('[').trim_end_matches(']');
         let name = name.strip_suffix('.').unwrap_or(&name);
-        bare.parse::<IpAddr>().is_ok() || name == "localhost" || self.hosts.iter().any(|known| known == name)
+        bare.parse::<IpAddr>().is_ok()
+            || name == "localhost"
+            || self.hosts.iter().any(|known| known == name)
+            || self.public.as_ref().is_some_and(|public| public.host == name)
     }
 }
 
@@ -258,6 +276,40 @@ fn host(uri: &Uri, headers: &HeaderMap) -> Result<Authority, ErrorResponse> {
     host.ok_or_else(|| ErrorResponse::bad_request("the request needs one valid Host header"))
 }
 
+/// The headers by which a proxy tells of itself or its client, beside all that begin with `x-forwarded-`.
+const OF_PROXIES: [HeaderName; 3] = [FORWARDED, VIA, HeaderName::from_static("x-real-ip")];
+
+/// Whether the headers of a request show that a proxy has passed the request on: it may come from anywhere.
+#[must_use]
+pub fn is_proxied(headers: &HeaderMap) -> bool {
+    OF_PROXIES.iter().any(|name| headers.contains_key(name))
+        || headers.keys().any(|name| name.as_str().starts_with("x-forwarded-"))
+}
+
+/// The host and the origin of a base of links.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicAddress {
+    host: String,
+    origin: String,
+}
+
+impl PublicAddress {
+    /// The address of `public_url`.
+    #[must_use]
+    pub fn of(settings: &Http) -> Option<Self> {
+        let url: Uri = settings.public_url.as_deref()?.parse().ok()?;
+        let origin = format!("{}://{}", url.scheme_str()?, url.authority()?).to_ascii_lowercase();
+        Some(Self { host: url.host()?.to_ascii_lowercase(), origin })
+    }
+
+    /// Whether a request names this host: people reach it through a proxy.
+    #[must_use]
+    pub fn is_named_by(&self, headers: &HeaderMap) -> bool {
+        let sent = headers.get(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
+        sent.is_some_and(|host| host.host().eq_ignore_ascii_case(&self.host))
+    }
+}
+
 /// Whether a browser marks the request as the opening of a page in a window.
 fn is_navigation(headers: &HeaderMap) -> bool {
     let is = |name: HeaderName, value: &str| {
@@ -268,7 +320,7 @@ fn is_navigation(headers: &HeaderMap) -> bool {
 }
 
 /// Whether a browser marks the request as sent by a page of another site.
-fn is_cross_site(headers: &HeaderMap, host: &Authority) -> bool {
+fn is_cross_site(headers: &HeaderMap, host: &Authority, public: Option<&PublicAddress>) -> bool {
     let mut sites = headers.get_all(FETCH_SITE).iter();
     let mut origins = headers.get_all(ORIGIN).iter();
     let foreign = |origin: &[u8]| {
@@ -276,7 +328,8 @@ fn is_cross_site(headers: &HeaderMap, host: &Authority) -> bool {
             let authority = origin.strip_prefix(scheme);
             authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host.as_str().as_bytes()))
         };
-        !own(b"http://") && !own(b"https://")
+        let is_public = public.is_some_and(|public| origin.eq_ignore_ascii_case(public.origin.as_bytes()));
+        !is_public && !own(b"http://") && !own(b"https://")
     };
     sites.any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"))
         || origins.any(|origin| foreign(origin.as_bytes()))

@@ -52,6 +52,7 @@ use crate::producer_memory::ProducerMemory;
 use crate::queue_set::QueueSet;
 pub use admission::Place;
 use auth::{Auth, Readers};
+pub use auth::{PublicAddress, is_proxied};
 pub use connection::Stopping;
 use observed::View;
 pub use observed::{ChannelHealth, Observed};

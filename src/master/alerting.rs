@@ -13,7 +13,7 @@ use crate::alerts::{
 };
 use crate::config::alerts::{Alerts, ReceiverKind};
 use crate::config::{self, Config, Driver};
-use crate::guardian::GuardianHandle;
+use crate::guardian::{GuardianHandle, Privileges};
 use crate::metrics::{AlertMetrics, MessageCounts, Metrics};
 use crate::snapshot::Sampler;
 use crate::store::Store;
@@ -27,6 +27,12 @@ pub(super) struct Alerting {
     /// The name of this host.
     host: String,
     metrics: AlertMetrics,
+}
+
+/// The guardian for the programs of receivers, which get no secrets of the master.
+pub(super) fn for_receivers(guardian: &GuardianHandle, settings: &Alerts) -> GuardianHandle {
+    let passed_env = settings.passed_env.clone();
+    guardian.with_privileges(Privileges { passed_env, ..Privileges::default() })
 }
 
 /// A channel to watch.
@@ -49,6 +55,7 @@ impl Alerting {
         let Some(settings) = config.alerts.as_ref().filter(|alerts| !alerts.receivers.is_empty()) else {
             return Ok(None);
         };
+        let guardian = for_receivers(guardian, settings);
         let start = || Deliveries::start(settings.receivers.values().cloned(), Some(guardian.clone()));
         let (deliveries, pulses) = (Arc::new(with_signals_blocked(start)??), Arc::<Pulses>::default());
         let is_heartbeat = |kind: &ReceiverKind| matches!(kind, ReceiverKind::Heartbeat { .. });

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use super::alerting::for_receivers;
 use super::listen::runtime;
 use super::listen_error::ListenError;
 use super::own_identity::own_identity;
@@ -36,7 +37,9 @@ pub fn test_receivers(
         for receiver in receivers {
             let mut result = Ok(());
             for message in &messages {
-                let guardian = guardian.as_ref().map(Guardian::handle);
+                let handle = guardian.as_ref().map(Guardian::handle);
+                let guardian = handle.zip(config.alerts.as_ref());
+                let guardian = guardian.map(|(handle, settings)| for_receivers(&handle, settings));
                 let sent = test_receiver(receiver.clone(), message, guardian).await;
                 if let Err(failure) = sent {
                     result = Err(failure.message);

@@ -73,6 +73,7 @@ impl Master {
                         reexec.cancel();
                         watchdog.stopping(self.longest_stop(), Instant::now());
                         self.stop_all(stop_signals > 1);
+                        self.send_to_all(|| Command::HoldBack(None));
                         if stop_signals == 1 {
                             self.announce_stop();
                         }

@@ -22,6 +22,10 @@ const STUCK_AFTER: Duration = Duration::from_secs(5);
 
 /// Lines of an answer that wait to be read.
 const REPLY_LINES: usize = 4;
+/// Age from which a page takes another sample.
+const OLDEST_SAMPLE: Duration = Duration::from_secs(2);
+/// Longest time for which a page waits for that sample.
+const SAMPLE_TIMEOUT: Duration = Duration::from_millis(100);
 /// Time after which a page shows a channel that has not answered as stuck.
 const STATUS_TIMEOUT: Duration = Duration::from_millis(400);
 
@@ -58,6 +62,8 @@ impl Source for MasterView {
     async fn look(&self, channel: &str) -> Option<ChannelLook> {
         self.0.attention.looked(Instant::now());
         let channel = self.channel(channel)?;
+        // After a time without viewers the last sample may be minutes old.
+        let _ = timeout(SAMPLE_TIMEOUT, channel.sampler.refresh(OLDEST_SAMPLE)).await;
         let status = timeout(STATUS_TIMEOUT, channel.status()).await;
         Some(ChannelLook {
             status: status.ok().and_then(Result::ok),

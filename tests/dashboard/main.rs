@@ -117,7 +117,7 @@ impl Site {
 fn http(address: &str) -> String {
     format!(
         "[http]\nlisten = \"{address}\"\n[http.dashboard]\nenabled = true\ntitle = \"prod-1\"\n\
-         anonymous = \"viewer\"\nviewers = {{ team = \"the-token-of-the-team\" }}\n"
+         anonymous = \"viewer\"\nviewers = {{ team = \"the-token-of-the-team\" }}\noperators = {{ ann = \"the-token-of-ann-1\" }}\n"
     )
 }
 

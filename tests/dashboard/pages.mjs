@@ -14,6 +14,7 @@ const PAGES = {
   overview: "/",
   channel: "/channels/default",
   unserved: "/channels/legacy",
+  jobs: "/channels/mail/jobs?state=failed",
   login: "/login",
   missing: "/nowhere",
 };
@@ -43,7 +44,44 @@ await withBrowser(async (browser) => {
     await context.close();
   }
   await checkWithoutScript(browser);
+  await checkActions(browser);
 });
+
+/** An operator acts by forms alone: with a script, and without. */
+async function checkActions(browser) {
+  for (const javaScriptEnabled of [false, true]) {
+    const where = `actions ${javaScriptEnabled ? "with" : "without"} a script`;
+    const context = await visitor(browser, { javaScriptEnabled });
+    const page = await watchedPage(context, { name: where });
+    await page.goto(`${SERVER}/login`);
+    await page.locator("#token").fill("the-token-of-ann-1");
+    await page.locator("main button").click();
+    await page.waitForURL(`${SERVER}/`);
+    await page.goto(`${SERVER}/channels/mail`);
+    for (const [button, state] of [["Pause", "paused on all machines"], ["Resume", "takes jobs again"]]) {
+      await page.locator(".actions button", { hasText: button }).click();
+      const said = await page.locator(".notice").textContent();
+      check(where, `${button} says ${said}`, said.includes(state));
+    }
+    await page.locator(".actions a", { hasText: "Jobs" }).click();
+    await page.locator("table.jobs th a").first().click();
+    check(where, "the job does not show its error", (await page.locator("main pre").allTextContents()).join().includes("no such address"));
+    if (javaScriptEnabled) {
+      await checkAccessibility(page, "job");
+      await checkWidth(page, "job");
+      await checkPolicy(page, "job");
+      await picture(page, "job-light");
+    }
+    await page.locator(".actions button", { hasText: "Remove" }).click();
+    const removed = await page.locator(".notice").textContent();
+    check(where, `Remove says ${removed}`, removed.includes("was removed"));
+    await page.locator("#q").fill("no such address");
+    await page.locator(".search button").click();
+    const found = await page.locator("table.jobs tbody tr").count();
+    check(where, `the search finds ${found} jobs`, found >= 1 && found <= 4);
+    await context.close();
+  }
+}
 
 /** Tab reaches every control, and shows where it is. */
 async function checkKeyboard(page, where) {

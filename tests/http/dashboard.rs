@@ -131,7 +131,14 @@ fn token_opens_pages_as_bearer_and_by_the_form() {
     let changed = cookie.replacen("v1.v.", "v1.o.", 1);
     assert_eq!(served.send(&page("/").header("Cookie", &changed)).status, 401);
     // The new address never leads to another site.
-    for next in ["https://evil.example", "//evil.example", "/\\evil.example", "javascript:alert(1)"] {
+    for next in [
+        "https://evil.example",
+        "//evil.example",
+        "/\\evil.example",
+        "javascript:alert(1)",
+        "/%09/evil.example",
+        "/%00",
+    ] {
         let reply = served.send(&form("/login", &format!("token={TEAM}&next={next}")));
         assert_eq!(reply.header("location"), Some("/"), "{next}");
     }
@@ -196,6 +203,11 @@ fn link_from_a_chat_opens_the_page() {
     assert!(first.text.contains("http-equiv=\"refresh\" content=\"0\"") && !shows_form(&first), "{first:?}");
     let again = page("/channels/default").header("Sec-Fetch-Site", "same-origin");
     assert!(shows_form(&served.send(&again)), "a visitor without a session signs in");
+    // Where visitors without a token see something, the page of a link opens signed in, too.
+    let mixed =
+        HttpFixture::with(&format!("{OPEN}\nanonymous = \"viewer\"\noperators = {{ ann = \"{ANN}\" }}"));
+    assert!(mixed.send(&linked("/")).text.contains("http-equiv=\"refresh\""));
+    assert_eq!(mixed.send(&page("/").header("Sec-Fetch-Site", "same-origin")).status, 200);
     let cookie = signed_in(&served, TEAM);
     assert!(served.send(&again.header("Cookie", &cookie)).text.contains("Is the backlog growing?"));
     // Anything but the opening of a page stays refused.
@@ -221,12 +233,35 @@ fn proxy_needs_a_token() {
             assert!(!reply.text.contains("idle"), "{reply:?}");
         }
     }
+    for header in ["Forwarded", "X-Forwarded-For"] {
+        let push = Request::push("idle", r#"{"job":"noop"}"#).header(header, "10.0.0.7");
+        assert!(open.send(&push).refused(403).contains("set token in [http]"));
+    }
+    assert_eq!(open.counts("idle").total, 0);
     let mixed =
         HttpFixture::with(&format!("{OPEN}\nanonymous = \"viewer\"\nviewers = {{ team = \"{TEAM}\" }}"));
     assert_eq!(mixed.send(&page("/")).status, 200);
     assert!(shows_form(&mixed.send(&page("/").header("X-Forwarded-For", "10.0.0.7"))));
     let proxied = page("/").header("X-Forwarded-For", "10.0.0.7").token(TEAM);
     assert_eq!(mixed.send(&proxied).status, 200);
+    // The basic authentication of a proxy is no token of ours.
+    let basic = page("/").header("Authorization", "Basic YW5uOnB3");
+    assert_eq!((0..8).map(|_| mixed.send(&basic).status).max(), Some(200));
+}
+
+#[test]
+fn host_of_the_public_url_is_that_of_a_proxy() {
+    let named = HttpFixture::with(&format!(
+        "public_url = \"https://queue.example.com:8443\"\n{OPEN}\nanonymous = \"viewer\"\nviewers = {{ team = \"{TEAM}\" }}"
+    ));
+    let there = |request: Request| named.send(&request.header("Host", "queue.example.com:8443"));
+    assert_eq!(named.send(&page("/")).status, 200);
+    assert!(shows_form(&there(page("/"))));
+    assert_eq!(there(Request::push("idle", r#"{"job":"noop"}"#)).status, 403);
+    // The form of the page has the origin that people use, whatever host the proxy names.
+    let form = form("/login", &format!("token={TEAM}")).header("Origin", "https://queue.example.com:8443");
+    assert_eq!(named.send(&form).status, 303);
+    assert_eq!(named.send(&form.header("Origin", "http://queue.example.com:8443")).status, 403);
 }
 
 #[test]
@@ -600,6 +635,12 @@ fn job_shows_its_payload_errors_and_output_without_secrets() {
     for secret in ["x1", "x2", "h1</dd>", "<b>"] {
         assert!(!shown.text.contains(secret), "{secret}: {}", shown.text);
     }
+    let search = |text: &str| {
+        let path = format!("/channels/default/jobs?state=failed&q={text}");
+        served.send(&page(&path).token(TEAM)).text.contains("<tr id=\"job-")
+    };
+    assert!(search("timed+out") && search("%22final%22:true"));
+    assert!(!search("x1") && !search("password%22:%22x"), "a hidden value is not found");
     let gone = served.send(&page("/channels/default/jobs/17").token(TEAM));
     assert!(gone.status == 404 && gone.text.contains("no such job"), "{gone:?}");
     assert_eq!(served.send(&page("/channels/default/jobs/abc").token(TEAM)).status, 404);
@@ -608,7 +649,7 @@ fn job_shows_its_payload_errors_and_output_without_secrets() {
 #[test]
 fn anonymous_visitor_sees_no_payload_and_cannot_search_them() {
     let served = HttpFixture::with(OPEN);
-    served.push("idle", r#"{"job":"noop","payload":{"to":"ann@example.com"},"headers":{"tenant":"acme"}}"#);
+    served.push("idle", r#"{"job":"noop","payload":{"to":"ann@example.com"},"headers":{"tenant":"acme"},"unique":"welcome-ann@example"}"#);
     let list = served.send(&page("/channels/idle/jobs?state=waiting"));
     let id = list.text.split("id=\"job-").nth(1).unwrap().split('"').next().unwrap().to_owned();
     let shown = served.send(&page(&format!("/channels/idle/jobs/{id}")));
@@ -616,8 +657,8 @@ fn anonymous_visitor_sees_no_payload_and_cannot_search_them() {
     assert!(!shown.text.contains("ann@example") && !shown.text.contains("acme"), "{shown:?}");
     assert_eq!(served.send(&page("/channels/idle/jobs?state=waiting&q=ann")).status, 401);
     assert!(!list.text.contains("name=\"q\""));
-    let told = HttpFixture::with(&format!("{OPEN}\nviewer_sees_payloads = true"));
-    told.push("idle", r#"{"job":"noop","payload":{"to":"ann@example.com"}}"#);
-    let found = told.send(&page("/channels/idle/jobs?state=waiting&q=ann"));
+    let open = HttpFixture::with(&format!("{OPEN}\nviewer_sees_payloads = true"));
+    open.push("idle", r#"{"job":"noop","payload":{"to":"ann@example.com"}}"#);
+    let found = open.send(&page("/channels/idle/jobs?state=waiting&q=ann"));
     assert!(found.text.contains("<tr id=\"job-"), "{found:?}");
 }

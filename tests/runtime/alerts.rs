@@ -317,3 +317,31 @@ fn master_started_later_repeats_nothing_to_a_program() {
     until_statuses(&[&program], &["firing", "resolved"]);
     assert!(second.stop().success() && third.stop().success());
 }
+
+#[test]
+fn program_of_a_receiver_gets_no_secret_of_the_master() {
+    let config = "[alerts.receivers]\n\
+        program = { type = \"command\", command = [\"sh\", \"-c\", \"env > env.$$; mv env.$$ env.txt\"] }\n\
+        hook = { type = \"webhook\", url = \"${HOOK_URL}\" }\n";
+    let environment = [("HOOK_URL", "http://127.0.0.1:1/hunter2"), ("PLAIN", "seen")];
+    let fixture = Fixture::new(SQLITE, &format!("[channels.default]\n{config}"))
+        .with_environment(environment.map(|(name, value)| (name, value.to_owned())));
+    fixture.ok(&["queue:alerts", "--test", "program"]);
+    let shown = std::fs::read_to_string(fixture.file("env.txt")).unwrap();
+    assert!(shown.contains("PLAIN=seen") && !shown.contains("hunter2"), "{shown}");
+    std::fs::remove_file(fixture.file("env.txt")).unwrap();
+    // The same from a running master.
+    let rule = "[[alerts.rule]]\nname = \"always\"\nwhen = \"waiting >= 0\"\n";
+    fixture.write(
+        "aint-queue.toml",
+        &std::fs::read_to_string(fixture.file("aint-queue.toml")).unwrap().replace(
+            "[alerts.receivers]",
+            &format!("{rule}[alerts]\nevaluate_every = 1\ngroup_wait = 0\n[alerts.receivers]"),
+        ),
+    );
+    let _master = fixture.listen(&[]);
+    let shown = until("the message of the program", || {
+        std::fs::read_to_string(fixture.file("env.txt")).ok().filter(|shown| shown.contains("PLAIN"))
+    });
+    assert!(!shown.contains("hunter2"), "{shown}");
+}

@@ -267,9 +267,14 @@ impl Seen {
             self.books.iter().flat_map(AlertBook::answers).filter_map(|(_, answer)| answer.error.as_deref());
         let is_said = |error: &str| said.clone().any(|said| said.starts_with(error));
         let error = error.as_deref().filter(|error| !is_said(error));
-        let error = error.map_or_else(String::new, |error| format!(": {}", shown(error)));
+        let mut parts = vec![parts.join(", ")];
+        parts.extend(error.map(shown));
+        parts.retain(|part| !part.is_empty());
+        if parts.is_empty() {
+            return String::new();
+        }
         let (receiver, host) = (shown(receiver), shown(host));
-        format!("Receiver {receiver} on {host}: {}{error}\n", parts.join(", "))
+        format!("Receiver {receiver} on {host}: {}\n", parts.join(": "))
     }
 
     fn json(&self, channel: &Channel) -> ChannelJson {

@@ -170,6 +170,10 @@ function open() {
     if (!stream || stream.readyState !== EventSource.CLOSED) return;
     close();
     showOffline(true);
+    // A session that has ended is no reason to call the master offline.
+    fetch(location.href, { headers: { accept: "text/html" } })
+      .then((answer) => (answer.status === 401 || answer.status === 403) && location.reload())
+      .catch(() => {});
     tries += 1;
     setTimeout(open, Math.min(30, 2 ** tries) * (500 + Math.random() * 500));
   });

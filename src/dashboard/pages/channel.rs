@@ -1,4 +1,4 @@
-//! `/channels/{name}`: what one channel does, and whether its workers are the limit.
+//! `/channels/{name}`: state, charts, running jobs and workers of one channel.
 
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ use crate::dashboard::rights::{Can, Role, See, Visitor};
 use crate::pool::WorkerStatus;
 use crate::sanitize;
 use crate::snapshot::ScaledAt;
+use crate::snapshot::Step;
 
 /// Most rows of the tables of jobs and workers.
 const MAX_ROWS: usize = 100;
@@ -193,12 +194,18 @@ fn charts(
     range: Range,
     words: &Words,
 ) -> Markup {
-    let (step, period) = range.ring();
+    let (step, period) = range.chart_ring();
     let (points, scaled) = dashboard.camera.history(&channel.name, step, period);
+    let (detailed, _) = range.ring();
+    let fine = match detailed {
+        Step::Second => dashboard.camera.history(&channel.name, detailed, period).0,
+        _ => Vec::new(),
+    };
     let samples = Samples {
         range,
         now: picture.at,
         points: &points,
+        fine: &fine,
         scaled: &scaled,
         max_workers: channel.max_workers,
         started: picture.own.started_at,

@@ -41,7 +41,15 @@ impl Range {
         Self::ALL.into_iter().find(|range| range.as_str() == text)
     }
 
-    /// The ring that has the range, and its length.
+    /// The ring that charts of the range are drawn from, and the length of the range. A point per second would show noise.
+    pub(super) fn chart_ring(self) -> (Step, Duration) {
+        match self.ring() {
+            (Step::Second, period) => (Step::TenSeconds, period),
+            ring => ring,
+        }
+    }
+
+    /// The ring that has the range in all detail, and its length.
     pub(in crate::engine::dashboard) fn ring(self) -> (Step, Duration) {
         let hours = |hours: u64| Duration::from_secs(hours * 3600);
         match self {
@@ -59,6 +67,8 @@ pub(in crate::engine::dashboard) struct Samples<'a> {
     /// The end of the range.
     pub(in crate::engine::dashboard) now: Timestamp,
     pub(in crate::engine::dashboard) points: &'a [Point],
+    /// A sample per second of the same time, where there is one: values between two points are their mean.
+    pub(in crate::engine::dashboard) fine: &'a [Point],
     pub(in crate::engine::dashboard) scaled: &'a [ScaledAt],
     /// The start of the master.
     pub(in crate::engine::dashboard) started: Timestamp,
@@ -71,7 +81,7 @@ pub(super) fn waiting_line(channel: &ChannelPicture, words: &Words) -> Spark {
     let mut values = vec![None; MINUTES as usize];
     let last = channel.waiting_hour.last().map_or(0, |(at, _)| at.0 / 60_000_000);
     for (at, waiting) in &channel.waiting_hour {
-        let ago = last - at.0 / 60_000_000;
+        let ago = last.saturating_sub(at.0 / 60_000_000);
         if ago < MINUTES {
             #[expect(clippy::cast_precision_loss, reason = "drawn")]
             let waiting = waiting.map(|waiting| waiting as f64);
@@ -98,7 +108,7 @@ impl Samples<'_> {
 
     /// A chart without series.
     fn chart(&self, question: &str, title: &str, unit: Unit) -> Chart {
-        let (_, period) = self.range.ring();
+        let (_, period) = self.range.chart_ring();
         let micros = u64::try_from(period.as_micros()).unwrap_or(u64::MAX);
         Chart {
             title: title.to_owned(),
@@ -120,7 +130,7 @@ impl Samples<'_> {
 
     /// The rows of the charts: one per point, and one without values behind a point that others do not follow.
     fn rows(&self) -> Vec<Option<&Point>> {
-        let (step, _) = self.range.ring();
+        let (step, _) = self.range.chart_ring();
         let longest = step.seconds() * 1_000_000 * 5 / 2;
         let mut rows: Vec<Option<&Point>> = Vec::with_capacity(self.points.len());
         let mut before: Option<&Point> = None;
@@ -156,6 +166,16 @@ impl Samples<'_> {
 
     fn values(&self, value: impl Fn(&Point) -> Option<f64>) -> Vec<Option<f64>> {
         self.rows().into_iter().map(|row| row.and_then(&value)).collect()
+    }
+
+    /// The mean of a value in the step that ends with a point: a number of jobs or workers at one moment says little about its step.
+    fn mean(&self, point: &Point, value: impl Fn(&Point) -> Option<f64>) -> Option<f64> {
+        let (step, _) = self.range.chart_ring();
+        let begin = point.at.0.saturating_sub(step.seconds() * 1_000_000);
+        let first = self.fine.partition_point(|fine| fine.at.0 <= begin);
+        let known = self.fine[first..].iter().take_while(|fine| fine.at <= point.at).filter_map(&value);
+        let (sum, number) = known.fold((0.0, 0_u32), |(sum, number), value| (sum + value, number + 1));
+        if number == 0 { value(point) } else { Some(sum / f64::from(number)) }
     }
 
     /// The spans in which the channel was paused, and in which the store did not answer.
@@ -194,14 +214,14 @@ impl Samples<'_> {
             kind: MarkKind::Alert,
             text: alert.rule.clone(),
         });
-        let (_, period) = self.range.ring();
+        let (_, period) = self.range.chart_ring();
         alerts.chain([start]).filter(|mark| self.now.since(Timestamp(mark.at)) < period).collect()
     }
 
     fn backlog(&self, words: &Words) -> Chart {
         let of = |number: fn(&crate::snapshot::StoreValues) -> u64| {
             #[expect(clippy::cast_precision_loss, reason = "drawn")]
-            move |point: &Point| point.store.as_ref().map(|store| number(store) as f64)
+            move |point: &Point| self.mean(point, |one| one.store.as_ref().map(|store| number(store) as f64))
         };
         Chart {
             series: vec![
@@ -279,8 +299,12 @@ impl Samples<'_> {
         let most = self.max_workers as f64;
         Chart {
             series: vec![
-                self.series(words.busy, SeriesKind::Area, Tone::Blue, |p| Some(f64::from(p.workers.busy))),
-                self.series(words.serving, step.clone(), Tone::Grey, |p| Some(f64::from(p.workers.serving))),
+                self.series(words.busy, SeriesKind::Area, Tone::Blue, |p| {
+                    self.mean(p, |one| Some(f64::from(one.workers.busy)))
+                }),
+                self.series(words.serving, step.clone(), Tone::Grey, |p| {
+                    self.mean(p, |one| Some(f64::from(one.workers.serving)))
+                }),
                 self.series(words.wanted, step, Tone::Orange, |p| Some(f64::from(p.workers.wanted))),
             ],
             dots: decisions.collect(),
@@ -314,5 +338,39 @@ fn clock(at: Timestamp) -> Clock {
     match (local_zone(), instant) {
         (Ok(Some(zone)), Some(instant)) => Clock::offset_minutes(zone.to_offset(instant).seconds() / 60),
         _ => Clock::UTC,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::WorkerValues;
+
+    const NOW: u64 = 1_796_040_180_000_000;
+
+    fn point(ago: u64, busy: u32) -> Point {
+        let workers = WorkerValues { busy, ..WorkerValues::default() };
+        Point { at: Timestamp(NOW - ago * 1_000_000), workers, ..Point::default() }
+    }
+
+    #[test]
+    fn value_of_a_step_is_its_mean_and_a_missed_step_is_a_gap() {
+        let points = [point(600, 5), point(10, 6), point(0, 0)];
+        let fine = [point(19, 4), point(12, 2), point(9, 4), point(3, 1), point(0, 1)];
+        let samples = Samples {
+            range: Range::Quarter,
+            now: Timestamp(NOW),
+            points: &points,
+            fine: &fine,
+            scaled: &[],
+            started: Timestamp(0),
+            alerts: &[],
+            max_workers: 6,
+        };
+        let busy = samples.values(|point| samples.mean(point, |one| Some(f64::from(one.workers.busy))));
+        assert_eq!(busy, [Some(5.0), None, Some(3.0), Some(2.0)]);
+        let times = samples.times_of_rows();
+        assert_eq!(times, [NOW - 600_000_000, NOW - 599_999_999, NOW - 10_000_000, NOW]);
+        assert!(samples.marks().is_empty(), "the master started before the range");
     }
 }

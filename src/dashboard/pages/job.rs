@@ -34,7 +34,7 @@ pub(in crate::engine::dashboard) async fn job(
     let sees_payloads = can.visitor.sees_payloads;
     let store = dashboard.store(&name)?;
     let job = answered(store.get(id)).await?.ok_or(Refusal::NoSuchJob)?;
-    let output = if sees_payloads { answered(store.output(id)).await? } else { None };
+    let output = if sees_payloads { answered(store.output(id)).await.ok().flatten() } else { None };
     let words = asked.language.words();
     let path = job_path(&name, id);
     let page = Page {
@@ -49,7 +49,7 @@ pub(in crate::engine::dashboard) async fn job(
             h1 { (sanitize::line(&job.meta.job)) " " code { (id) } }
             (notice(&asked, words))
             (actions(&dashboard, &job, &path, &can.visitor, words))
-            (facts(&job, words))
+            (facts(&job, sees_payloads, words))
             @if sees_payloads {
                 (contents(&job, &dashboard.hidden, words))
                 (errors(&job, words))
@@ -81,7 +81,7 @@ fn actions(dashboard: &Dashboard, job: &JobView, path: &str, visitor: &Visitor, 
     }
 }
 
-fn facts(job: &JobView, words: &Words) -> Markup {
+fn facts(job: &JobView, sees_payloads: bool, words: &Words) -> Markup {
     let meta = &job.meta;
     let number = |number: u32| (number > 0).then(|| number.to_string());
     let rows = [
@@ -94,7 +94,11 @@ fn facts(job: &JobView, words: &Words) -> Markup {
         (words.crashes, number(meta.crashes)),
         (words.lost, number(meta.lost)),
         (words.priority, Some(meta.priority.as_str().to_owned())),
-        (words.unique_key, meta.unique.as_ref().map(|key| sanitize::line(key).into_owned())),
+        // Keys are often made of the payload.
+        (
+            words.unique_key,
+            meta.unique.as_ref().filter(|_| sees_payloads).map(|key| sanitize::line(key).into_owned()),
+        ),
         (words.time_limit, meta.timeout_ms.map(millis)),
         (words.expires, meta.expiry(job.id).map(clock_time)),
     ];

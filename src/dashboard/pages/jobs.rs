@@ -9,6 +9,7 @@ use maud::{Markup, html};
 
 use super::Asked;
 use super::notice::notice;
+use crate::dashboard::hidden_keys::HiddenKeys;
 use crate::dashboard::parts::{Page, Words, age, clock_time, count};
 use crate::dashboard::picture::ChannelPicture;
 use crate::dashboard::refusal::Refusal;
@@ -88,7 +89,11 @@ pub(in crate::engine::dashboard) async fn jobs(
     if !selection.search.is_empty() && !can.visitor.sees_payloads {
         return Err(Refusal::SignIn);
     }
-    let found = answered(find(dashboard.store(&name)?, &selection)).await?;
+    let mut found = answered(find(dashboard.store(&name)?, &selection)).await?;
+    if !selection.search.is_empty() {
+        // A match in a hidden value would tell that value letter by letter.
+        found.page.jobs.retain(|job| shows(job, &selection.search, &dashboard.hidden));
+    }
     let words = asked.language.words();
     let path = format!("/channels/{name}/jobs");
     let page = Page {
@@ -121,6 +126,17 @@ async fn find(store: &dyn store::Store, selection: &Selection) -> Result<Found, 
     }
     let filter = JobFilter { anywhere: Some(search.clone()), ..JobFilter::default() };
     store::search(store, *state, &filter, *after, SearchLimits::PAGE).await
+}
+
+/// Whether the page of a job shows a text.
+fn shows(job: &JobView, text: &str, hidden: &HiddenKeys) -> bool {
+    let text = text.to_lowercase();
+    let has = |shown: &str| shown.to_lowercase().contains(&text);
+    has(&job.id.to_string())
+        || has(&job.meta.job)
+        || job.meta.errors.iter().any(|error| has(&error.message))
+        || has(&hidden.payload(&job.payload))
+        || has(&hidden.compact(&job.payload))
 }
 
 fn tabs(

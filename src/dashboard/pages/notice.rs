@@ -16,10 +16,12 @@ pub(in crate::engine::dashboard) enum Notice {
     Quiet,
     /// The job or the channel was not in a state for the action any more.
     Nothing,
+    /// The action takes longer than the page waits.
+    UnderWay,
 }
 
 impl Notice {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Retried,
         Self::Removed,
         Self::Cancelled,
@@ -27,6 +29,7 @@ impl Notice {
         Self::Resumed,
         Self::Quiet,
         Self::Nothing,
+        Self::UnderWay,
     ];
 
     /// The word of the notice in addresses and in the log.
@@ -39,6 +42,7 @@ impl Notice {
             Self::Resumed => "resumed",
             Self::Quiet => "quiet",
             Self::Nothing => "nothing",
+            Self::UnderWay => "under-way",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `/`: is everything fine, and if not, where?
+//! `/`: all channels, those with trouble first.
 
 use std::sync::Arc;
 

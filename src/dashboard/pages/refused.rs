@@ -39,8 +39,13 @@ pub(in crate::engine::dashboard) fn refused(
     if refusal.is_about_token() && asked.wants_json {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    if matches!(refusal, Refusal::TooManyStreams | Refusal::TooManyGuesses | Refusal::StoreDown(_)) {
-        headers.insert(RETRY_AFTER, HeaderValue::from_static("60"));
+    let retry_after = match refusal {
+        Refusal::TooManyStreams | Refusal::TooManyGuesses => Some("60"),
+        Refusal::StoreDown(_) => Some("5"),
+        _ => None,
+    };
+    if let Some(seconds) = retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static(seconds));
     }
     response
 }

@@ -203,7 +203,8 @@ fn keys(words: &Words) -> Markup {
 
 /// The path and query of a request below the base, if it leads into the dashboard: where a visitor goes after signing in.
 pub(in crate::engine::dashboard) fn is_own_path(path: &str) -> bool {
-    path.starts_with('/') && !path.starts_with("//") && !path.contains(['\\', '\r', '\n'])
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'\\';
+    path.starts_with('/') && !path.starts_with("//") && path.bytes().all(is_plain)
 }
 
 /// Whether the script of a page asks for one part of it.

@@ -157,7 +157,7 @@ pub(in crate::engine::dashboard) struct Words {
     pub runs: &'static str,
     pub states: [&'static str; 9],
     pub activities: [&'static str; 6],
-    pub notices: [&'static str; 7],
+    pub notices: [&'static str; 8],
     pub chart: ChartWords,
 }
 
@@ -197,7 +197,7 @@ pub(super) static ENGLISH: Words = Words {
     back_online: "Online again",
     local_time: "here",
     rate: "Time between updates",
-    as_of: "The store has not answered lately: the counts are older by",
+    as_of: "The counts are not of now: they are older by",
     theme: "Theme",
     theme_system: "system",
     theme_light: "light",
@@ -283,7 +283,7 @@ pub(super) static ENGLISH: Words = Words {
     declared: "Declared channels:",
     needs_operator: "The action needs the token of an operator.",
     wrong_method: "The address does not answer this method.",
-    proxy_without_token: "The request came through a proxy, and no token is declared: whoever reaches the proxy would see the queue. Add viewers or operators to [http.dashboard].",
+    proxy_without_token: "The request came through a proxy, and no token is declared: every client of the proxy would see the queue. Add viewers or operators to [http.dashboard].",
     foreign_form: "The form was not sent by a page of this dashboard: open the page again and repeat the action.",
     opening: "Opening…",
     too_many_streams: "Too many pages are open: close some, or look at this one without live updates.",
@@ -345,6 +345,7 @@ pub(super) static ENGLISH: Words = Words {
         "The channel takes jobs again.",
         "The master behind this page takes no more jobs of the channel.",
         "Nothing to do: the state has changed meanwhile.",
+        "The action is under way: reload the page to see its result.",
     ],
     activities: ["booting", "idle", "busy", "draining", "retiring", "leaving"],
     chart: ChartWords {
@@ -376,7 +377,7 @@ pub(super) static SIMPLIFIED_CHINESE: Words = Words {
     back_online: "已恢复连接",
     local_time: "本地",
     rate: "刷新间隔",
-    as_of: "存储近期没有响应，计数已过时：",
+    as_of: "计数不是最新的，已过时：",
     theme: "主题",
     theme_system: "跟随系统",
     theme_light: "浅色",
@@ -524,6 +525,7 @@ pub(super) static SIMPLIFIED_CHINESE: Words = Words {
         "此通道重新开始领取任务。",
         "提供此页面的主进程不再领取此通道的任务。",
         "无需操作：状态已经改变。",
+        "操作正在进行：重新加载页面即可查看结果。",
     ],
     activities: ["启动中", "空闲", "忙碌", "收尾", "退役中", "离开中"],
     chart: ChartWords {

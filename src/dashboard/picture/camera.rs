@@ -1,8 +1,10 @@
 //! Takes pictures, at most one a second.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use aint_queue_core::mutex::lock;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -12,9 +14,9 @@ use crate::alerts::{AlertBook, Phase};
 use crate::config::{Channel, Config, Driver};
 use crate::control::{ControlRequest, ControlResponse};
 use crate::dashboard::source::{ChannelLook, Source, Stores};
-use crate::job::Timestamp;
+use crate::job::{Timestamp, error_chain};
 use crate::snapshot::{Point, Recent, ScaledAt, Step, Trends};
-use crate::store::{AlertRecords, JobCounts, OwnerView};
+use crate::store::{AlertRecords, JobCounts, OwnerView, Store, StoreError};
 
 /// Age up to which a picture is shown to further visitors.
 const FRESH: Duration = Duration::from_millis(950);
@@ -22,6 +24,8 @@ const FRESH: Duration = Duration::from_millis(950);
 const LOOK_TIMEOUT: Duration = Duration::from_millis(500);
 /// Time between two questions to a store about other masters, and about a channel that this master does not serve.
 const ASK_INTERVAL: Duration = Duration::from_secs(5);
+/// Longest time for which a picture waits for the answers of stores.
+const ANSWER_WAIT: Duration = Duration::from_millis(150);
 /// Longest time for the answer of a store.
 const STORE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The time that the line of waiting jobs covers.
@@ -33,23 +37,26 @@ pub(in crate::engine::dashboard) struct Camera {
     source: Arc<dyn Source>,
     stores: Stores,
     last: tokio::sync::Mutex<Last>,
+    /// The last answers of the stores, by channel.
+    answers: Arc<Mutex<BTreeMap<String, StoreAnswer>>>,
 }
 
 #[derive(Default)]
 struct Last {
     picture: Option<(Instant, Arc<Picture>)>,
-    /// The last answers of the stores, by channel.
-    told: Option<(Instant, Vec<Told>)>,
     number: u64,
+    /// The questions under way, and when they were asked.
+    asking: Option<(Instant, JoinSet<()>)>,
 }
 
-/// The answer of a store about its channel.
+/// The last answers of a store about its channel. An answer stays when a later question fails.
 #[derive(Clone, Default)]
-struct Told {
-    /// Asked for channels that this master does not serve only.
-    counts: Option<JobCounts>,
+struct StoreAnswer {
+    /// The counts and the time of the answer; asked for channels that this master does not serve only.
+    counts: Option<(JobCounts, Instant)>,
     masters: Option<Vec<OwnerView>>,
     alerts: Vec<FiringAlert>,
+    /// Why the last question failed.
     error: Option<String>,
 }
 
@@ -59,7 +66,7 @@ impl Camera {
         stores: Stores,
         source: Arc<dyn Source>,
     ) -> Self {
-        Self { config, source, stores, last: tokio::sync::Mutex::default() }
+        Self { config, source, stores, last: tokio::sync::Mutex::default(), answers: Arc::default() }
     }
 
     /// The picture of now: a new one unless the last is from this second.
@@ -108,20 +115,17 @@ impl Camera {
                 (name, look.ok().flatten())
             });
         }
-        if last.told.as_ref().is_none_or(|(at, _)| at.elapsed() >= ASK_INTERVAL) {
-            let told = self.ask_stores(&served).await;
-            last.told = Some((Instant::now(), told));
-        }
+        self.ask_stores(&served, last).await;
         let looks = looks.join_all().await;
-        let (asked_at, told) = last.told.as_ref().expect("set above");
-        let asked_ago = asked_at.elapsed();
+        let answers = lock(&self.answers).clone();
         last.number += 1;
-        let channels = self.channels().zip(told).map(|(channel, told)| {
+        let channels = self.channels().map(|channel| {
             let is_served = served.contains(&channel.name);
             let look = looks.iter().find(|(name, _)| *name == channel.name);
             let look = look.and_then(|(_, look)| look.clone());
             let waiting_hour = if is_served { self.waiting_hour(&channel.name) } else { Vec::new() };
-            picture_of(channel, is_served.then_some(look), told, asked_ago, waiting_hour)
+            let answer = answers.get(&channel.name).cloned().unwrap_or_default();
+            picture_of(channel, is_served.then_some(look), answer, waiting_hour)
         });
         Picture {
             number: last.number,
@@ -136,46 +140,58 @@ impl Camera {
         points.iter().map(|point| (point.at, point.store.map(|store| store.waiting))).collect()
     }
 
-    /// Asks all stores at once.
-    async fn ask_stores(&self, served: &[String]) -> Vec<Told> {
-        let mut asked = JoinSet::new();
-        for (index, channel) in self.channels().enumerate() {
-            let store = self.stores.get(&channel.name).cloned();
-            let with_counts = !served.contains(&channel.name);
-            let with_alerts = !channel.rules.is_empty();
-            asked.spawn(async move {
-                let ask = async {
-                    let store = store.ok_or("the channel has no store")?;
-                    let counts = match with_counts {
-                        true => Some(store.status().await.map_err(|error| error.to_string())?),
-                        false => None,
-                    };
-                    let masters = store.masters().await.map_err(|error| error.to_string())?;
-                    let alerts = match with_alerts {
-                        true => firing(&store.alerts().await.map_err(|error| error.to_string())?),
-                        false => Vec::new(),
-                    };
-                    Ok(Told { counts, masters: Some(masters), alerts, error: None })
-                };
-                let told = timeout(STORE_TIMEOUT, ask).await;
-                let told = told.unwrap_or_else(|_| Err("the store does not answer".to_owned()));
-                (index, told.unwrap_or_else(|error| Told { error: Some(error), ..Told::default() }))
-            });
+    /// Asks all stores at once, unless they were asked lately. A picture waits a moment for the answers and is made with the last ones
+    /// then: a slow store delays no page for long.
+    async fn ask_stores(&self, served: &[String], last: &mut Last) {
+        if last.asking.as_ref().is_none_or(|(at, _)| at.elapsed() >= ASK_INTERVAL) {
+            let mut asking = JoinSet::new();
+            for channel in self.channels() {
+                let Some(store) = self.stores.get(&channel.name).cloned() else { continue };
+                let (name, answers) = (channel.name.clone(), Arc::clone(&self.answers));
+                let with_counts = !served.contains(&channel.name);
+                let with_alerts = !channel.rules.is_empty();
+                asking.spawn(async move {
+                    let answered = timeout(STORE_TIMEOUT, ask_store(&*store, with_counts, with_alerts)).await;
+                    let answered = answered.unwrap_or_else(|_| Err("the store does not answer".to_owned()));
+                    let mut answers = lock(&answers);
+                    let answer = answers.entry(name).or_default();
+                    match answered {
+                        Ok(new) => *answer = new,
+                        Err(error) => answer.error = Some(error),
+                    }
+                });
+            }
+            last.asking = Some((Instant::now(), asking));
         }
-        let mut told = asked.join_all().await;
-        told.sort_by_key(|(index, _)| *index);
-        told.into_iter().map(|(_, told)| told).collect()
+        if let Some((_, asking)) = &mut last.asking {
+            let _ = timeout(ANSWER_WAIT, async { while asking.join_next().await.is_some() {} }).await;
+        }
     }
 }
 
-/// The alerts in the records of a channel that fire, the more severe ones first.
+async fn ask_store(store: &dyn Store, with_counts: bool, with_alerts: bool) -> Result<StoreAnswer, String> {
+    let text = |error: StoreError| error_chain(&error);
+    let counts = match with_counts {
+        true => Some((store.status().await.map_err(text)?, Instant::now())),
+        false => None,
+    };
+    let masters = store.masters().await.map_err(text)?;
+    let alerts = match with_alerts {
+        true => firing(&store.alerts().await.map_err(text)?),
+        false => Vec::new(),
+    };
+    Ok(StoreAnswer { counts, masters: Some(masters), alerts, error: None })
+}
+
+/// The alerts in the records of a channel that fire and are not silenced, the more severe ones first.
 fn firing(records: &AlertRecords) -> Vec<FiringAlert> {
     let book = AlertBook::read(records.state.as_deref());
+    let is_silenced = |rule: &str| records.silences.iter().any(|silence| silence.covers(rule));
     let alerts = book.iter().flat_map(AlertBook::alerts).filter_map(|(_, record)| match record.phase {
-        Phase::Firing { since, .. } => {
+        Phase::Firing { since, .. } if !is_silenced(&record.rule) => {
             Some(FiringAlert { rule: record.rule.clone(), severity: record.severity, since })
         }
-        Phase::Pending { .. } | Phase::Ended(_) => None,
+        Phase::Firing { .. } | Phase::Pending { .. } | Phase::Ended(_) => None,
     });
     let mut alerts: Vec<_> = alerts.collect();
     alerts.sort_by_key(|alert| (std::cmp::Reverse(alert.severity), alert.since));
@@ -186,26 +202,26 @@ fn firing(records: &AlertRecords) -> Vec<FiringAlert> {
 fn picture_of(
     channel: &Channel,
     look: Option<Option<ChannelLook>>,
-    told: &Told,
-    asked_ago: Duration,
+    answer: StoreAnswer,
     waiting_hour: Vec<(Timestamp, Option<u64>)>,
 ) -> ChannelPicture {
     let is_served = look.is_some();
     let look = look.flatten();
     let counts = match &look {
         Some(look) => look.counts,
-        None => told.counts.map(|counts| (counts, asked_ago)),
+        None => answer.counts.map(|(counts, at)| (counts, at.elapsed())),
     };
     let of_store = counts.as_ref().map(|(counts, _)| counts);
     let status = look.as_ref().and_then(|look| look.status.clone());
-    let alive = told.masters.iter().flatten().filter(|master| master.lease_left.is_some()).count();
+    let alive = answer.masters.iter().flatten().filter(|master| master.lease_left.is_some()).count();
     let state = match is_served {
         true => ChannelState::of_served(status.as_ref(), of_store),
+        false if answer.error.is_some() => ChannelState::StoreDown,
         false => ChannelState::of_others(of_store, alive),
     };
     let store_error = match &status {
         Some(status) => status.store_error.clone(),
-        None => told.error.clone(),
+        None => answer.error.clone(),
     };
     ChannelPicture {
         name: channel.name.clone(),
@@ -219,8 +235,8 @@ fn picture_of(
         trends: look.as_ref().map_or_else(Trends::default, |look| look.trends),
         status,
         counts,
-        masters: told.masters.clone(),
-        alerts: told.alerts.clone(),
+        masters: answer.masters,
+        alerts: answer.alerts,
         waiting_hour,
     }
 }

@@ -4,29 +4,19 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
-use axum::http::header::{AUTHORIZATION, COOKIE, FORWARDED, VIA};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::header::{AUTHORIZATION, COOKIE};
+use axum::http::{HeaderMap, HeaderValue};
 use subtle::ConstantTimeEq;
 
 use super::session::{self, Claim, SESSION_TIME};
 use super::visitor::{Role, Visitor};
 use crate::config::{self, Http, Secret};
 use crate::dashboard::refusal::Refusal;
-use crate::http::{Peer, TokenGuesses};
+use crate::http::{Peer, PublicAddress, TokenGuesses, is_proxied};
 use crate::job::Timestamp;
 
 /// The name of the cookie of a session.
 const COOKIE_NAME: &str = "aqs";
-
-/// The headers by which a proxy tells of its client.
-const OF_PROXIES: [HeaderName; 6] = [
-    FORWARDED,
-    VIA,
-    HeaderName::from_static("x-forwarded-for"),
-    HeaderName::from_static("x-forwarded-host"),
-    HeaderName::from_static("x-forwarded-proto"),
-    HeaderName::from_static("x-real-ip"),
-];
 
 /// The tokens of the dashboard.
 pub(in crate::engine::dashboard) struct Gate {
@@ -38,6 +28,8 @@ pub(in crate::engine::dashboard) struct Gate {
     cookie_path: String,
     /// Whether people reach the dashboard by https.
     is_https: bool,
+    /// The address by which people reach the dashboard through a proxy.
+    public: Option<PublicAddress>,
     guesses: TokenGuesses,
     listener: SocketAddr,
 }
@@ -50,6 +42,14 @@ pub(in crate::engine::dashboard) enum SignIn {
     TooMany,
 }
 
+/// The bearer token of a request; `None` without one. Other schemes are those of a proxy.
+pub(in crate::engine::dashboard) fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut sent = headers.get_all(AUTHORIZATION).iter();
+    let (Some(sent), None) = (sent.next(), sent.next()) else { return None };
+    let (scheme, token) = sent.as_bytes().split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+}
+
 impl Gate {
     pub(in crate::engine::dashboard) fn new(settings: &Http, own: &config::Dashboard) -> Self {
         let url = settings.public_url.as_deref().unwrap_or_default();
@@ -60,12 +60,13 @@ impl Gate {
             anonymous_sees_payloads: own.anonymous_sees_payloads,
             cookie_path: format!("{}/", crate::dashboard::parts::base_path(url)),
             is_https: url.starts_with("https://"),
+            public: PublicAddress::of(settings),
             guesses: TokenGuesses::default(),
             listener: settings.listen,
         }
     }
 
-    fn has_tokens(&self) -> bool {
+    pub(in crate::engine::dashboard) fn has_tokens(&self) -> bool {
         !self.viewers.is_empty() || !self.operators.is_empty()
     }
 
@@ -89,21 +90,13 @@ impl Gate {
 
     /// The visitor by a bearer token; the wrong ones of a peer are slowed down.
     async fn by_bearer(&self, headers: &HeaderMap, peer: Option<Peer>) -> Result<Option<Visitor>, Refusal> {
-        let mut sent = headers.get_all(AUTHORIZATION).iter();
-        let Some(first) = sent.next() else { return Ok(None) };
-        let bearer = first.as_bytes().split_at_checked(7);
-        let bearer = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "));
-        let holder = match (bearer, sent.next()) {
-            (Some((_, token)), None) => {
-                if let Some(peer) = peer
-                    && !self.guesses.delay(peer).await
-                {
-                    return Err(Refusal::TooManyGuesses);
-                }
-                self.holder(token.trim_ascii())
-            }
-            _ => None,
-        };
+        let Some(token) = bearer(headers) else { return Ok(None) };
+        if let Some(peer) = peer
+            && !self.guesses.delay(peer).await
+        {
+            return Err(Refusal::TooManyGuesses);
+        }
+        let holder = self.holder(token);
         match holder {
             Some((role, name, _)) => Ok(Some(Self::signed_in(role, name))),
             None => {
@@ -134,10 +127,11 @@ impl Gate {
         })
     }
 
-    /// The visitor who has shown nothing.
+    /// The visitor without a token and without a session.
     fn unknown(&self, headers: &HeaderMap) -> Result<Visitor, Refusal> {
         // A proxy may pass on requests of the whole internet, as if they came from this machine.
-        if self.anonymous && OF_PROXIES.iter().any(|name| headers.contains_key(name)) {
+        let names_public = || self.public.as_ref().is_some_and(|public| public.is_named_by(headers));
+        if self.anonymous && (is_proxied(headers) || names_public()) {
             if !self.has_tokens() {
                 return Err(Refusal::ProxyWithoutToken);
             }

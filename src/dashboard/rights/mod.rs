@@ -7,5 +7,5 @@ mod gate;
 mod session;
 mod visitor;
 
-pub(super) use gate::{Gate, SignIn};
+pub(super) use gate::{Gate, SignIn, bearer};
 pub(super) use visitor::{Can, Operate, Role, See, Visitor};

@@ -7,7 +7,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use super::super::Dashboard;
-use crate::dashboard::refusal::{Refusal, is_linked};
+use crate::dashboard::refusal::Refusal;
 
 /// The role of a visitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,7 +78,6 @@ impl<R: Right> FromRequestParts<Arc<Dashboard>> for Can<R> {
         }
         Err(match visitor {
             visitor if visitor.has_signed_in() => Refusal::NeedsOperator,
-            _ if is_linked(&parts.headers) => Refusal::Reopen,
             _ => Refusal::SignIn,
         })
     }

@@ -199,6 +199,8 @@ impl ChannelHandlers {
         self.stop_requested.store(true, Ordering::Relaxed);
         // A failed send means that the channel has ended already.
         let _ = self.commands.send(Command::Stop { force }).await;
+        // The stop is for good, whatever the master waited for.
+        let _ = self.commands.send(Command::HoldBack(None)).await;
         let mut ended = self.ended.clone();
         let end = async { ended.wait_for(Option::is_some).await.ok()?.clone() };
         let stopped = self.with_progress(end, reply).await;

@@ -40,7 +40,7 @@ pub(super) fn dashboard(
     let is_loopback = listen.ip().is_loopback();
     let anonymous = match read.text("dashboard.anonymous") {
         Some(word) => word == "viewer",
-        None => is_loopback && !has_tokens,
+        None => is_loopback && !has_tokens && read.node("public_url").is_none(),
     };
     if let Some(node) = read.node("dashboard.enabled")
         && !anonymous
@@ -146,6 +146,28 @@ mod tests {
         assert!(settings(loopback, &format!("{operators}\nanonymous = \"viewer\"")).unwrap().anonymous);
         assert!(settings("10.0.0.7:9465", &operators).is_some());
         assert_eq!(settings(loopback, "enabled = true\nhide = [\"PIN\"]").unwrap().hide, ["pin"]);
+    }
+
+    #[test]
+    fn public_url_ends_the_rights_of_visitors_without_a_token() {
+        let parse = |http: &str, dashboard: &str| {
+            let text = format!(
+                "[http]\nlisten = \"127.0.0.1:9465\"\n{http}\n[http.dashboard]\nenabled = true\n{dashboard}\n[channels.mail]\n"
+            );
+            Config::parse(&text, "/etc/app/aint-queue.toml")
+        };
+        assert!(parse("public_url = \"https://example.com/queue\"", "").is_err());
+        let viewers = "viewers = { team = \"0123456789abcdefgh\" }";
+        let config = parse("public_url = \"https://example.com/queue\"", viewers).unwrap();
+        assert!(!config.http.unwrap().dashboard.unwrap().anonymous);
+        for path in ["/login", "/:a", "/{*x}", "//evil", "/a;b", "/a/../b", "/metrics/x"] {
+            let url = format!("public_url = \"https://example.com{path}\"");
+            let Err(ConfigError::Invalid(problems)) = parse(&url, viewers) else {
+                panic!("{path} is accepted")
+            };
+            assert!(problems[0].to_string().contains("has the path segment"), "{problems:?}");
+        }
+        assert!(parse("public_url = \"https://example.com/a-b/c.d/login\"", viewers).is_ok());
     }
 
     #[test]

@@ -52,8 +52,35 @@ fn public_url(read: &TypedTable<'_>, diagnostics: &mut Diagnostics<'_>) -> Optio
         let remedy =
             "write the URL at which people reach the listener, such as \"https://queue.example.com\"";
         diagnostics.problems.of_value(node, why, remedy);
+    } else if let Some(segment) = unusable_segment(text) {
+        let message =
+            format!("has the path segment \"{}\", which no page can be below", segment.escape_debug());
+        let remedy = "use a path of letters, digits and - . _ ~, such as \"https://example.com/queue\"";
+        diagnostics.problems.of_value(node, message, remedy);
     }
     Some(text.trim_end_matches('/').to_owned())
+}
+
+/// The first segments of paths of the listener itself.
+const OWN_SEGMENTS: &[&str] =
+    &["api", "assets", "channels", "events", "health", "healthz", "login", "logout", "metrics", "readyz"];
+
+/// A segment of the path of a URL that pages cannot be below: its characters have a meaning in routes or cookies, or it is one of the
+/// listener's own.
+fn unusable_segment(url: &str) -> Option<&str> {
+    let path = url.split_once("://")?.1.split_once('/')?.1.trim_end_matches('/');
+    if path.is_empty() {
+        return None;
+    }
+    let is_plain = |segment: &str| {
+        let plain = segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b));
+        plain && !matches!(segment, "" | "." | "..")
+    };
+    let mut segments = path.split('/').enumerate();
+    let is_wrong = |(index, segment): &(usize, &str)| {
+        !is_plain(segment) || (*index == 0 && OWN_SEGMENTS.contains(segment))
+    };
+    segments.find(is_wrong).map(|(_, segment)| segment)
 }
 
 /// The limit of one address; three quarters of all connections by default, so that one client never holds all.

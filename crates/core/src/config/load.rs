@@ -16,6 +16,8 @@ use super::error::{ConfigError, Diagnostics, Problems, UndeclaredChannel};
 use super::idle_keys::warn_of_idle_keys;
 use super::interpolation::{Env, Interpolation};
 use super::keys::KEYS;
+#[cfg(feature = "server")]
+use super::passed_env::PassedEnv;
 use super::spanned::{Node, Table, Value};
 use super::typed::TypedTable;
 use super::{
@@ -282,6 +284,10 @@ pub(super) fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Config, Con
             warn_of_idle_keys(own, &table, &channel, &mut diagnostics.warnings);
             channels.insert(name.clone(), channel);
         }
+    }
+    #[cfg(feature = "server")]
+    if let Some(settings) = &mut alert_settings {
+        settings.passed_env = PassedEnv::all_but_secrets(&interpolated);
     }
     let (problems, warnings) = (diagnostics.problems.into_vec(), diagnostics.warnings.into_vec());
     if problems.is_empty() {

@@ -13,6 +13,7 @@ use super::receiver::{Receiver, ReceiverKind};
 use super::receiver_build::declared_receiver;
 use super::settings::{Alerts, Route};
 use crate::config::error::Diagnostics;
+use crate::config::passed_env::PassedEnv;
 use crate::config::spanned::{Node, Table, Value};
 use crate::config::typed::TypedTable;
 use crate::config::validate;
@@ -51,6 +52,8 @@ pub(in crate::config) fn alerts(
         routes: routes(&read, &names, &receivers, channels, diagnostics),
         quiet_hours: items(&read, "quiet_hours").filter_map(|item| quiet_hours(item, diagnostics)).collect(),
         receivers,
+        // Set when the whole file is read.
+        passed_env: PassedEnv::default(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The settings of `[alerts]`.
 
+use crate::config::passed_env::PassedEnv;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub struct Alerts {
     pub routes: Vec<Route>,
     /// The times at which alerts wait.
     pub quiet_hours: Vec<QuietHours>,
+    /// The variables that the programs of receivers inherit: all but those that the configuration refers to.
+    pub passed_env: PassedEnv,
 }
 
 impl Alerts {
