@@ -21,12 +21,12 @@ impl HiddenKeys {
 
     /// A payload as readable JSON, hidden values replaced at any depth. A text that is no JSON is hidden if it has one of the names.
     pub(super) fn payload(&self, text: &str) -> String {
-        self.shown(text, |value| serde_json::to_string_pretty(value))
+        self.shown(text, serde_json::to_string_pretty)
     }
 
     /// As [`HiddenKeys::payload`], on one line without spaces.
     pub(super) fn compact(&self, text: &str) -> String {
-        self.shown(text, |value| serde_json::to_string(value))
+        self.shown(text, serde_json::to_string)
     }
 
     fn shown(&self, text: &str, write: fn(&Value) -> serde_json::Result<String>) -> String {

@@ -169,7 +169,7 @@ impl Auth {
         }
     }
 
-    /// Checks the head of a request, except for its token. `may_be_linked` tells whether a link of another site may lead to it.
+    /// Checks the head of a request, except for its token. `may_be_linked`: a link of another site may lead to it.
     fn check(&self, uri: &Uri, headers: &HeaderMap, may_be_linked: bool) -> Result<(), ErrorResponse> {
         let host = host(uri, headers)?;
         if self.checks_host() && !self.is_own_host(&host) {
@@ -276,7 +276,7 @@ fn host(uri: &Uri, headers: &HeaderMap) -> Result<Authority, ErrorResponse> {
     host.ok_or_else(|| ErrorResponse::bad_request("the request needs one valid Host header"))
 }
 
-/// The headers by which a proxy tells of itself or its client, beside all that begin with `x-forwarded-`.
+/// The headers that proxies add, beside those that begin with `x-forwarded-`.
 const OF_PROXIES: [HeaderName; 3] = [FORWARDED, VIA, HeaderName::from_static("x-real-ip")];
 
 /// Whether the headers of a request show that a proxy has passed the request on: it may come from anywhere.

@@ -31,7 +31,7 @@ pub struct AtLimit(pub usize);
 pub type Permit = OwnedSemaphorePermit;
 
 impl Permits {
-    /// So many permits; `remedy` tells the reader of the log how fewer requests are refused.
+    /// Creates `limit` permits; `remedy` is for the log, as in "raise max_connections".
     #[must_use]
     pub fn new(limit: usize, remedy: &'static str) -> Self {
         Self { free: Arc::new(Semaphore::new(limit)), limit, remedy, refused: Mutex::default() }

@@ -52,7 +52,7 @@ impl SnapshotHandler for RegisteredHandler {
             .thread(&self.handler)
             .map_err(|error| format!("its thread could not be started: {error}"))?;
         let (result, on_result) = oneshot::channel();
-        // The result tells whether the thread has ended.
+        // The result says whether the thread has ended.
         let _ = thread.send(Call { snapshot, result });
         state.running = Some(on_result);
         state.finish().await?
@@ -142,7 +142,7 @@ mod tests {
         let handler = on_own_thread(&odd).handler;
         let error = |result: Result<(), HandlerError>| result.unwrap_err().to_string();
         assert_eq!(error(handler.handle_any(snapshot(1)).await), "panicked: too few jobs");
-        // The clock goes on by itself while this test waits.
+        // The clock of the test advances while the test waits.
         tokio::time::pause();
         for _ in 0..2 {
             let said = error(handler.handle_any(snapshot(2)).await);

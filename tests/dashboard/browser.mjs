@@ -15,7 +15,7 @@ export const PATIENCE = 30_000;
 
 const failures = [];
 
-/** Notes a failure; the script goes on, so that one run shows all of them. */
+/** Notes a failure; the script continues, so that one run shows all of them. */
 export function fail(where, what) {
   failures.push(`${where}: ${what}`);
 }
@@ -103,7 +103,7 @@ export async function picture(page, name, fullPage = true) {
   if (PICTURES) await page.screenshot({ path: `${PICTURES}/${name}.png`, fullPage });
 }
 
-/** Waits until a function of the page returns something true; the message tells what was waited for. */
+/** Waits until a function of the page returns something true; the message names what was waited for. */
 export async function until(page, what, look, argument) {
   await page.waitForFunction(look, argument).catch(() => {
     throw new Error(`waited too long for ${what} on ${page.url()}`);

@@ -173,7 +173,7 @@ async function checkKeys(page) {
   check(where, "a key works while a visitor types", (await page.locator("#token").inputValue()) === "t?" && !(await help.isVisible()));
 }
 
-/** The page tells that the master is away, keeps its last figures, and follows the next master. */
+/** The page shows that the master does not answer, keeps its last figures, and follows the next master. */
 async function checkOutage(page) {
   const where = "outage";
   const banner = page.locator("[data-banner]");

@@ -1,5 +1,5 @@
 // The pictures of the documents: the overview and a channel under load, in light and dark. Pages stay open for as long as the charts
-// shall show, because a master keeps a value per second only while somebody looks.
+// shall show, because a master keeps a value per second only while a page is open.
 
 import { writeFile } from "node:fs/promises";
 

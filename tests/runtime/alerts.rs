@@ -307,7 +307,7 @@ fn master_started_later_repeats_nothing_to_a_program() {
     until_statuses(&[&file], &["firing"]);
     until_statuses(&[&program], &["firing"]);
     let third = three.listen(&[]);
-    // The sender gives the watch up; whoever takes it reads what has been sent.
+    // The sender gives the watch up; the next holder reads the sent messages.
     assert!(first.stop().success());
     let_evaluate(three, 3);
     until_statuses(&[&file], &["firing"]);

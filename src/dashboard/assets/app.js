@@ -134,7 +134,7 @@ async function refresh(part, now, isChanged) {
       if (part.dataset.part === "alerts") showAlerts();
     }
   } catch {
-    // The stream tells that the master is away.
+    // The stream shows that the master does not answer.
   }
   state.at = performance.now();
   state.busy = false;
