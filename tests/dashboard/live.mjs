@@ -139,7 +139,7 @@ async function checkKeys(page) {
   await checkAccessibility(page, "help of the keys");
   await picture(page, "help", false);
   await press("Escape");
-  check(where, "Esc does not close the help", !(await help.isVisible()));
+  await until(page, "Esc to close the help", () => !document.querySelector("dialog").open && document.activeElement === document.body);
   await press("]");
   await page.waitForURL("**range=1h");
   await press("[");

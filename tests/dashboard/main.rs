@@ -18,6 +18,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
@@ -47,7 +48,11 @@ struct Site {
     fixture: Fixture,
     master: Option<Master>,
     address: String,
+    /// Two browsers at once would take each other's time.
+    _turn: MutexGuard<'static, ()>,
 }
+
+static BROWSER: Mutex<()> = Mutex::new(());
 
 impl Site {
     fn open() -> Self {
@@ -67,6 +72,7 @@ impl Site {
 
     /// Starts a master of some channels.
     fn with(fixture: Fixture, channels: &[&str]) -> Self {
+        let turn = BROWSER.lock().unwrap_or_else(PoisonError::into_inner);
         let master = fixture.listen(channels);
         let address = until("the address of the listener", || {
             let log = master.log();
@@ -74,7 +80,7 @@ impl Site {
             let line: Value = serde_json::from_str(line).unwrap();
             Some(line.pointer("/fields/address").or_else(|| line.get("address"))?.as_str()?.to_owned())
         });
-        Self { fixture, master: Some(master), address }
+        Self { fixture, master: Some(master), address, _turn: turn }
     }
 
     /// The command that runs a script of this folder against the master.
