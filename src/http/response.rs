@@ -111,7 +111,7 @@ impl ErrorResponse {
         Self { is_for_memory: true, ..Self::unavailable(error) }
     }
 
-    /// Counts a refusal for want of memory with the refused pushes into a channel.
+    /// Counts a refusal for lack of memory with the refused pushes into a channel.
     pub(super) fn count_for(&self, channel: &str) {
         if self.is_for_memory {
             RefusedPushes::count_without_memory(channel);

@@ -101,7 +101,7 @@ function showAlerts() {
 
 const controls = (within) => all("a, button, summary, input", within);
 
-// What a visitor has opened or focused in a part is so in the new one, too.
+// The new part keeps open details and the focus of the old one.
 function replace(part, made) {
   const opened = all("details", part).map((details) => details.open);
   const focused = part.contains(document.activeElement) ? document.activeElement : null;

@@ -38,7 +38,7 @@ struct Joined {
 }
 
 impl Joined {
-    /// One line per text, and the number of those left out.
+    /// Joins the texts, a line each, and adds the number of those left out.
     fn title(&self) -> String {
         let more = (self.more > 0).then(|| format!("+{}", self.more));
         self.texts.iter().cloned().chain(more).collect::<Vec<_>>().join("\n")

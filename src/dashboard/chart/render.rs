@@ -130,7 +130,7 @@ impl Chart {
         }
     }
 
-    /// One sentence per series: lowest, highest and newest value, or the total of bars.
+    /// Describes each series in a sentence: lowest, highest and newest value, or the total of bars.
     fn summary(&self, rows: &Rows, words: &ChartWords) -> String {
         if rows.is_empty() {
             return words.no_data.to_owned();
