@@ -44,6 +44,7 @@ pub use source::{ChannelLook, Source, Stores};
 use crate::config::{Config, Http};
 use crate::http::Permits;
 use crate::job::error_chain;
+use crate::metrics::{RequestKind, RequestMetrics};
 use crate::store::{Store, StoreError};
 use hidden_keys::HiddenKeys;
 use parts::Frame;
@@ -96,16 +97,17 @@ pub fn routes(
     host: &str,
     stores: Stores,
     source: Arc<dyn Source>,
+    metrics: &RequestMetrics,
 ) -> Option<Router> {
     let own = settings.dashboard.as_ref()?;
     let frame = Frame::new(settings, own, host);
     let base = frame.base_path().to_owned();
     let dashboard = Arc::new(Dashboard {
-        gate: Gate::new(settings, own),
+        gate: Gate::new(settings, own, metrics),
         camera: Camera::new(Arc::clone(config), stores.clone(), source),
         stores,
         hidden: HiddenKeys::new(&own.hide),
-        streams: Permits::new(MAX_STREAMS, "close some pages of the dashboard"),
+        streams: Permits::new(RequestKind::Stream, MAX_STREAMS, "close some pages of the dashboard", metrics),
         frame,
     });
     let mut pages = Router::new();

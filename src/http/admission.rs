@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use aint_queue_core::mutex::lock;
+use prometheus::{IntCounter, IntGauge};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tracing::warn;
@@ -16,6 +17,7 @@ use tracing::warn;
 use super::event_log::EventCount;
 use super::peer::Peer;
 use crate::config::Http;
+use crate::metrics::{RefusalReason, RequestMetrics};
 
 /// Places beside those of connections with a permit: for health checks, scrapes and refusals.
 const FURTHER_PLACES: usize = 64;
@@ -28,6 +30,24 @@ struct Shared {
     max: usize,
     max_per_peer: usize,
     places: Mutex<Places>,
+    metrics: ConnectionMetrics,
+}
+
+/// The metrics of connections.
+struct ConnectionMetrics {
+    open: IntGauge,
+    refused: IntCounter,
+    closed_idle: IntCounter,
+}
+
+impl ConnectionMetrics {
+    fn of(metrics: &RequestMetrics) -> Self {
+        Self {
+            open: metrics.connections(),
+            refused: metrics.refusals(RefusalReason::PeerConnections),
+            closed_idle: metrics.refusals(RefusalReason::IdleConnection),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -59,11 +79,12 @@ pub struct Place {
 }
 
 impl Admission {
-    pub(super) fn new(settings: &Http) -> Self {
+    pub(super) fn new(settings: &Http, metrics: &RequestMetrics) -> Self {
         Self(Arc::new(Shared {
             max: settings.max_connections + FURTHER_PLACES,
             max_per_peer: settings.max_connections_per_peer,
             places: Mutex::default(),
+            metrics: ConnectionMetrics::of(metrics),
         }))
     }
 
@@ -73,17 +94,19 @@ impl Admission {
         let mut places = self.places();
         // All programs of this machine share one address.
         let is_full = !peer.is_local() && places.of(peer) >= self.0.max_per_peer;
-        if is_full && !places.close_idle(|connection| connection.peer == peer) {
+        if is_full && !self.close_idle(&mut places, |connection| connection.peer == peer) {
+            self.0.metrics.refused.inc();
             places.events.refused.add();
             places.log(now);
             return None;
         }
         if places.by_number.len() >= self.0.max {
-            places.close_idle(|_| true);
+            self.close_idle(&mut places, |_| true);
         }
         places.log(now);
         let number = places.next;
         places.next += 1;
+        self.0.metrics.open.inc();
         places.by_number.insert(number, Connection { peer, idle_since: Some(now), task: None });
         Some(Place { number, peer, admission: self.clone() })
     }
@@ -93,6 +116,15 @@ impl Admission {
         if let Some(connection) = self.places().by_number.get_mut(&number) {
             connection.task = Some(task);
         }
+    }
+
+    /// Ends the connection that is idle for longest among some; false when none of them is idle.
+    fn close_idle(&self, places: &mut Places, is_eligible: impl Fn(&Connection) -> bool) -> bool {
+        let is_closed = places.close_idle(is_eligible);
+        if is_closed {
+            self.0.metrics.closed_idle.inc();
+        }
+        is_closed
     }
 
     fn places(&self) -> MutexGuard<'_, Places> {
@@ -110,7 +142,6 @@ impl Places {
         eligible.filter_map(|(number, c)| Some((c.idle_since?, *number))).min().map(|(_, number)| number)
     }
 
-    /// Ends the connection that is idle for longest among some; false when none of them is idle.
     fn close_idle(&mut self, is_eligible: impl Fn(&Connection) -> bool) -> bool {
         let idle = self.longest_idle(is_eligible).and_then(|number| self.by_number.remove(&number));
         let Some(Connection { task, .. }) = idle else { return false };
@@ -185,6 +216,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.admission.places().by_number.remove(&self.number);
+        self.admission.0.metrics.open.dec();
     }
 }
 
@@ -193,9 +225,11 @@ mod tests {
     use std::net::IpAddr;
 
     use super::*;
+    use crate::metrics::Metrics;
 
     fn admission(max: usize, max_per_peer: usize) -> Admission {
-        Admission(Arc::new(Shared { max, max_per_peer, places: Mutex::default() }))
+        let metrics = ConnectionMetrics::of(&Metrics::default().requests());
+        Admission(Arc::new(Shared { max, max_per_peer, places: Mutex::default(), metrics }))
     }
 
     fn peer(last: u8) -> Peer {

@@ -26,6 +26,7 @@ use super::permits::Permits;
 use super::response::ErrorResponse;
 use super::token_guesses::TokenGuesses;
 use crate::config::{Http, Secret};
+use crate::metrics::{RequestKind, RequestMetrics};
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
@@ -152,7 +153,13 @@ pub(super) async fn authorize(State(auth): State<Arc<Auth>>, mut request: Reques
 }
 
 impl Auth {
-    pub(super) fn new(settings: &Http, address: SocketAddr, readers: Readers) -> Self {
+    pub(super) fn new(
+        settings: &Http,
+        address: SocketAddr,
+        readers: Readers,
+        metrics: &RequestMetrics,
+    ) -> Self {
+        let limit = settings.max_connections;
         let public = PublicAddress::of(settings);
         Self {
             token: settings.token.clone(),
@@ -160,12 +167,16 @@ impl Auth {
             hosts: settings.hosts.clone(),
             public,
             address,
-            guesses: TokenGuesses::default(),
-            pushes: Permits::new(settings.max_connections, "raise max_connections in [http] if this repeats"),
-            pages: settings
-                .dashboard
-                .is_some()
-                .then(|| Permits::new(MAX_PAGES, "close some pages of the dashboard")),
+            guesses: TokenGuesses::new(metrics),
+            pushes: Permits::new(
+                RequestKind::Push,
+                limit,
+                "raise max_connections in [http] if this repeats",
+                metrics,
+            ),
+            pages: settings.dashboard.is_some().then(|| {
+                Permits::new(RequestKind::Page, MAX_PAGES, "close some pages of the dashboard", metrics)
+            }),
         }
     }
 
@@ -353,7 +364,8 @@ mod tests {
             public_url: None,
             dashboard: None,
         };
-        Auth::new(&settings, settings.listen, Readers { token: None, is_own_listener: false })
+        let metrics = crate::metrics::Metrics::default().requests();
+        Auth::new(&settings, settings.listen, Readers { token: None, is_own_listener: false }, &metrics)
     }
 
     /// The status of the refusal of a request with these headers.
@@ -441,7 +453,8 @@ mod tests {
             dashboard: None,
         };
         let readers = Readers { token: token.map(Secret::new), is_own_listener };
-        let auth = Auth::new(&settings, settings.listen, readers);
+        let auth =
+            Auth::new(&settings, settings.listen, readers, &crate::metrics::Metrics::default().requests());
         let mut headers = HeaderMap::new();
         headers.append(AUTHORIZATION, format!("Bearer {sent}").parse().unwrap());
         auth.check_scrape(&headers, None).await.err().map(|refusal| refusal.status().as_u16())

@@ -183,7 +183,7 @@ impl Listener {
         pages: Option<Router>,
     ) -> io::Result<RunningListener> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let routes = self.routes(config, memory, observed, metrics, pages);
+        let routes = self.routes(config, memory, observed, metrics.clone(), pages);
         let Self { socket, settings, address, for_producers, .. } = self;
         let socket = {
             let _inside = runtime.enter();
@@ -195,7 +195,7 @@ impl Listener {
         thread::Builder::new().name(name.to_owned()).spawn(move || {
             // A panic of the thread drops this too, so that the master does not wait in vain.
             let _end = end;
-            runtime.block_on(server::run(socket, routes, &settings, stopped));
+            runtime.block_on(server::run(socket, routes, &settings, &metrics, stopped));
             runtime.shutdown_timeout(DRAIN_TIMEOUT / 2);
         })?;
         info!(%address, "{name} listening");
@@ -211,7 +211,7 @@ impl Listener {
         pages: Option<Router>,
     ) -> Router {
         let readers = Readers { token: self.scrape_token.clone(), is_own_listener: !self.for_producers };
-        let auth = Arc::new(Auth::new(&self.settings, self.address, readers));
+        let auth = Arc::new(Auth::new(&self.settings, self.address, readers, &metrics));
         let view = Router::new()
             .route("/health", get(observed::healthz))
             .route("/healthz", get(observed::healthz))

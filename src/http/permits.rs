@@ -6,12 +6,14 @@
 use std::sync::{Arc, Mutex};
 
 use aint_queue_core::mutex::lock;
+use prometheus::{IntCounter, IntGauge};
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tracing::warn;
 
 use super::event_log::EventCount;
+use crate::metrics::{RefusalReason, RequestKind, RequestMetrics};
 
 /// The permits of one kind of requests.
 pub struct Permits {
@@ -19,7 +21,9 @@ pub struct Permits {
     limit: usize,
     /// The remedy, for the log.
     remedy: &'static str,
-    refused: Mutex<EventCount>,
+    unlogged: Mutex<EventCount>,
+    under_way: IntGauge,
+    refusals: IntCounter,
 }
 
 /// As many requests as there are permits are under way.
@@ -28,13 +32,30 @@ pub struct Permits {
 pub struct AtLimit(pub usize);
 
 /// The right of one request to be served; given back on drop.
-pub type Permit = OwnedSemaphorePermit;
+#[derive(Debug)]
+pub struct Permit {
+    _place: OwnedSemaphorePermit,
+    under_way: IntGauge,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.under_way.dec();
+    }
+}
 
 impl Permits {
-    /// Creates `limit` permits; `remedy` is for the log, as in "raise max_connections".
+    /// Creates `limit` permits of a kind; `remedy` is for the log, as in "raise max_connections".
     #[must_use]
-    pub fn new(limit: usize, remedy: &'static str) -> Self {
-        Self { free: Arc::new(Semaphore::new(limit)), limit, remedy, refused: Mutex::default() }
+    pub fn new(kind: RequestKind, limit: usize, remedy: &'static str, metrics: &RequestMetrics) -> Self {
+        Self {
+            free: Arc::new(Semaphore::new(limit)),
+            limit,
+            remedy,
+            unlogged: Mutex::default(),
+            under_way: metrics.under_way(kind),
+            refusals: metrics.refusals(RefusalReason::Limit(kind)),
+        }
     }
 
     /// Takes a permit for a request, without waiting.
@@ -42,29 +63,37 @@ impl Permits {
     /// # Errors
     /// When all are taken.
     pub fn take(&self, now: Instant) -> Result<Permit, AtLimit> {
-        Arc::clone(&self.free).try_acquire_owned().map_err(|_| {
-            let mut refused = lock(&self.refused);
-            refused.add();
-            if let Some(refused) = refused.take_due(now) {
+        let Ok(place) = Arc::clone(&self.free).try_acquire_owned() else {
+            self.refusals.inc();
+            let mut unlogged = lock(&self.unlogged);
+            unlogged.add();
+            if let Some(refused) = unlogged.take_due(now) {
                 let (limit, remedy) = (self.limit, self.remedy);
                 warn!(refused, limit, "HTTP requests at their limit: refused more with 503; {remedy}");
             }
-            AtLimit(self.limit)
-        })
+            return Err(AtLimit(self.limit));
+        };
+        self.under_way.inc();
+        Ok(Permit { _place: place, under_way: self.under_way.clone() })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Metrics;
 
     #[test]
     fn permit_is_free_again_after_its_request() {
-        let permits = Permits::new(2, "raise the limit");
+        let metrics = Metrics::default().requests();
+        let permits = Permits::new(RequestKind::Push, 2, "raise the limit", &metrics);
         let first = permits.take(Instant::now()).unwrap();
         let _second = permits.take(Instant::now()).unwrap();
         assert_eq!(permits.take(Instant::now()).err(), Some(AtLimit(2)));
+        let refusals = metrics.refusals(RefusalReason::Limit(RequestKind::Push)).get();
+        assert_eq!((metrics.under_way(RequestKind::Push).get(), refusals), (2, 1));
         drop(first);
+        assert_eq!(metrics.under_way(RequestKind::Push).get(), 1);
         assert!(permits.take(Instant::now()).is_ok());
     }
 }

@@ -15,6 +15,7 @@ use super::admission::Admission;
 use super::connection::{self, wait_for_stop};
 use super::peer::Peer;
 use crate::config::Http;
+use crate::metrics::RequestMetrics;
 
 /// Pause after a failed accept: without free descriptors an immediate retry would fail again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -26,12 +27,13 @@ pub(super) async fn run(
     listener: TcpListener,
     routes: Router,
     settings: &Http,
+    metrics: &RequestMetrics,
     mut stopped: watch::Receiver<bool>,
 ) {
     let mut open = JoinSet::new();
     let on_stop = stopped.clone();
     tokio::select! {
-        () = accept(&listener, &routes, settings, &on_stop, &mut open) => {}
+        () = accept(&listener, &routes, Admission::new(settings, metrics), settings.timeout, &on_stop, &mut open) => {}
         () = wait_for_stop(&mut stopped) => {}
     }
     drop(listener);
@@ -41,11 +43,11 @@ pub(super) async fn run(
 async fn accept(
     listener: &TcpListener,
     routes: &Router,
-    settings: &Http,
+    admission: Admission,
+    request_timeout: Duration,
     stopped: &watch::Receiver<bool>,
     open: &mut JoinSet<()>,
 ) {
-    let admission = Admission::new(settings);
     let mut last_logged: Option<Instant> = None;
     loop {
         match listener.accept().await {
@@ -59,7 +61,7 @@ async fn accept(
                     stream,
                     Arc::new(place),
                     routes.clone(),
-                    settings.timeout,
+                    request_timeout,
                     stopped.clone(),
                 );
                 admission.attach(number, open.spawn(serving));

@@ -10,11 +10,13 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use aint_queue_core::mutex::lock;
+use prometheus::IntCounter;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use super::event_log::EventCount;
 use super::peer::Peer;
+use crate::metrics::{RefusalReason, RequestMetrics};
 
 /// Wrong tokens of a peer that have no consequence: a client may be misconfigured.
 const FREE_GUESSES: u32 = 5;
@@ -28,8 +30,12 @@ const MAX_DELAYED: usize = 16;
 const MAX_PEERS: usize = 1024;
 
 /// The peers that sent wrong tokens lately.
-#[derive(Debug, Default)]
-pub struct TokenGuesses(Mutex<Guesses>);
+#[derive(Debug)]
+pub struct TokenGuesses {
+    guesses: Mutex<Guesses>,
+    wrong: IntCounter,
+    refused: IntCounter,
+}
 
 #[derive(Debug, Default)]
 struct Guesses {
@@ -51,12 +57,25 @@ struct Delay<'a> {
 }
 
 impl TokenGuesses {
+    /// No wrong token yet.
+    #[must_use]
+    pub fn new(metrics: &RequestMetrics) -> Self {
+        Self {
+            guesses: Mutex::default(),
+            wrong: metrics.refusals(RefusalReason::Token),
+            refused: metrics.refusals(RefusalReason::Guesses),
+        }
+    }
+
     /// Waits as long as the earlier wrong tokens of a peer require. False when too many of its requests wait already.
     pub async fn delay(&self, peer: Peer) -> bool {
         let step = self.guesses().begin(peer, Instant::now());
         match step {
             Step::Check => true,
-            Step::Refuse => false,
+            Step::Refuse => {
+                self.refused.inc();
+                false
+            }
             Step::Delay => {
                 // A client that disconnects drops this future, and with it the delay.
                 let _delay = Delay { guesses: self, peer };
@@ -69,6 +88,7 @@ impl TokenGuesses {
     /// Records a wrong token at a listener.
     pub fn wrong(&self, peer: Peer, listener: SocketAddr) {
         let now = Instant::now();
+        self.wrong.inc();
         let mut guesses = self.guesses();
         guesses.record(peer, now);
         if let Some(wrong) = guesses.wrong.take_due(now) {
@@ -82,7 +102,7 @@ impl TokenGuesses {
     }
 
     fn guesses(&self) -> MutexGuard<'_, Guesses> {
-        lock(&self.0)
+        lock(&self.guesses)
     }
 }
 
@@ -174,7 +194,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn delay_ends_with_its_request() {
-        let guesses = Arc::new(TokenGuesses::default());
+        let guesses = Arc::new(TokenGuesses::new(&crate::metrics::Metrics::default().requests()));
         (0..=FREE_GUESSES).for_each(|_| guesses.wrong(peer(1), SocketAddr::from(([127, 0, 0, 1], 80))));
         for _ in 0..2 {
             let mut waiting = JoinSet::new();

@@ -125,7 +125,14 @@ pub(super) async fn start(
             let stores = || page_stores(&listen.config);
             let host = &shared.identity.host;
             settings.dashboard.is_some().then(|| {
-                dashboard::routes(settings, &listen.config, host, stores(), Arc::<MasterView>::clone(&view))
+                dashboard::routes(
+                    settings,
+                    &listen.config,
+                    host,
+                    stores(),
+                    Arc::<MasterView>::clone(&view),
+                    &shared.metrics.requests(),
+                )
             })?
         });
         let serve = || {

@@ -7,16 +7,17 @@ use aint_queue_core::mutex::lock;
 use prometheus::{GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use tokio::time::Instant;
 
+use super::families::Families;
 use super::job_names::JobNameMetrics;
+use super::raise_to;
 use super::requests::{PushedVia, RequestMetrics};
 use super::timings::{RunTotals, Timings, is_failure};
 use super::words::{
     DROP_REASONS, EXCEPTION_REASONS, EXIT_WAYS, JOB_STATES, OUTCOMES, RECYCLE_LIMITS, RELOAD_RESULTS,
-    SCALE_DIRECTIONS, STORE_CALLS, STORE_ERRORS, index_of,
+    SCALE_DIRECTIONS, SLOT_STATES, STORE_CALLS, STORE_ERRORS, index_of,
 };
-use super::{Families, raise_to};
 use crate::job::FailReason;
-use crate::pool::{END_CAUSES, KILL_REASONS, PoolStatus, WorkerCounts};
+use crate::pool::{END_CAUSES, KILL_REASONS, PoolStatus, START_REASONS, SizingReason, WorkerCounts};
 use crate::store::{ChannelLimits, JobCounts, StoreError};
 
 /// The metrics of one channel.
@@ -68,12 +69,14 @@ struct Gauges {
     max_bytes: IntGauge,
     stored_bytes: IntGauge,
     recycled: [IntCounter; RECYCLE_LIMITS.len()],
-    started: IntCounter,
+    started: IntCounterVec,
     ended: IntCounterVec,
     signals: IntCounterVec,
     killed: IntCounterVec,
     dropped_output: [IntCounter; DROP_REASONS.len()],
-    scaled: [IntCounter; SCALE_DIRECTIONS.len()],
+    scaled: IntCounterVec,
+    slots: [IntGauge; SLOT_STATES.len()],
+    workers_memory_limit: GaugeVec,
 }
 
 /// The state of a channel at a time, apart from the counts of its store.
@@ -113,6 +116,14 @@ impl ChannelMetrics {
         }
         for reason in KILL_REASONS {
             families.killed.with_label_values(&[name, reason]);
+        }
+        for reason in START_REASONS {
+            families.started.with_label_values(&[name, reason]);
+        }
+        for direction in SCALE_DIRECTIONS {
+            for reason in SizingReason::ALL {
+                families.scaled.with_label_values(&[name, direction, reason.word()]);
+            }
         }
         Self {
             name: name.into(),
@@ -156,12 +167,14 @@ impl ChannelMetrics {
                 max_bytes: gauge(&families.max_bytes),
                 stored_bytes: gauge(&families.stored_bytes),
                 recycled: RECYCLE_LIMITS.map(|limit| counter(&families.recycled, limit)),
-                started: families.started.with_label_values(&[name]),
+                started: families.started.clone(),
                 ended: families.ended.clone(),
                 signals: families.signals.clone(),
                 killed: families.killed.clone(),
                 dropped_output: DROP_REASONS.map(|reason| counter(&families.dropped_output, reason)),
-                scaled: SCALE_DIRECTIONS.map(|direction| counter(&families.scaled, direction)),
+                scaled: families.scaled.clone(),
+                slots: SLOT_STATES.map(|state| labelled(&families.slots, state)),
+                workers_memory_limit: families.workers_memory_limit.clone(),
             },
             counted_at: Arc::default(),
         }
@@ -273,9 +286,13 @@ impl ChannelMetrics {
             .zip([counts.done, counts.cleared])
             .for_each(|(counter, n)| raise_to(counter, n));
         gauges.paused.set(i64::from(counts.paused));
-        let waited = counts.front_ready_at.map(|ready| counts.now.since(ready));
+        let waited = counts.front_ready_at.map(|ready| counts.now.since(ready).as_secs_f64());
         set_or_remove(&gauges.front_waiting, &self.name, waited);
-        set_or_remove(&gauges.next_due, &self.name, counts.next_due.map(|due| due.since(counts.now)));
+        set_or_remove(
+            &gauges.next_due,
+            &self.name,
+            counts.next_due.map(|due| due.since(counts.now).as_secs_f64()),
+        );
         *lock(&self.counted_at) = Some(now);
     }
 
@@ -302,7 +319,9 @@ impl ChannelMetrics {
         let recycled = pool.recycled;
         let recycled = [recycled.jobs, recycled.life, recycled.memory, recycled.memory_hard];
         gauges.recycled.iter().zip(recycled).for_each(raise);
-        raise_to(&gauges.started, pool.lifetimes.started);
+        for (reason, number) in &pool.lifetimes.started_by {
+            raise_to(&gauges.started.with_label_values(&[&*self.name, reason.as_str()]), *number);
+        }
         for (cause, number) in &pool.lifetimes.ended {
             raise_to(&gauges.ended.with_label_values(&[&*self.name, cause.as_str()]), *number);
         }
@@ -314,7 +333,13 @@ impl ChannelMetrics {
         }
         let dropped = pool.dropped_output;
         gauges.dropped_output.iter().zip([dropped.over_rate, dropped.slow_reader]).for_each(raise);
-        gauges.scaled.iter().zip([pool.scaled_up, pool.scaled_down]).for_each(raise);
+        for (direction, reason, number) in pool.scaled_by.all() {
+            raise_to(&gauges.scaled.with_label_values(&[&*self.name, direction, reason.word()]), number);
+        }
+        let slots = pool.slots.unwrap_or(0);
+        let used = sample.running.min(slots);
+        gauges.slots.iter().zip([used, slots - used]).for_each(|(gauge, n)| gauge.set(signed(n as u64)));
+        set_or_remove(&gauges.workers_memory_limit, &self.name, pool.memory_limit.map(bytes));
     }
 
     /// Sets the values of a channel that has stopped: this master has no worker and no job of it any more.
@@ -329,21 +354,23 @@ impl ChannelMetrics {
             &gauges.stuck,
             &gauges.degraded,
             &gauges.quiet,
+            &gauges.slots[0],
+            &gauges.slots[1],
         ]);
         workers.for_each(|gauge| gauge.set(0));
     }
 
     /// Sets the age of the values of the store.
     pub(super) fn set_sample_age(&self, now: Instant) {
-        let age = lock(&self.counted_at).map(|at| now.duration_since(at));
+        let age = lock(&self.counted_at).map(|at| now.duration_since(at).as_secs_f64());
         set_or_remove(&self.gauges.sample_age, &self.name, age);
     }
 }
 
 /// Sets the value of a channel, or removes it.
-fn set_or_remove(gauge: &GaugeVec, channel: &str, value: Option<Duration>) {
+fn set_or_remove(gauge: &GaugeVec, channel: &str, value: Option<f64>) {
     match value {
-        Some(value) => gauge.with_label_values(&[channel]).set(value.as_secs_f64()),
+        Some(value) => gauge.with_label_values(&[channel]).set(value),
         // Absent already is fine.
         None => drop(gauge.remove_label_values(&[channel])),
     }
@@ -351,4 +378,9 @@ fn set_or_remove(gauge: &GaugeVec, channel: &str, value: Option<Duration>) {
 
 fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "the format of Prometheus has no other numbers")]
+fn bytes(count: u64) -> f64 {
+    count as f64
 }

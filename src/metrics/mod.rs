@@ -6,6 +6,7 @@
 
 mod alerts;
 mod channel;
+mod families;
 mod job_names;
 mod requests;
 mod timings;
@@ -23,20 +24,12 @@ use tokio::time::Instant;
 
 pub use alerts::{AlertMetrics, MessageCounts};
 pub use channel::{ChannelMetrics, Sample};
-pub use requests::{OTHER_ROUTE, PushedVia, RequestMetrics};
+pub use requests::{OTHER_ROUTE, PushedVia, RefusalReason, RequestKind, RequestMetrics};
 pub use timings::{CallTimes, Percentiles, RunTotals, Timings};
 pub use words::{OUTCOMES, STORE_CALLS};
 
+use self::families::Families;
 use crate::store::RefusedPushes;
-
-/// Upper bounds of the buckets of waits and runs, in seconds: a millisecond to an hour.
-const RUN_BUCKETS: [f64; 20] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
-    600.0, 1800.0, 3600.0,
-];
-/// Upper bounds of the buckets of store calls, in seconds.
-const STORE_BUCKETS: [f64; 14] =
-    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
 
 /// The metrics of one process.
 #[derive(Clone, Debug)]
@@ -50,54 +43,6 @@ pub struct Metrics {
     requests: RequestMetrics,
     alerts: AlertMetrics,
     channels: Arc<Mutex<Vec<ChannelMetrics>>>,
-}
-
-/// The metrics that have one value per channel.
-#[derive(Clone, Debug)]
-struct Families {
-    runs: IntCounterVec,
-    run_seconds: HistogramVec,
-    wait_seconds: HistogramVec,
-    job_runs: IntCounterVec,
-    job_run_seconds: prometheus::CounterVec,
-    leased: IntCounterVec,
-    failed: IntCounterVec,
-    exceptions: IntCounterVec,
-    leases_lost: IntCounterVec,
-    jobs_reaped: IntCounterVec,
-    store_errors: IntCounterVec,
-    store_seconds: HistogramVec,
-    store_up: IntGaugeVec,
-    jobs: IntGaugeVec,
-    settled: IntCounterVec,
-    front_waiting: GaugeVec,
-    next_due: GaugeVec,
-    paused: IntGaugeVec,
-    sample_age: GaugeVec,
-    running: IntGaugeVec,
-    ready: IntGaugeVec,
-    workers: IntGaugeVec,
-    wanted: IntGaugeVec,
-    workers_min: IntGaugeVec,
-    workers_max: IntGaugeVec,
-    workers_memory: IntGaugeVec,
-    worker_memory_max: IntGaugeVec,
-    stuck: IntGaugeVec,
-    degraded: IntGaugeVec,
-    quiet: IntGaugeVec,
-    generation: IntGaugeVec,
-    max_waiting: IntGaugeVec,
-    max_bytes: IntGaugeVec,
-    stored_bytes: IntGaugeVec,
-    refused_pushes: IntCounterVec,
-    recycled: IntCounterVec,
-    started: IntCounterVec,
-    ended: IntCounterVec,
-    signals: IntCounterVec,
-    killed: IntCounterVec,
-    dropped_output: IntCounterVec,
-    scaled: IntCounterVec,
-    reloads: IntCounterVec,
 }
 
 /// Adds metrics to a registry.
@@ -127,7 +72,7 @@ impl Declaration<'_> {
         self.add(IntGaugeVec::new(Opts::new(name, help), &with_channel(labels)))
     }
 
-    fn seconds(&self, name: &str, help: &str) -> GaugeVec {
+    fn floats(&self, name: &str, help: &str) -> GaugeVec {
         self.add(GaugeVec::new(Opts::new(name, help), &["channel"]))
     }
 
@@ -144,179 +89,6 @@ impl Declaration<'_> {
 
 fn with_channel<'a>(labels: &[&'a str]) -> Vec<&'a str> {
     [&["channel"], labels].concat()
-}
-
-impl Families {
-    fn new(declare: &Declaration<'_>) -> Self {
-        Self {
-            runs: declare.counters("aint_queue_runs_total", "Ended runs, by outcome.", &["outcome"]),
-            run_seconds: declare.histograms(
-                "aint_queue_run_seconds",
-                "Duration of runs, from dispatch to end.",
-                &[],
-                &RUN_BUCKETS,
-            ),
-            wait_seconds: declare.histograms(
-                "aint_queue_wait_seconds",
-                "Time from which a job is ready until its dispatch to a worker.",
-                &[],
-                &RUN_BUCKETS,
-            ),
-            job_runs: declare.counters(
-                "aint_queue_job_runs_total",
-                "Ended runs, by name of the job and outcome; at most 100 names per channel, then \"other\".",
-                &["job", "outcome"],
-            ),
-            job_run_seconds: declare.add(prometheus::CounterVec::new(
-                Opts::new("aint_queue_job_run_seconds_total", "Sum of the durations of ended runs, by name of the job."),
-                &["channel", "job"],
-            )),
-            leased: declare.counters("aint_queue_leased_total", "Jobs leased from the store.", &[]),
-            failed: declare.counters(
-                "aint_queue_jobs_failed_total",
-                "Jobs that this master has let fail permanently, by reason.",
-                &["reason"],
-            ),
-            exceptions: declare.counters(
-                "aint_queue_settle_exceptions_total",
-                "Settlements that the store refused, by reason.",
-                &["reason"],
-            ),
-            leases_lost: declare.counters(
-                "aint_queue_leases_lost_total",
-                "Leases of this master that ran out: its jobs went to others.",
-                &[],
-            ),
-            jobs_reaped: declare.counters(
-                "aint_queue_jobs_reaped_total",
-                "Jobs of dead masters that this master returned to waiting.",
-                &[],
-            ),
-            store_errors: declare.counters("aint_queue_store_errors_total", "Failed store calls, by kind.", &["kind"]),
-            store_seconds: declare.histograms(
-                "aint_queue_store_seconds",
-                "Duration of store calls, by call.",
-                &["call"],
-                &STORE_BUCKETS,
-            ),
-            store_up: declare.gauges("aint_queue_store_up", "1 while the store answers.", &[]),
-            jobs: declare.gauges(
-                "aint_queue_jobs",
-                "Jobs in the store, by state. Store-wide: every master exports the same value, use max by (channel, state).",
-                &["state"],
-            ),
-            settled: declare.counters(
-                "aint_queue_jobs_settled_total",
-                "Jobs that left the store since the channel was created, by exit: done, cleared. Store-wide: use max by (channel, how).",
-                &["how"],
-            ),
-            front_waiting: declare.seconds(
-                "aint_queue_front_waiting_seconds",
-                "Time for which the front waiting job has waited; absent without one. Store-wide: use max by (channel).",
-            ),
-            next_due: declare.seconds(
-                "aint_queue_next_due_seconds",
-                "Time until the next delayed job is due; absent without one. Store-wide: use max by (channel).",
-            ),
-            paused: declare.gauges(
-                "aint_queue_paused",
-                "1 while the channel is paused. Store-wide: use max by (channel).",
-                &[],
-            ),
-            sample_age: declare.seconds(
-                "aint_queue_snapshot_age_seconds",
-                "Age of the store-wide values of the channel; absent before the first.",
-            ),
-            running: declare.gauges("aint_queue_running_jobs", "Jobs in workers of this master.", &[]),
-            ready: declare.gauges(
-                "aint_queue_ready_jobs",
-                "Jobs that this master has leased and that are not in a worker yet.",
-                &[],
-            ),
-            workers: declare.gauges("aint_queue_workers", "Worker processes, by state.", &["state"]),
-            wanted: declare.gauges("aint_queue_workers_wanted", "Target number of serving workers.", &[]),
-            workers_min: declare.gauges("aint_queue_workers_min", "Fewest serving workers that the settings allow.", &[]),
-            workers_max: declare.gauges("aint_queue_workers_max", "Most workers that the settings allow.", &[]),
-            workers_memory: declare.gauges(
-                "aint_queue_workers_memory_bytes",
-                "Resident memory of all workers in the last sample.",
-                &[],
-            ),
-            worker_memory_max: declare.gauges(
-                "aint_queue_worker_memory_max_bytes",
-                "Resident memory of the largest worker in the last sample.",
-                &[],
-            ),
-            stuck: declare.gauges(
-                "aint_queue_stuck_slots",
-                "Slots whose job was asked to end and has not ended within the grace period.",
-                &[],
-            ),
-            degraded: declare.gauges(
-                "aint_queue_degraded",
-                "1 while no job is leased because workers fail to start (exec programs: one job at a time, as a test).",
-                &[],
-            ),
-            quiet: declare.gauges("aint_queue_quiet", "1 while this master takes no jobs because of queue:quiet.", &[]),
-            generation: declare.gauges(
-                "aint_queue_generation",
-                "Generation of workers in force, from 1; every reload begins another.",
-                &[],
-            ),
-            max_waiting: declare.gauges(
-                "aint_queue_max_waiting",
-                "Limit of waiting and delayed jobs (max_waiting); 0 without one.",
-                &[],
-            ),
-            max_bytes: declare.gauges(
-                "aint_queue_max_bytes",
-                "Limit of the bytes of all jobs in the store (max_bytes); 0 without one.",
-                &[],
-            ),
-            stored_bytes: declare.gauges(
-                "aint_queue_stored_bytes",
-                "Bytes of all jobs in the store, counted from the first max_bytes on; else 0. The same from every master.",
-                &[],
-            ),
-            refused_pushes: declare.counters(
-                "aint_queue_pushes_refused_total",
-                "Pushes by this master that were refused for want of room, by reason.",
-                &["reason"],
-            ),
-            recycled: declare.counters(
-                "aint_queue_workers_recycled_total",
-                "Workers replaced or killed, by limit.",
-                &["limit"],
-            ),
-            started: declare.counters("aint_queue_workers_started_total", "Workers started.", &[]),
-            ended: declare.counters("aint_queue_workers_ended_total", "Workers that have ended, by cause.", &["cause"]),
-            signals: declare.counters(
-                "aint_queue_worker_signals_total",
-                "Workers that died by a signal, by signal.",
-                &["signal"],
-            ),
-            killed: declare.counters(
-                "aint_queue_killed_processes_total",
-                "Worker processes that the master has killed with all their descendants, by reason.",
-                &["reason"],
-            ),
-            dropped_output: declare.counters(
-                "aint_queue_worker_lines_dropped_total",
-                "Lines printed by workers that are not in the log, by reason.",
-                &["reason"],
-            ),
-            reloads: declare.counters(
-                "aint_queue_reloads_total",
-                "Ended reloads, by result: done, or failed with the previous configuration and workers kept.",
-                &["result"],
-            ),
-            scaled: declare.counters(
-                "aint_queue_scale_decisions_total",
-                "Changes of the target number of workers, by direction.",
-                &["direction"],
-            ),
-        }
-    }
 }
 
 impl Default for Metrics {
@@ -360,10 +132,12 @@ impl Metrics {
         ));
         started.set(jiff::Timestamp::now().as_duration().as_secs_f64());
         let build = declare.add(IntGaugeVec::new(
-            Opts::new("aint_queue_build_info", "1; the version of the program is a label."),
-            &["version"],
+            Opts::new("aint_queue_build_info", "1; version and revision of the program are labels."),
+            &["version", "revision"],
         ));
-        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        // Builders set the variable; a package of the sources has no repository to ask.
+        let revision = option_env!("AINT_QUEUE_REVISION").unwrap_or_default();
+        build.with_label_values(&[env!("CARGO_PKG_VERSION"), revision]).set(1);
         #[cfg(target_os = "linux")]
         metrics
             .registry
@@ -494,7 +268,7 @@ mod tests {
             "aint_queue_master_lines_dropped_total 3",
             r#"aint_queue_run_seconds_bucket{channel="mail",le="0.05"} 1"#,
             "process_resident_memory_bytes",
-            "aint_queue_build_info{version=",
+            r#"aint_queue_build_info{revision="","#,
         ] {
             assert!(text.contains(line), "{line} is missing in:\n{text}");
         }

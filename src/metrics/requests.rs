@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use prometheus::{HistogramVec, IntCounterVec};
+use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
 
 use super::Declaration;
 
@@ -18,6 +18,57 @@ pub struct RequestMetrics {
     requests: IntCounterVec,
     seconds: HistogramVec,
     pushed: IntCounterVec,
+    connections: IntGauge,
+    under_way: IntGaugeVec,
+    refused: IntCounterVec,
+}
+
+/// A kind of requests with a limit of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestKind {
+    /// A push.
+    Push,
+    /// A page of the dashboard, or an answer of its API.
+    Page,
+    /// The events of an open page.
+    Stream,
+}
+
+impl RequestKind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Push => "push",
+            Self::Page => "page",
+            Self::Stream => "stream",
+        }
+    }
+}
+
+/// Why a listener refuses a request or closes a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalReason {
+    /// As many requests of the kind as there may be are being served.
+    Limit(RequestKind),
+    /// The address has too many connections.
+    PeerConnections,
+    /// A connection was idle for longest when another one needed its place.
+    IdleConnection,
+    /// The token is missing or wrong.
+    Token,
+    /// Too many requests of an address that sent wrong tokens.
+    Guesses,
+}
+
+impl RefusalReason {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Limit(kind) => kind.word(),
+            Self::PeerConnections => "peer_connections",
+            Self::IdleConnection => "idle_connection",
+            Self::Token => "token",
+            Self::Guesses => "guesses",
+        }
+    }
 }
 
 /// The way in which a master receives jobs.
@@ -48,6 +99,19 @@ impl RequestMetrics {
                 "Jobs pushed through this master, by way. Pushes into the store by other programs are not counted.",
                 &["via"],
             ),
+            connections: declare.add(IntGauge::new(
+                "aint_queue_http_connections",
+                "Open connections of the HTTP listeners.",
+            )),
+            under_way: declare.add(IntGaugeVec::new(
+                Opts::new("aint_queue_http_under_way", "HTTP requests that are being served, by kind."),
+                &["kind"],
+            )),
+            refused: declare.counters_of(
+                "aint_queue_http_refused_total",
+                "HTTP requests and connections that were refused or closed, by reason.",
+                &["why"],
+            ),
         }
     }
 
@@ -61,6 +125,24 @@ impl RequestMetrics {
         };
         self.requests.with_label_values(&[route, class]).inc();
         self.seconds.with_label_values(&[route]).observe(took.as_secs_f64());
+    }
+
+    /// The number of open connections.
+    #[must_use]
+    pub fn connections(&self) -> IntGauge {
+        self.connections.clone()
+    }
+
+    /// The number of requests of a kind that are being served.
+    #[must_use]
+    pub fn under_way(&self, kind: RequestKind) -> IntGauge {
+        self.under_way.with_label_values(&[kind.word()])
+    }
+
+    /// The number of refusals for a reason.
+    #[must_use]
+    pub fn refusals(&self, reason: RefusalReason) -> IntCounter {
+        self.refused.with_label_values(&[reason.word()])
     }
 
     /// Counts jobs that were added to a declared channel.

@@ -32,6 +32,8 @@ pub(super) const DROP_REASONS: [&str; 2] = ["rate", "slow_reader"];
 pub(super) const RELOAD_RESULTS: [&str; 2] = ["done", "failed"];
 /// Directions of a change of the target number of workers.
 pub(super) const SCALE_DIRECTIONS: [&str; 2] = ["up", "down"];
+/// Uses of a slot.
+pub(super) const SLOT_STATES: [&str; 2] = ["used", "free"];
 
 /// The place of a word in its list.
 pub(super) fn index_of(words: &[&str], word: &str) -> usize {

@@ -6,6 +6,7 @@ use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
 use super::recycling::RecycleReason;
+use super::workers::start_reason::StartReason;
 use super::workers::state::{KillReason, WorkerEnd};
 use crate::guardian::handle::Exit;
 
@@ -15,6 +16,9 @@ use crate::guardian::handle::Exit;
 pub struct LifetimeCounts {
     /// Processes that were started.
     pub started: u64,
+    /// The same by reason: one of [`START_REASONS`].
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub started_by: BTreeMap<String, u64>,
     /// Ended workers by cause: one of [`END_CAUSES`].
     pub ended: BTreeMap<String, u64>,
     /// Workers that died by a signal, by its name.
@@ -23,6 +27,11 @@ pub struct LifetimeCounts {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub killed: BTreeMap<String, u64>,
 }
+
+/// The reasons of starts: the minimum of the configuration (`min`) or of `queue:scale` (`hand`), the load (`demand`), a worker that has
+/// begun its last jobs (`spare`) or is replaced (`replace`, `reload`), a suspect of a crash (`suspect`) or a job that was lost twice
+/// (`lost`) that runs alone, and a program that is started per job (`job`).
+pub const START_REASONS: [&str; 9] = StartReason::WORDS;
 
 /// The reasons of kills: the worker did not stop in time or is a program of one job that has to stop (`stop`), ignored the end of a
 /// run's time (`timeout`), exceeded its memory (`memory_hard`), or broke the protocol (`protocol`).
@@ -111,8 +120,9 @@ impl LifetimeCounts {
         ["crash", "boot"].iter().filter_map(|cause| self.ended.get(*cause)).sum()
     }
 
-    pub(super) fn started(&mut self) {
+    pub(super) fn started(&mut self, reason: &StartReason) {
         self.started += 1;
+        *self.started_by.entry(reason.word().to_owned()).or_default() += 1;
     }
 
     pub(super) fn killed(&mut self, reason: KillReason) {
@@ -183,7 +193,7 @@ mod tests {
     fn signals_of_kills_by_the_pool_are_not_counted() {
         let died = EndFacts { end: WorkerEnd::Exited(Exit::Signal(11)), ..EXITED };
         let mut counts = LifetimeCounts::default();
-        counts.started();
+        counts.started(&StartReason::Min);
         counts.ended(died);
         counts.ended(EndFacts { kill_reason: Some(KillReason::Stopping), ..died });
         assert_eq!(counts.signals, BTreeMap::from([("SIGSEGV".to_owned(), 1)]));

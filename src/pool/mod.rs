@@ -43,7 +43,7 @@ mod workers;
 pub use crate::config::plan;
 pub use actor::Pool;
 pub use job_requests::{ReplyTo, RequestKind, RunRequest};
-pub use lifetimes::{END_CAUSES, KILL_REASONS, LifetimeCounts};
+pub use lifetimes::{END_CAUSES, KILL_REASONS, LifetimeCounts, START_REASONS};
 pub use recycling::RecycleCounts;
 pub use rollout::{
     GenerationSpec, RolloutError, RolloutProgress, RolloutSummary, WorkerRef, WorkerReplacement,
@@ -52,7 +52,7 @@ pub use run_output::{OutputPage, RunOutput};
 pub use run_process::RunProcess;
 pub use runs::{CancelReason, EndedRun, Run};
 pub use sizing::autoscaler::{MinWorkers, ScaleOrder};
-pub use sizing::decision::{SizingDecision, SizingInput, SizingReason};
+pub use sizing::decision::{SizingChanges, SizingDecision, SizingInput, SizingReason};
 pub use sizing::sizer::Demand;
 pub use spec::{PoolSpec, Program};
 pub use status::{

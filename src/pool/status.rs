@@ -10,7 +10,7 @@ use super::recycling::RecycleCounts;
 use super::rollout::RolloutProgress;
 use super::run_output::RunOutput;
 use super::runs::{ActiveRun, CancelReason};
-use super::sizing::decision::SizingDecision;
+use super::sizing::decision::{SizingChanges, SizingDecision};
 use super::workers::log_share::DroppedOutput;
 use super::workers::state::WorkerState;
 use super::workers::worker::Worker;
@@ -144,8 +144,17 @@ pub struct PoolStatus {
     pub scaled_up: u64,
     /// How often it has fallen.
     pub scaled_down: u64,
+    /// Both by the reason of the decision.
+    #[serde(skip_serializing_if = "SizingChanges::is_empty")]
+    pub scaled_by: SizingChanges,
     /// Workers replaced, by reason.
     pub recycled: RecycleCounts,
+    /// Jobs that the ready workers can run together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slots: Option<usize>,
+    /// Bytes that all workers may use together, if they have a limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_limit: Option<u64>,
     /// Workers started and ended, by cause.
     #[serde(skip_serializing_if = "LifetimeCounts::is_empty")]
     pub lifetimes: LifetimeCounts,
@@ -286,7 +295,7 @@ impl Pool {
     pub fn status(&self, now: Instant) -> PoolStatus {
         let is_exec = self.generations.spec().is_exec();
         let autoscaler = &self.sizer.autoscaler;
-        let (scaled_up, scaled_down) = autoscaler.change_counts();
+        let changes = autoscaler.changes();
         let scaled = autoscaler.applied().map(|change| SizingChange {
             ago_ms: millis(now.duration_since(change.at)),
             from: change.from,
@@ -298,8 +307,11 @@ impl Pool {
             target: (!is_exec).then(|| autoscaler.target()),
             why: if is_exec { "one per job".to_owned() } else { autoscaler.decision().to_string() },
             scaled: scaled.collect(),
-            scaled_up,
-            scaled_down,
+            scaled_up: changes.up(),
+            scaled_down: changes.down(),
+            scaled_by: changes.clone(),
+            slots: Some(self.usable_slots(now)),
+            memory_limit: autoscaler.memory_limit(),
             recycled: self.recycled,
             lifetimes: self.lifetimes.clone(),
             dropped_output: self.launcher.drops.counts(),
@@ -345,7 +357,7 @@ impl Pool {
             done: worker.runs_taken() - worker.runs().len() as u64,
             memory: worker.memory,
             age_ms: millis(now.duration_since(worker.origin.started_at)),
-            why: worker.origin.reason.clone(),
+            why: worker.origin.reason.to_string(),
             outgoing: worker.replacement.map(|replacement| replacement.reason.to_string()),
         }
     }

@@ -7,6 +7,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::fixture::Fixture;
+use crate::prometheus_server::Prometheus;
 use crate::redis::Server;
 use crate::{Site, http};
 
@@ -37,12 +38,17 @@ fn pictures_of_the_documents_show_real_load() {
     let site = Site::with(fixture, &["-t", "mails", "-t", "invoices", "-t", "thumbnails", "-t", "exports"]);
     let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/images");
     fs::create_dir_all(&images).unwrap();
-    let mut command = site.script("pictures.mjs");
-    command.env("DASHBOARD_IMAGES", images).env("DASHBOARD_MINUTES", MINUTES.to_string());
-    let mut browser =
-        command.stdin(Stdio::null()).spawn().expect("node is there: tests/services.sh installs it");
+    let prometheus = Prometheus::start(site.fixture.path(), &site.address, "5s", "");
+    let script = |name: &str| {
+        let mut command = site.script(name);
+        command.env("DASHBOARD_IMAGES", &images).env("DASHBOARD_MINUTES", MINUTES.to_string());
+        command.env("PROMETHEUS_URL", format!("http://{}", prometheus.address)).stdin(Stdio::null());
+        command.spawn().expect("node is there: tests/services.sh installs it")
+    };
+    let mut browser = script("pictures.mjs");
     produce(&site, &mut browser);
     assert!(browser.wait().unwrap().success());
+    assert!(script("grafana.mjs").wait().unwrap().success());
 }
 
 /// Pushes jobs until the pictures are made: mails come in waves, some of which are higher than the workers.

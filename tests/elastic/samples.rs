@@ -108,9 +108,11 @@ fn ask(socket: &Path, command: &str) -> Value {
 /// The value of a metric of the default channel.
 pub fn metric(fixture: &Fixture, name: &str, label: &str) -> u64 {
     let metrics = fixture.ok(&["queue:status", "--metrics"]);
-    let begin = format!("{name}{{channel=\"default\"{label}}} ");
-    let value = metrics.lines().find_map(|line| line.strip_prefix(&begin));
-    value.unwrap_or_else(|| panic!("no {begin} in:\n{metrics}")).parse().unwrap()
+    let begin = format!("{name}{{channel=\"default\"{label}");
+    let rest = metrics.lines().filter_map(|line| line.strip_prefix(&begin));
+    let series: Vec<_> = rest.filter(|rest| rest.starts_with([',', '}'])).collect();
+    assert!(!series.is_empty(), "no {begin} in:\n{metrics}");
+    series.iter().map(|rest| rest.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
 }
 
 /// The number of runs with this outcome.

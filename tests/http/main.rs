@@ -6,6 +6,8 @@
 #[allow(dead_code, reason = "other tests use more of it")]
 #[path = "../support/fixture.rs"]
 mod fixture;
+#[path = "../support/prometheus.rs"]
+mod prometheus_server;
 #[allow(dead_code, reason = "other tests use more of it")]
 #[path = "../support/redis.rs"]
 mod redis;

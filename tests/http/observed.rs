@@ -126,7 +126,7 @@ fn listener_of_its_own_has_metrics_and_no_pushes() {
     let fixture = Fixture::new(SQLITE, &format!("{CHANNELS}[metrics]\nlisten = \"127.0.0.1:0\"\n"));
     let master = fixture.listen(&[]);
     let address = address_in(&master, "metrics listening");
-    assert!(get(address, "/metrics").text.contains("aint_queue_build_info{version="));
+    assert!(get(address, "/metrics").text.contains("aint_queue_build_info{revision=\"\",version="));
     assert_eq!(get(address, "/healthz").json(), json!({ "status": "ok" }));
     assert_eq!(get(address, "/health").status, 200);
     let refused = Request::push("default", r#"{"job":"noop"}"#).send(address).refused(404);

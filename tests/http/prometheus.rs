@@ -1,14 +1,13 @@
 //! The metrics, rules and dashboard with the real Prometheus.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use aint_queue::engine::metrics::Metrics;
 
 use crate::client::{HttpFixture, Request};
 use crate::fixture::{text, until};
-use crate::redis::free_port;
+use crate::prometheus_server::Prometheus;
 
 /// The names of metrics that a text uses, without the endings of histograms.
 fn names_in(text: &str) -> BTreeSet<String> {
@@ -64,53 +63,6 @@ fn promtool_finds_rules_and_their_tests_clean() {
     promtool(&["test", "rules", "deploy/alerts-test.yml"], None);
 }
 
-/// A Prometheus that is killed at the end of its test.
-struct Prometheus {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Prometheus {
-    /// Scrapes `target` every second and evaluates a rule for failed jobs, beside the shipped ones.
-    fn start(served: &HttpFixture, target: SocketAddr) -> Self {
-        let address: SocketAddr = ([127, 0, 0, 1], free_port()).into();
-        let rules = std::env::current_dir().unwrap().join("deploy/alerts.yml");
-        let config = format!(
-            "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\n\
-             rule_files: [\"{}\", failed.yml]\n\
-             scrape_configs: [ {{ job_name: aint-queue, static_configs: [ {{ targets: [\"{target}\"] }} ] }} ]\n",
-            rules.display()
-        );
-        served.write("prometheus.yml", &config);
-        served.write(
-            "failed.yml",
-            "groups: [ { name: test, rules: [ { alert: Failed, expr: 'max by (channel) (aint_queue_jobs{state=\"failed\"}) > 0' } ] } ]\n",
-        );
-        let child = Command::new("prometheus")
-            .current_dir(served.path())
-            .args(["--config.file=prometheus.yml", "--storage.tsdb.path=prometheus", "--log.level=warn"])
-            .arg(format!("--web.listen-address={address}"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("prometheus: run tests/services.sh");
-        Self { child, address }
-    }
-
-    /// The answer of the interface at `path`, once there is one.
-    fn ask(&self, path: &str) -> Option<String> {
-        let response = Request::new("GET", path, "").try_send(self.address).ok()?;
-        (response.status == 200).then_some(response.text)
-    }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
 fn prometheus_scrapes_the_master_and_fires_a_rule() {
     let served = HttpFixture::with("");
@@ -118,16 +70,26 @@ fn prometheus_scrapes_the_master_and_fires_a_rule() {
     served.until("default", "the job to fail", |c| c.failed == 1);
     let scraped = Request::new("GET", "/metrics", "").send(served.address).text;
     promtool(&["check", "metrics"], Some(&scraped));
-    let prometheus = Prometheus::start(&served, served.address);
+    served.write(
+        "failed.yml",
+        "groups: [ { name: test, rules: [ { alert: Failed, expr: 'max by (channel) (aint_queue_jobs{state=\"failed\"}) > 0' } ] } ]\n",
+    );
+    let shipped = std::env::current_dir().unwrap().join("deploy/alerts.yml");
+    let rules = format!("rule_files: [\"{}\", failed.yml]", shipped.display());
+    let prometheus = Prometheus::start(served.path(), &served.address.to_string(), "1s", &rules);
+    let ask = |path: &str| {
+        let response = Request::new("GET", path, "").try_send(prometheus.address).ok()?;
+        (response.status == 200).then_some(response.text)
+    };
     let alerts = until("the alert", || {
-        let alerts = prometheus.ask("/api/v1/alerts")?;
+        let alerts = ask("/api/v1/alerts")?;
         alerts.contains("\"alertname\":\"Failed\"").then_some(alerts)
     });
     assert!(
         alerts.contains("\"channel\":\"default\"") && alerts.contains("\"state\":\"firing\""),
         "{alerts}"
     );
-    let rules = prometheus.ask("/api/v1/rules").unwrap();
+    let rules = ask("/api/v1/rules").unwrap();
     assert!(rules.contains("AintQueueStalled") && !rules.contains("\"health\":\"err\""), "{rules}");
     drop(prometheus);
     assert!(served.master.stop().success());

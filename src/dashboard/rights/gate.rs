@@ -14,6 +14,7 @@ use crate::config::{self, Http, Secret};
 use crate::dashboard::refusal::Refusal;
 use crate::http::{Peer, PublicAddress, TokenGuesses, is_proxied};
 use crate::job::Timestamp;
+use crate::metrics::RequestMetrics;
 
 /// The name of the cookie of a session.
 const COOKIE_NAME: &str = "aqs";
@@ -51,7 +52,11 @@ pub(in crate::engine::dashboard) fn bearer(headers: &HeaderMap) -> Option<&[u8]>
 }
 
 impl Gate {
-    pub(in crate::engine::dashboard) fn new(settings: &Http, own: &config::Dashboard) -> Self {
+    pub(in crate::engine::dashboard) fn new(
+        settings: &Http,
+        own: &config::Dashboard,
+        metrics: &RequestMetrics,
+    ) -> Self {
         let url = settings.public_url.as_deref().unwrap_or_default();
         Self {
             viewers: own.viewers.clone(),
@@ -61,7 +66,7 @@ impl Gate {
             cookie_path: format!("{}/", crate::dashboard::parts::base_path(url)),
             is_https: url.starts_with("https://"),
             public: PublicAddress::of(settings),
-            guesses: TokenGuesses::default(),
+            guesses: TokenGuesses::new(metrics),
             listener: settings.listen,
         }
     }

@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 
 use super::Pool;
 use crate::guardian::handle::ChildId;
+use crate::pool::workers::start_reason::StartReason;
 use crate::pool::workers::state::{Role, WorkerEnd, WorkerState};
 use crate::pool::workers::worker::Worker;
 use crate::pool::{recycling, room};
@@ -20,7 +21,7 @@ const MAX_EXTRA_WORKERS: usize = 2;
 
 impl Pool {
     /// Starts a worker of the generation in force.
-    pub(super) fn start_worker(&mut self, role: Role, reason: String, now: Instant) -> ChildId {
+    pub(super) fn start_worker(&mut self, role: Role, reason: StartReason, now: Instant) -> ChildId {
         let worker = self.launcher.start_wire(self.generations.current(), role, reason, now);
         self.workers.add(worker)
     }
@@ -151,7 +152,7 @@ impl Pool {
     }
 
     /// Why a worker is started beside so many permanent ones.
-    fn boot_reason(&mut self, alive: usize) -> String {
+    fn boot_reason(&mut self, alive: usize) -> StartReason {
         let needs_successor = |worker: &&mut Worker| {
             worker.state.is_staying() && worker.replacement.is_some_and(|replacement| !replacement.is_started)
         };
@@ -159,19 +160,17 @@ impl Pool {
             && let Some(replacement) = &mut worker.replacement
         {
             replacement.is_started = true;
-            let why = replacement.reason;
-            return match worker.pid() {
-                Some(pid) => format!("replaces {pid}: {why}"),
-                None => format!("replacement: {why}"),
-            };
+            let reason = replacement.reason;
+            return StartReason::Replacement(worker.pid(), reason);
         }
         let (spare, autoscaler) = (self.generations.spec().plan.spare, &self.sizer.autoscaler);
         match alive {
             // In a plan with spare workers each new one takes over from a worker that has begun its last job.
-            _ if spare > 0 => if alive == 0 { "min" } else { "spare" }.to_owned(),
-            _ if alive >= autoscaler.target() => "spare".to_owned(),
-            _ if alive < autoscaler.min() => autoscaler.min_source().to_owned(),
-            _ => autoscaler.decision().reason(),
+            _ if spare > 0 && alive == 0 => StartReason::Min,
+            _ if spare > 0 || alive >= autoscaler.target() => StartReason::Spare,
+            _ if alive >= autoscaler.min() => StartReason::Load(autoscaler.decision().reason()),
+            _ if autoscaler.manual_minimum().is_some() => StartReason::ByHand,
+            _ => StartReason::Min,
         }
     }
 }

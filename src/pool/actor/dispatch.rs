@@ -8,6 +8,7 @@ use super::Pool;
 use crate::guardian::handle::{ChildId, ExclusiveRun};
 use crate::pool::runs::{Run, RunHolds};
 use crate::pool::workers::program_files::ProgramFiles;
+use crate::pool::workers::start_reason::StartReason;
 use crate::pool::workers::state::Role;
 use crate::pool::workers::worker::Worker;
 use crate::wire::{FromMaster, RunFrame};
@@ -152,7 +153,7 @@ impl Pool {
             self.workers.iter().find(|worker| self.is_free_for_suspect(worker)).map(|worker| worker.child);
         let child = match free {
             Some(child) => child,
-            None => self.start_worker(Role::Isolated, "alone with a suspect".to_owned(), now),
+            None => self.start_worker(Role::Isolated, StartReason::Suspect, now),
         };
         self.assign(run, child, None, now);
     }
@@ -185,9 +186,7 @@ impl Pool {
         let free = self.workers.iter().find(is_free).map(|worker| worker.child);
         let child = match free {
             Some(child) => child,
-            None => {
-                self.start_worker(Role::Exclusive, "alone with a job that was lost twice".to_owned(), now)
-            }
+            None => self.start_worker(Role::Exclusive, StartReason::LostTwice, now),
         };
         self.assign(run, child, turn, now);
     }

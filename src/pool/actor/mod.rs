@@ -148,7 +148,7 @@ impl Pool {
         match event {
             ChildEvent::Spawned { pid } => {
                 worker.set_pid(pid);
-                self.lifetimes.started();
+                self.lifetimes.started(&worker.origin.reason);
                 if is_exec {
                     worker.runs().iter().for_each(|run| self.runs.begin(*run));
                     self.backoff.succeeded(worker.origin.started_at);

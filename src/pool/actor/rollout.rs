@@ -10,6 +10,7 @@ use crate::pool::recycling::RecycleReason;
 use crate::pool::rollout::{
     BootFailure, GenerationSpec, RolloutError, RolloutProgress, RolloutStage, RolloutSummary,
 };
+use crate::pool::workers::start_reason::StartReason;
 use crate::pool::workers::state::{Role, WorkerState};
 use crate::pool::workers::worker::Worker;
 
@@ -48,7 +49,7 @@ impl Pool {
             return self.make_room(now);
         }
         let Some(next) = self.generations.other() else { return };
-        let reason = format!("first of generation {}", next.number);
+        let reason = StartReason::Canary(next.number);
         let worker = self.launcher.start_wire(next, Role::Canary, reason, now);
         let child = self.workers.add(worker);
         self.generations.set_canary(child);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::decision::{SizingDecision, SizingInput, SizingReason, decide, wanted};
+use super::decision::{SizingChanges, SizingDecision, SizingInput, SizingReason, decide, wanted};
 use crate::config::plan::{Plan, Scaling};
 
 /// Most decisions kept for `queue:status`.
@@ -95,8 +95,7 @@ pub(crate) struct Autoscaler {
     peaks: PeakWindow,
     now: SizingDecision,
     applied: VecDeque<AppliedDecision>,
-    ups: u64,
-    downs: u64,
+    changes: SizingChanges,
 }
 
 impl Autoscaler {
@@ -105,7 +104,16 @@ impl Autoscaler {
         let now = SizingDecision { workers: plan.min, why: SizingReason::Min, load };
         let (peaks, applied) = (PeakWindow::default(), VecDeque::new());
         let (min, max) = (plan.min, plan.max);
-        Self { scaling, min, max, manual_minimum: None, peaks, now, applied, ups: 0, downs: 0 }
+        Self {
+            scaling,
+            min,
+            max,
+            manual_minimum: None,
+            peaks,
+            now,
+            applied,
+            changes: SizingChanges::default(),
+        }
     }
 
     /// Takes over other bounds and rules. The manual minimum stays, within them.
@@ -125,7 +133,7 @@ impl Autoscaler {
         if self.now.workers == from {
             return None;
         }
-        *if self.now.workers > from { &mut self.ups } else { &mut self.downs } += 1;
+        self.changes.count(self.now.workers > from, self.now.why);
         let change = AppliedDecision { at: now, from, decision: self.now };
         if self.applied.len() == MAX_KEPT_DECISIONS {
             self.applied.pop_front();
@@ -149,9 +157,14 @@ impl Autoscaler {
         self.applied.iter()
     }
 
-    /// How often the number has risen and fallen.
-    pub(crate) fn change_counts(&self) -> (u64, u64) {
-        (self.ups, self.downs)
+    /// How often the number has changed.
+    pub(crate) fn changes(&self) -> &SizingChanges {
+        &self.changes
+    }
+
+    /// Bytes that all workers may use together.
+    pub(crate) fn memory_limit(&self) -> Option<u64> {
+        self.scaling.memory_limit
     }
 
     /// The minimum in force.
@@ -162,11 +175,6 @@ impl Autoscaler {
     /// The manual minimum, if one is set.
     pub(crate) fn manual_minimum(&self) -> Option<usize> {
         self.manual_minimum
-    }
-
-    /// The origin of the minimum, for `queue:status`.
-    pub(crate) fn min_source(&self) -> &'static str {
-        if self.manual_minimum.is_some() { "by hand" } else { "min" }
     }
 
     /// Most workers whose slots may be used.

@@ -120,7 +120,8 @@ fn falls_after_the_cool_down_to_its_peak() {
         scaler.applied().map(|t| (t.from, t.decision.workers)).collect::<Vec<_>>(),
         [(5, 50), (50, 12), (12, 5)]
     );
-    assert_eq!(scaler.change_counts(), (1, 2));
+    let changes = scaler.changes();
+    assert_eq!((changes.up(), changes.down()), (1, 2));
 }
 
 #[test]
@@ -143,7 +144,7 @@ fn manual_minimum_is_clamped_to_the_bounds() {
     assert_eq!(ordered(ScaleOrder::Change(-1)), (0, true));
     assert_eq!(ordered(ScaleOrder::Exactly(0)), (0, false));
     assert_eq!(ordered(ScaleOrder::Change(5)), (5, false));
-    assert_eq!(held.min_source(), "min", "the configured minimum is not a manual one");
+    assert_eq!(held.manual_minimum(), None, "the configured minimum is not a manual one");
 }
 
 /// A moment of a pool: milliseconds since the last moment, running jobs, waiting jobs, job duration in microseconds.

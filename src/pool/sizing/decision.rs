@@ -7,6 +7,7 @@
 //! once. It falls only to the most that was wanted at any moment of the last cool-down, so that a load that comes and goes
 //! keeps its workers. Which workers stop is decided elsewhere, among the idle ones.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -48,7 +49,7 @@ pub struct SizingInput {
 }
 
 /// Why a decision asks for its number of workers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SizingReason {
     /// No more than the minimum are needed.
@@ -66,6 +67,73 @@ pub enum SizingReason {
     Max,
     /// More would be useful; the memory limit is reached.
     Memory,
+}
+
+impl SizingReason {
+    /// All reasons.
+    pub const ALL: [Self; 7] = [
+        Self::Min,
+        Self::ManualMinimum,
+        Self::Backlog,
+        Self::Running,
+        Self::CoolDown,
+        Self::Max,
+        Self::Memory,
+    ];
+
+    /// One word for metrics, as in JSON.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Min => "min",
+            Self::ManualMinimum => "by_hand",
+            Self::Backlog => "backlog",
+            Self::Running => "running",
+            Self::CoolDown => "cool_down",
+            Self::Max => "max",
+            Self::Memory => "memory",
+        }
+    }
+}
+
+/// How often decisions have changed the number of workers, by reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct SizingChanges {
+    up: BTreeMap<SizingReason, u64>,
+    down: BTreeMap<SizingReason, u64>,
+}
+
+impl SizingChanges {
+    pub(crate) fn count(&mut self, is_up: bool, reason: SizingReason) {
+        *if is_up { &mut self.up } else { &mut self.down }.entry(reason).or_default() += 1;
+    }
+
+    /// Whether nothing has changed it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// How often it has risen.
+    #[must_use]
+    pub fn up(&self) -> u64 {
+        self.up.values().sum()
+    }
+
+    /// How often it has fallen.
+    #[must_use]
+    pub fn down(&self) -> u64 {
+        self.down.values().sum()
+    }
+
+    /// Every change: its direction, "up" or "down", its reason, and how often.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, SizingReason, u64)> {
+        let of = |direction, changes: &BTreeMap<SizingReason, u64>| {
+            changes.iter().map(move |(reason, number)| (direction, *reason, *number)).collect::<Vec<_>>()
+        };
+        of("up", &self.up).into_iter().chain(of("down", &self.down))
+    }
 }
 
 /// The number of workers a pool should have, the reason, and the facts behind it.

@@ -15,6 +15,7 @@ use super::io::WorkerIo;
 use super::log_share::OutputDrops;
 use super::output::{Output, WorkerLog};
 use super::program_files::ProgramFiles;
+use super::start_reason::StartReason;
 use super::state::{Role, WorkerState};
 use super::worker::{IoLink, Origin, Worker};
 use crate::guardian::handle::{ChildEvent, ChildId, ChildSpec};
@@ -49,7 +50,7 @@ pub(crate) struct Inbox {
 }
 
 /// The origin of a worker that is started now.
-fn origin(generation: &Generation, role: Role, reason: String, now: Instant) -> Origin {
+fn origin(generation: &Generation, role: Role, reason: StartReason, now: Instant) -> Origin {
     // Read before the program starts: a change from now on is noticed.
     let files = ProgramFiles::of(&generation.spec);
     Origin { role, generation: generation.number, reason, started_at: now, files }
@@ -98,7 +99,7 @@ impl Launcher {
         &self,
         generation: &Generation,
         role: Role,
-        reason: String,
+        reason: StartReason,
         now: Instant,
     ) -> Worker {
         let slots = if role.is_beside_plan() { 1 } else { generation.spec.plan.slots };
@@ -122,7 +123,7 @@ impl Launcher {
         if let Some(trace) = TraceContext::of(&run.headers) {
             env.extend(trace.headers().map(|(name, value)| (name.to_ascii_uppercase(), value.to_owned())));
         }
-        let origin = origin(generation, role, "its job".to_owned(), now);
+        let origin = origin(generation, role, StartReason::Job, now);
         self.start(generation, origin, WorkerState::Serving, env, Some(run.payload.as_str()))
     }
 

@@ -6,5 +6,6 @@ pub(super) mod log_share;
 pub(super) mod output;
 pub(super) mod program_files;
 pub(super) mod set;
+pub(super) mod start_reason;
 pub(super) mod state;
 pub(super) mod worker;

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::output::WorkerLog;
 use super::program_files::ProgramFiles;
+use super::start_reason::StartReason;
 use super::state::{KillReason, Role, WorkerEnd, WorkerState};
 use crate::guardian::handle::{ChildId, Exit};
 use crate::pool::messages::IoCommand;
@@ -30,7 +31,7 @@ pub(crate) struct Origin {
     pub(crate) role: Role,
     pub(crate) generation: u64,
     /// The reason shown in `queue:status`.
-    pub(crate) reason: String,
+    pub(crate) reason: StartReason,
     pub(crate) started_at: Instant,
     /// The files of its program at the start.
     pub(crate) files: ProgramFiles,
@@ -323,7 +324,7 @@ mod tests {
         let origin = Origin {
             role: Role::Plan,
             generation: 1,
-            reason: "min".to_owned(),
+            reason: StartReason::Min,
             started_at: begin,
             files: ProgramFiles::default(),
         };
