@@ -15,6 +15,7 @@ use tracing::warn;
 
 use super::event_log::EventCount;
 use super::peer::Peer;
+use super::permits::Used;
 use crate::config::Http;
 
 /// Places beside those of connections with a permit: for health checks, scrapes and refusals.
@@ -163,6 +164,12 @@ impl Place {
     #[must_use]
     pub fn peer(&self) -> Peer {
         self.peer
+    }
+
+    /// The connections of the listener.
+    #[must_use]
+    pub fn connections(&self) -> Used {
+        Used { taken: self.admission.places().by_number.len(), limit: self.admission.0.max }
     }
 
     /// A request with a permit has begun.

@@ -22,6 +22,15 @@ pub struct Permits {
     refused: Mutex<EventCount>,
 }
 
+/// The use of something limited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// The number in use.
+    pub taken: usize,
+    /// The most that can be.
+    pub limit: usize,
+}
+
 /// As many requests as there are permits are under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("{0} requests are under way: retry, or send them one after the other")]
@@ -35,6 +44,12 @@ impl Permits {
     #[must_use]
     pub fn new(limit: usize, remedy: &'static str) -> Self {
         Self { free: Arc::new(Semaphore::new(limit)), limit, remedy, refused: Mutex::default() }
+    }
+
+    /// The number of taken permits, and of all.
+    #[must_use]
+    pub fn used(&self) -> Used {
+        Used { taken: self.limit - self.free.available_permits(), limit: self.limit }
     }
 
     /// Takes a permit for a request, without waiting.
