@@ -37,7 +37,7 @@ pub struct PresentAlert<'a> {
     pub since: Timestamp,
     /// The last message about it to any receiver.
     pub last_sent: Option<Timestamp>,
-    /// Its identity.
+    /// The identity of the alert.
     pub fingerprint: Fingerprint,
 }
 

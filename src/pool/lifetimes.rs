@@ -178,10 +178,12 @@ mod tests {
     fn kills_are_counted_by_reason() {
         let mut counts = LifetimeCounts::default();
         let memory = KillReason::Memory { used: 2, limit: 1 };
-        for reason in [KillReason::Stopping, KillReason::Stuck, memory, KillReason::Broken, memory] {
+        for reason in
+            [KillReason::Stopping, KillReason::Stuck, memory, KillReason::Broken, KillReason::Ordered, memory]
+        {
             counts.killed(reason);
         }
-        assert_eq!(KILL_REASONS.map(|reason| counts.killed[reason]), [1, 1, 2, 1]);
+        assert_eq!(KILL_REASONS.map(|reason| counts.killed[reason]), [1, 1, 2, 1, 1]);
     }
 
     #[test]

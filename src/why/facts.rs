@@ -45,7 +45,7 @@ pub(crate) enum Master {
     },
     /// The master answered.
     Answered {
-        /// Its own process id.
+        /// The process id by which the master knows itself.
         pid: i32,
         details: Box<ChannelDetails>,
         /// The other store that it serves.

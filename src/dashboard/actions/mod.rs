@@ -123,11 +123,11 @@ async fn carried_out(
     let who = can.visitor.name.clone().unwrap_or_default();
     let (dashboard, channel, wait) = (Arc::clone(dashboard), channel.to_owned(), order.wait());
     let acting = tokio::spawn(async move {
-        let (action, target) = (order.word(), order.target());
+        let (action, subject) = (order.word(), order.target());
         let done = order.carry_out(&dashboard, &channel).await;
         let result = done.as_ref().map_or_else(|refusal| refusal.code().to_owned(), |notice| notice.text());
-        info!(%who, action, channel, target, result, "dashboard action");
-        dashboard.source.activity().add(&who, action, &channel, &target, &result);
+        info!(%who, action, channel, subject, result, "dashboard action");
+        dashboard.source.activity().add(&who, action, &channel, &subject, &result);
         done
     });
     match timeout(wait, acting).await {

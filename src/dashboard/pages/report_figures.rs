@@ -118,7 +118,7 @@ mod tests {
             failed_runs: runs / 2,
             flow: Some(Flow { arrived: 3, settled: 2, seconds: 10.0 }),
             store: Some(StoreValues { waiting: at, front_waiting: front, ..StoreValues::default() }),
-            run: Some(Percentiles { p50: p95 / 2.0, p95, p99: p95 * 2.0 }),
+            run: Some(Percentiles { p50: p95 / 2.0, p95, p99: p95 * 2.0, max: p95 * 3.0 }),
             ..Point::default()
         };
         let points = [

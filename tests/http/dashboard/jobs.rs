@@ -1,8 +1,7 @@
 //! Lists of jobs, search, and the page of a job: payloads, errors and output without secrets.
 
 use super::{OPEN, TEAM, failed_job, guarded, page};
-use crate::client::{HttpFixture, HttpResponse, Request};
-use crate::fixture::until;
+use crate::client::{HttpFixture, HttpResponse};
 
 #[test]
 fn lists_show_a_page_of_a_state_and_search_it() {
