@@ -115,7 +115,7 @@ impl View<'_> {
                                 th scope="col" { (words.channel) }
                                 th scope="col" { (words.alert.rule) }
                                 th scope="col" { (words.alert.severity) }
-                                th scope="col" class="number" { (words.for_time) }
+                                th scope="col" class="number" { (words.alert.lasting) }
                                 th scope="col" { (words.alert.values) }
                                 th scope="col" class="number" { (words.alert.last_sent) }
                                 @if self.is_operator() { th scope="col" { (words.alert.silence_for) } }
@@ -149,7 +149,7 @@ impl View<'_> {
                     @if let Some(host) = &record.host { " (" (sanitize::line(host)) ")" }
                 }
                 td data-label=(words.alert.severity) { (record.severity) }
-                td class="number" data-label=(words.for_time) { (since(alerts.now, alert.since)) }
+                td class="number" data-label=(words.alert.lasting) { (since(alerts.now, alert.since)) }
                 td class="wide" data-label=(words.alert.values) {
                     (values(record)) " " code { (sanitize::line(&record.condition)) }
                 }

@@ -99,7 +99,7 @@ fn jobs(rows: &[Row<'_>], words: &Words) -> Markup {
                         th scope="col" class="number" { (words.rate_in) }
                         th scope="col" class="number" { (words.rate_out) }
                         th scope="col" class="number" { (words.runs) }
-                        th scope="col" class="number" { (words.failed_runs) }
+                        th scope="col" class="number" { (words.report.failed_runs) }
                         th scope="col" class="number" { (words.failure_rate) }
                         th scope="col" class="number" { (words.report.most_waiting) }
                     }
@@ -113,7 +113,7 @@ fn jobs(rows: &[Row<'_>], words: &Words) -> Markup {
                             td class="number" data-label=(words.rate_in) { (per_second(figures.per_second(figures.arrived))) }
                             td class="number" data-label=(words.rate_out) { (per_second(figures.per_second(figures.settled))) }
                             td class="number" data-label=(words.runs) { (count(Some(figures.runs))) }
-                            td class="number" data-label=(words.failed_runs) { (count(Some(figures.failed_runs))) }
+                            td class="number" data-label=(words.report.failed_runs) { (count(Some(figures.failed_runs))) }
                             td class="number" data-label=(words.failure_rate) { (share(figures.failing())) }
                             td class="number" data-label=(words.report.most_waiting) { (count(Some(figures.most_waiting))) }
                         }

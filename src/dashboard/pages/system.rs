@@ -199,7 +199,7 @@ fn stores(dashboard: &Dashboard, picture: &Picture, sizes: &BTreeMap<String, u64
                         th scope="col" { (words.store) }
                         th scope="col" class="number" { (words.system.size) }
                         th scope="col" class="number" { (words.system.mean_call) }
-                        th scope="col" class="number" { (words.slowest) }
+                        th scope="col" class="number" { (words.system.slowest_call) }
                     }
                 }
                 tbody {
@@ -212,7 +212,7 @@ fn stores(dashboard: &Dashboard, picture: &Picture, sizes: &BTreeMap<String, u64
                             }
                             td class="number" data-label=(words.system.size) { (size(channel).map_or_else(|| count(None), bytes)) }
                             td class="number" data-label=(words.system.mean_call) { (seconds(calls(channel).map(|calls| f64::from(calls.mean)))) }
-                            td class="number" data-label=(words.slowest) { (seconds(calls(channel).map(|calls| f64::from(calls.max)))) }
+                            td class="number" data-label=(words.system.slowest_call) { (seconds(calls(channel).map(|calls| f64::from(calls.max)))) }
                         }
                     }
                 }

@@ -126,7 +126,7 @@ fn report_sums_up_the_runs_of_a_range() {
     });
     for expected in [
         "data-label=\"Runs\">5<",
-        "data-label=\"failed runs\">1<",
+        "data-label=\"Failed runs\">1<",
         "svg class=\"chart\"",
         "No alert has fired",
     ] {
