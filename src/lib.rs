@@ -198,6 +198,7 @@ extern crate self as aint_queue;
 #[doc(hidden)]
 #[path = "."]
 pub mod engine {
+    pub mod activity;
     pub mod alerts;
     pub mod channel;
     pub mod control;
@@ -218,7 +219,9 @@ pub mod engine {
     pub mod snapshot;
     pub mod span_export;
     pub mod webhook;
+    pub(crate) mod why;
     pub mod wire;
+    pub(crate) mod wording;
     pub mod worker;
 
     pub use crate::app::WORKER_ARGUMENT;
@@ -235,9 +238,9 @@ pub use aint_queue_core::{config, job, middleware, queue, store};
 use aint_queue_core::{in_process, retry};
 #[cfg(feature = "server")]
 use engine::{
-    alerts, channel, control, dashboard, demo_jobs, fd, guardian, http, logging, master, metrics, open_files,
-    pool, private_file, producer_memory, protected_memory, sanitize, snapshot, span_export, webhook, wire,
-    worker,
+    activity, alerts, channel, control, dashboard, demo_jobs, fd, guardian, http, logging, master, metrics,
+    open_files, pool, private_file, producer_memory, protected_memory, sanitize, snapshot, span_export,
+    webhook, why, wire, wording, worker,
 };
 
 pub use app::App;

@@ -11,6 +11,11 @@ pub(crate) fn line(text: &str) -> Cow<'_, str> {
     escaped(text, is_unsafe)
 }
 
+/// A line of at most `max` columns, cut with an ellipsis.
+pub(crate) fn truncated(text: &str, max: usize) -> String {
+    console::truncate_str(&line(text.trim()), max, "…").into_owned()
+}
+
 /// As [`line`], but keeps tabs: programs indent their output with them.
 pub(crate) fn output_line(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c != '\t' && is_unsafe(c))

@@ -6,10 +6,12 @@
 //! `notification` is the message, `outbox` its way to `delivery` and the way of its result back.
 //!
 //! `delivery` sends messages to their receivers: `message_queue` has those that wait, `text` the words, `receivers` the services.
+//! `channel_alerts` is the state of all this for display, `silences` changes the rules that are silent.
 //! `heartbeat` decides when heartbeat receivers are called. `test_message` is the message of `queue:alerts --test`.
 //! `snapshot_receiver` sends snapshots in place of messages.
 
 mod book;
+mod channel_alerts;
 mod delivery;
 mod fleet_values;
 mod group;
@@ -23,6 +25,7 @@ mod phase;
 mod receivers;
 #[cfg(test)]
 mod sample;
+mod silences;
 mod snapshot_receiver;
 mod test_message;
 mod text;
@@ -35,6 +38,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::stable_hash;
 
 pub use book::{AlertBook, AlertRecord, Answer, Circumstances, EndedAlert};
+pub use channel_alerts::{ChannelAlerts, PresentAlert};
 pub use delivery::{Deliveries, ReceiverStatus, test_receiver};
 pub use group::{Concern, Due, Group, Timing};
 pub use heartbeat::{Pulse, Pulses, run as call_heartbeat};
@@ -43,8 +47,9 @@ pub use notification::{Alert, AlertStatus, Notification};
 pub use outbox::{Delivered, Outbox};
 pub use phase::{Ended, Phase, Verdict};
 pub use receivers::{NextAttempt, SendFailure};
+pub use silences::{MAX_SILENCE_TIME, end_silence, silence_rule};
 pub use snapshot_receiver::snapshot_receivers;
-pub use test_message::test_messages;
+pub use test_message::{send_test, test_messages};
 pub use watch::{WatchHandle, WatchPlace, WatchSettings};
 
 /// The identity of an alert: of a rule in a channel, and of a host where the rule is over values of one host.

@@ -6,8 +6,10 @@ use std::time::Duration;
 use aint_queue_core::condition::Field;
 
 use super::Fingerprint;
+use super::delivery::test_receiver;
 use super::notification::{Alert, AlertStatus, Notification};
-use crate::config::alerts::Severity;
+use crate::config::alerts::{Receiver, Severity};
+use crate::guardian::GuardianHandle;
 use crate::job::Timestamp;
 
 /// The name of the rule of a test.
@@ -42,4 +44,20 @@ pub fn test_messages(
         is_test: true,
     };
     [message(AlertStatus::Firing), message(AlertStatus::Resolved(now.after(Duration::from_secs(1))))]
+}
+
+/// Sends the messages of a test to a receiver, one after the other; `guardian` runs the program of a receiver that is one.
+///
+/// # Errors
+/// The reason of the first failure.
+pub async fn send_test(
+    receiver: &Receiver,
+    messages: &[Notification],
+    guardian: Option<&GuardianHandle>,
+) -> Result<(), String> {
+    for message in messages {
+        let sent = test_receiver(receiver.clone(), message, guardian.cloned()).await;
+        sent.map_err(|failure| failure.message)?;
+    }
+    Ok(())
 }

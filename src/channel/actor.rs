@@ -337,7 +337,9 @@ impl Channel {
         match command {
             Command::Stop { force } => self.stop(force, now),
             Command::Scale(order, reply) => drop(reply.send(self.pool.scale(order, now))),
-            Command::Cancel(id, reply) => self.cancel(id, reply, now),
+            Command::Cancel(id, reply) => self.cancel(id, false, reply, now),
+            Command::Kill(id, reply) => self.cancel(id, true, reply, now),
+            Command::EndWorker { pid, kill, reply } => drop(reply.send(self.end_worker(pid, kill, now))),
             Command::Quiet(reply) => drop(reply.send(self.quiet(now))),
             Command::Resume(reply) => drop(reply.send(self.resume())),
             Command::Reload(spec, reply) => self.start_reload(*spec, reply, now),
@@ -408,8 +410,9 @@ impl Channel {
         was_quiet
     }
 
-    /// Ends a held job. A job whose run has ended is left as it is: the store records its end, and the reply says how.
-    fn cancel(&mut self, id: JobId, reply: oneshot::Sender<HeldCancel>, now: Instant) {
+    /// Ends a held job: asks its run to end, or kills its worker. A job whose run has ended is left as it is: the store records its
+    /// end, and the reply says how.
+    fn cancel(&mut self, id: JobId, kill: bool, reply: oneshot::Sender<HeldCancel>, now: Instant) {
         if !self.held_jobs.holds(id) {
             let _ = reply.send(HeldCancel::NotHeld);
             return;
@@ -421,10 +424,21 @@ impl Channel {
             let unique = meta.unique.clone();
             let to = Policy::cancel(meta, self.store_time(now));
             self.held_jobs.settle(Settlement { id, unique, to, output: OutputChange::Keep });
+        } else if let Some(run) = self.held_jobs.run(id).filter(|_| kill) {
+            info!(channel = %self.name, job = id.0, "job cancelled: killing its worker");
+            self.pool.kill_run(run, now);
         } else if let Some(run) = self.held_jobs.run(id) {
             info!(channel = %self.name, job = id.0, "job cancelled: asking its run to end");
             self.pool.cancel(run, now);
         }
+    }
+
+    fn end_worker(&mut self, pid: i32, kill: bool, now: Instant) -> bool {
+        let is_found = self.pool.end_worker(pid, kill, now);
+        if is_found {
+            info!(channel = %self.name, pid, kill, "worker ended by an operator");
+        }
+        is_found
     }
 
     pub(super) fn stop(&mut self, force: bool, now: Instant) {

@@ -71,7 +71,7 @@ async fn settle(store: &dyn Store, owner: &Owner, id: JobId) -> Result<UnheldCan
 
 /// Settles the job; returns whether this owner held it. A delayed job that is returned instead would run before its
 /// time, so an error is worth another try.
-async fn settle_until_confirmed(
+pub(super) async fn settle_until_confirmed(
     store: &dyn Store,
     owner: &Owner,
     settlement: Settlement,

@@ -34,6 +34,17 @@ pub enum Command {
     Resume(oneshot::Sender<bool>),
     /// End a held job. The reply comes when the store has recorded where the job went.
     Cancel(JobId, oneshot::Sender<HeldCancel>),
+    /// End a held job by a kill of its worker, without asking first; otherwise as [`Command::Cancel`].
+    Kill(JobId, oneshot::Sender<HeldCancel>),
+    /// End the worker with this process id: at once, or after the jobs it has. The reply says whether there is such a worker.
+    EndWorker {
+        /// The process id.
+        pid: i32,
+        /// Kill it at once; its jobs run again, and the attempt does not count.
+        kill: bool,
+        /// Receives the reply.
+        reply: oneshot::Sender<bool>,
+    },
     /// Report the state of the channel and of one of its jobs.
     Details(Option<JobId>, oneshot::Sender<ChannelDetails>),
     /// Report the running jobs.

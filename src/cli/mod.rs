@@ -42,7 +42,6 @@ mod quiet;
 mod recorded_masters;
 mod reload;
 mod reload_failed;
-mod render;
 mod resume;
 mod run;
 mod running;
@@ -64,6 +63,7 @@ use clap::{ColorChoice, FromArgMatches, Parser, Subcommand};
 use clap_complete::CompleteEnv;
 
 use crate::job::Registry;
+use crate::wording::render;
 pub(crate) use context::CommandContext;
 pub(crate) use failure::{Exit, Failure};
 use global_options::GlobalOptions;

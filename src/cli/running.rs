@@ -331,6 +331,7 @@ mod tests {
             rss: 1_234 << 20,
             cpu_ms: 59_900,
             age_ms: 59_900,
+            start_time: 0,
             command: format!("php\n{}", "y".repeat(90)),
         };
         let elsewhere =

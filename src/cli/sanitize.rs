@@ -3,17 +3,12 @@
 use serde::Serialize;
 
 use crate::sanitize::json_text;
-pub(crate) use crate::sanitize::line;
+pub(crate) use crate::sanitize::{line, truncated};
 
 /// As [`line`], but keeps line breaks.
 pub(crate) fn lines(text: &str) -> String {
     let lines: Vec<_> = text.split('\n').map(line).collect();
     lines.join("\n")
-}
-
-/// A line of at most `max` columns, cut with an ellipsis.
-pub(crate) fn truncated(text: &str, max: usize) -> String {
-    console::truncate_str(&line(text.trim()), max, "…").into_owned()
 }
 
 /// JSON that is safe on a terminal: unsafe characters are written as equivalent `\u` escapes.

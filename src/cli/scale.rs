@@ -12,22 +12,8 @@ use crate::pool::{MinWorkers, ScaleOrder};
 #[derive(Debug, Args)]
 pub(crate) struct Scale {
     /// +1 to add one, -1 to remove one, =3 or 3 for exactly three
-    #[arg(value_name = "WORKERS", value_parser = order, allow_negative_numbers = true)]
+    #[arg(value_name = "WORKERS", value_parser = str::parse::<ScaleOrder>, allow_negative_numbers = true)]
     workers: ScaleOrder,
-}
-
-/// `+2`, `-1`, `=3`, `3`.
-fn order(text: &str) -> Result<ScaleOrder, String> {
-    const FORM: &str = "write +1, -1 or =3";
-    let wrong = |_| FORM.to_owned();
-    // Integer parsing accepts a sign, so that "+-1" must be refused here.
-    let is_number = |digits: &str| digits.starts_with(|c: char| c.is_ascii_digit());
-    match text.split_at_checked(1) {
-        Some(("+" | "-", digits)) if is_number(digits) => text.parse().map(ScaleOrder::Change).map_err(wrong),
-        Some(("=", digits)) if is_number(digits) => digits.parse().map(ScaleOrder::Exactly).map_err(wrong),
-        _ if is_number(text) => text.parse().map(ScaleOrder::Exactly).map_err(wrong),
-        _ => Err(FORM.to_owned()),
-    }
 }
 
 impl Scale {
@@ -67,9 +53,13 @@ mod tests {
 
     #[test]
     fn scale_argument_is_relative_or_exact() {
+        let order = str::parse::<ScaleOrder>;
         assert_eq!(order("+2"), Ok(ScaleOrder::Change(2)));
         assert_eq!(order("-12"), Ok(ScaleOrder::Change(-12)));
         assert_eq!((order("=0"), order("7")), (Ok(ScaleOrder::Exactly(0)), Ok(ScaleOrder::Exactly(7))));
+        for shown in ["+2", "-12", "=3"] {
+            assert_eq!(order(shown).unwrap().to_string(), shown);
+        }
         for wrong in
             ["", "+", "-", "=", "=+1", "=-1", "+-1", "--1", "1.5", "one", "+99999999999999999999", "é"]
         {

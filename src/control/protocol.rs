@@ -51,6 +51,20 @@ pub enum ControlRequest {
         /// The job.
         id: JobId,
     },
+    /// End this job by a kill of its worker with all processes below, without asking the job first. Other jobs of the worker run again.
+    /// Answered as [`ControlRequest::Cancel`].
+    Kill {
+        /// The job.
+        id: JobId,
+    },
+    /// End a worker of this channel: after the jobs it has, or at once; then its jobs run again.
+    EndWorker {
+        /// The process id of the worker.
+        pid: i32,
+        /// Kill it at once.
+        #[serde(default)]
+        kill: bool,
+    },
     /// Take no more jobs of this channel; running jobs continue.
     Quiet,
     /// Take jobs of this channel again.
@@ -99,7 +113,10 @@ impl ControlRequest {
     /// Whether the answer may take long, so that the server limits the number of such requests. A stop may also take long,
     /// but is never refused.
     pub fn is_slow(self) -> bool {
-        matches!(self, Self::Reload | Self::Cancel { .. } | Self::Output { follow: true, .. })
+        matches!(
+            self,
+            Self::Reload | Self::Cancel { .. } | Self::Kill { .. } | Self::Output { follow: true, .. }
+        )
     }
 
     /// Whether lines may come before the answer.
@@ -110,14 +127,17 @@ impl ControlRequest {
     /// The time for the connection, for the whole of an answer, and for each line before it.
     pub fn reply_timeout(self) -> Duration {
         match self {
-            Self::Stop { .. } | Self::Reload | Self::Cancel { .. } | Self::Output { follow: true, .. } => {
-                Duration::from_secs(30)
-            }
+            Self::Stop { .. }
+            | Self::Reload
+            | Self::Cancel { .. }
+            | Self::Kill { .. }
+            | Self::Output { follow: true, .. } => Duration::from_secs(30),
             // The master answers these at once.
             Self::Status
             | Self::Look { .. }
             | Self::Metrics
             | Self::History { .. }
+            | Self::EndWorker { .. }
             | Self::Quiet
             | Self::Resume
             | Self::Scale { .. }
@@ -229,8 +249,13 @@ pub enum ControlResponse {
         /// The status of the channel and of the job.
         view: Box<ChannelDetails>,
     },
-    /// To [`ControlRequest::Cancel`].
+    /// To [`ControlRequest::Cancel`] and [`ControlRequest::Kill`].
     Cancel(HeldCancel),
+    /// To [`ControlRequest::EndWorker`].
+    WorkerEnds {
+        /// Whether there is such a worker.
+        found: bool,
+    },
     /// To [`ControlRequest::Quiet`].
     Quiet(QuietReply),
     /// To [`ControlRequest::Resume`].

@@ -17,7 +17,7 @@ use tokio_stream::Stream;
 
 use super::Dashboard;
 use super::pages::{Asked, age_note, channel_figures, row_figures, total_figures};
-use super::parts::Words;
+use super::parts::{Words, firing_text};
 use super::picture::{ChannelPicture, Picture};
 use super::refusal::Refusal;
 use super::rights::{Can, See};
@@ -42,7 +42,7 @@ pub(super) async fn stream(
     if about != "*" {
         dashboard.found(&*dashboard.camera.picture().await, &about)?;
     }
-    let words = asked.language.words();
+    let language = asked.language;
     let (events, on_event) = tokio::sync::mpsc::channel(1);
     tokio::spawn(async move {
         let _permit = permit;
@@ -57,8 +57,11 @@ pub(super) async fn stream(
                     continue;
                 }
                 last = picture.number;
-                let data = tick(&picture, &about, words).to_string();
-                let event = Event::default().event("tick").id(last.to_string()).retry(RETRY).data(data);
+                let words = language.words();
+                let data = dashboard
+                    .ticks
+                    .text(picture.number, &about, language, || tick(&picture, &about, words).to_string());
+                let event = Event::default().event("tick").id(last.to_string()).retry(RETRY).data(&*data);
                 if events.send(Ok(event)).await.is_err() {
                     return;
                 }
@@ -93,6 +96,7 @@ fn received(
 fn tick(picture: &Picture, about: &str, words: &Words) -> Value {
     let mut figures = Map::new();
     let mut states = Map::new();
+    add(&mut figures, "*", [("firing", firing_text(picture.firing()))]);
     match picture.channel(about) {
         Some(channel) => {
             add(&mut figures, about, channel_figures(channel));

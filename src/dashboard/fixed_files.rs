@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use axum::extract::Path;
-use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use ring::digest::{SHA256, digest};
 
@@ -54,12 +54,17 @@ pub(super) fn address(name: &str) -> String {
 }
 
 /// `GET /assets/{name}`.
-pub(super) async fn serve(Path(name): Path<String>) -> Response {
+pub(super) async fn serve(Path(name): Path<String>, uri: Uri) -> Response {
     match FILES.iter().find(|file| file.name == name) {
         Some(file) => {
-            let headers =
-                [(CONTENT_TYPE, file.content_type), (CACHE_CONTROL, "public, max-age=31536000, immutable")];
-            (headers, file.content.clone()).into_response()
+            let asked = uri.query().and_then(|query| query.strip_prefix("v="));
+            // A page of an earlier version may ask for a file of its own: this one must not be kept under that address.
+            let cache = match asked == Some(&*file.version) {
+                true => "public, max-age=31536000, immutable",
+                false => "no-cache",
+            };
+            ([(CONTENT_TYPE, file.content_type), (CACHE_CONTROL, cache)], file.content.clone())
+                .into_response()
         }
         None => StatusCode::NOT_FOUND.into_response(),
     }

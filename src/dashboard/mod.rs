@@ -6,6 +6,11 @@
 //! | `/channels/{name}` | one channel with its charts, running jobs and workers |
 //! | `/channels/{name}/jobs` | the jobs of a state, and search |
 //! | `/channels/{name}/jobs/{id}` | one job |
+//! | `/channels/{name}/workers/{pid}` | one worker with its processes |
+//! | `/alerts` | alerts, silences and receivers of all channels |
+//! | `/activity` | the last actions and events |
+//! | `/system` | masters, stores, limits and the configuration |
+//! | `/report` | a summary of a period, to print |
 //! | `/login`, `/logout` | sign in with a token |
 //! | `/events` | numbers of the pages as they change |
 //! | `/api/v1/…` | the same as JSON |
@@ -21,36 +26,43 @@ mod actions;
 mod api;
 mod chart;
 mod events;
+mod explanation;
 mod fixed_files;
 mod hidden_keys;
 mod layer;
 mod pages;
 mod parts;
 mod picture;
+mod process_trees;
 mod refusal;
 mod rights;
 mod source;
+mod ticks;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
+use axum::response::Response;
 use axum::routing::{get, post};
 use tokio::time::timeout;
 
-pub use source::{ChannelLook, Source, Stores};
+pub use source::{ChannelLook, OwnResources, Source, Stores};
 
 use crate::config::{Config, Http};
 use crate::http::Permits;
 use crate::job::error_chain;
 use crate::metrics::{RequestKind, RequestMetrics};
+use crate::queue_set::QueueSet;
 use crate::store::{Store, StoreError};
 use hidden_keys::HiddenKeys;
-use parts::Frame;
+use parts::{Frame, Page, named};
 use picture::{Camera, ChannelPicture, Picture};
+use process_trees::ProcessTrees;
 use refusal::Refusal;
-use rights::Gate;
+use rights::{Gate, Visitor};
+use ticks::Ticks;
 
 /// Longest time for the answer of a store to a page.
 const STORE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -65,13 +77,25 @@ struct Dashboard {
     stores: Stores,
     hidden: HiddenKeys,
     streams: Permits,
+    ticks: Ticks,
+    trees: ProcessTrees,
+    /// The configuration of the start of the master.
+    config: Arc<Config>,
+    source: Arc<dyn Source>,
+    /// The queues into which operators push jobs.
+    queues: QueueSet,
 }
 
 impl Dashboard {
-    /// A channel of a picture.
-    fn found<'a>(&self, picture: &'a Picture, name: &str) -> Result<&'a ChannelPicture, Refusal> {
+    /// A channel of a picture, by the part of an address that names it.
+    fn found<'a>(&self, picture: &'a Picture, part: &str) -> Result<&'a ChannelPicture, Refusal> {
         let declared = || picture.channels.iter().map(|channel| channel.name.clone()).collect();
-        picture.channel(name).ok_or_else(|| Refusal::NoSuchChannel(declared()))
+        picture.channel(named(part)).ok_or_else(|| Refusal::NoSuchChannel(declared()))
+    }
+
+    /// The whole page for a visitor.
+    fn render(&self, page: &Page, visitor: &Visitor) -> Response {
+        self.frame.render(page, visitor.name.as_deref(), Some(self.camera.firing()))
     }
 
     /// The store of a channel.
@@ -89,6 +113,11 @@ async fn answered<T>(call: impl Future<Output = Result<T, StoreError>>) -> Resul
     }
 }
 
+/// The answer of a store to an action, however long it takes: an action that is dropped in the middle may be half done.
+async fn stored<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, Refusal> {
+    call.await.map_err(|error| Refusal::StoreDown(error_chain(&error)))
+}
+
 /// The routes of the dashboard of a listener; `None` while it is off. Behind a proxy the paths may begin with that of `public_url`.
 #[must_use]
 pub fn routes(
@@ -104,10 +133,15 @@ pub fn routes(
     let base = frame.base_path().to_owned();
     let dashboard = Arc::new(Dashboard {
         gate: Gate::new(settings, own, metrics),
-        camera: Camera::new(Arc::clone(config), stores.clone(), source),
+        camera: Camera::new(Arc::clone(config), stores.clone(), Arc::clone(&source)),
         stores,
         hidden: HiddenKeys::new(&own.hide),
         streams: Permits::new(RequestKind::Stream, MAX_STREAMS, "close some pages of the dashboard", metrics),
+        ticks: Ticks::default(),
+        trees: ProcessTrees::default(),
+        config: Arc::clone(config),
+        source,
+        queues: QueueSet::of(Arc::clone(config)),
         frame,
     });
     let mut pages = Router::new();
@@ -121,7 +155,14 @@ pub fn routes(
         .route("/channels/{channel}/jobs", get(pages::jobs))
         .route("/channels/{channel}/jobs/{id}", get(pages::job))
         .route("/channels/{channel}/jobs/{id}/{action}", post(actions::of_job))
+        .route("/channels/{channel}/workers/{pid}", get(pages::worker))
+        .route("/channels/{channel}/workers/{pid}/{action}", post(actions::of_worker))
         .route("/channels/{channel}/actions/{action}", post(actions::of_channel))
+        .route("/alerts", get(pages::alerts))
+        .route("/alerts/test", post(actions::test_receiver))
+        .route("/activity", get(pages::activity))
+        .route("/system", get(pages::system))
+        .route("/report", get(pages::report))
         .route("/login", get(pages::login_form).post(pages::log_in))
         .route("/logout", post(pages::log_out))
         .route("/events", get(events::stream))

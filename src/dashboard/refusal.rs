@@ -21,6 +21,9 @@ pub(super) enum Refusal {
     NoSuchPage,
     NoSuchChannel(Vec<String>),
     NoSuchJob,
+    NoSuchWorker,
+    /// There are more jobs than the operator has seen who wants to remove them.
+    MoreJobs,
     /// The store of the channel has not answered; the error, empty for none in time.
     StoreDown(String),
     /// The master behind the page does not serve the channel.
@@ -41,9 +44,13 @@ impl Refusal {
             Self::Reopen => StatusCode::OK,
             Self::NeedsOperator | Self::ProxyWithoutToken | Self::ForeignForm => StatusCode::FORBIDDEN,
             Self::TooManyGuesses => StatusCode::TOO_MANY_REQUESTS,
-            Self::NoSuchPage | Self::NoSuchChannel(_) | Self::NoSuchJob => StatusCode::NOT_FOUND,
+            Self::NoSuchPage | Self::NoSuchChannel(_) | Self::NoSuchJob | Self::NoSuchWorker => {
+                StatusCode::NOT_FOUND
+            }
             Self::StoreDown(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::NotServedHere | Self::HeldElsewhere | Self::Failed(_) => StatusCode::CONFLICT,
+            Self::NotServedHere | Self::HeldElsewhere | Self::Failed(_) | Self::MoreJobs => {
+                StatusCode::CONFLICT
+            }
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::TooManyStreams => StatusCode::SERVICE_UNAVAILABLE,
@@ -62,6 +69,8 @@ impl Refusal {
             Self::NoSuchPage => "no_such_page",
             Self::NoSuchChannel(_) => "no_such_channel",
             Self::NoSuchJob => "no_such_job",
+            Self::NoSuchWorker => "no_such_worker",
+            Self::MoreJobs => "more_jobs",
             Self::StoreDown(_) => "store_down",
             Self::NotServedHere => "not_served_here",
             Self::HeldElsewhere => "held_elsewhere",
@@ -85,6 +94,8 @@ impl Refusal {
             Self::NoSuchPage => words.no_such_page,
             Self::NoSuchChannel(_) => words.no_such_channel,
             Self::NoSuchJob => words.no_such_job,
+            Self::NoSuchWorker => words.worker.gone,
+            Self::MoreJobs => words.more_jobs,
             Self::StoreDown(_) => words.store_does_not_answer,
             Self::NotServedHere => words.not_served,
             Self::HeldElsewhere => words.held_elsewhere,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::activity::Activity;
 use crate::channel::{ChannelStatus, MasterIdentity};
 use crate::control::{ControlRequest, ControlResponse};
 use crate::snapshot::{Point, Recent, ScaledAt, Step, Trends};
@@ -25,6 +26,19 @@ pub struct ChannelLook {
     pub trends: Trends,
     /// The last counts of the store and their age; `None` before the first ones.
     pub counts: Option<(JobCounts, Duration)>,
+    /// Whether the channel has ended a moment ago.
+    pub has_ended: bool,
+}
+
+/// The resources of the process of a master.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OwnResources {
+    /// Resident bytes.
+    pub memory: Option<u64>,
+    /// Open descriptors.
+    pub descriptors: Option<u64>,
+    /// The limit on open descriptors.
+    pub max_descriptors: Option<u64>,
 }
 
 /// The channels that a master serves, from its memory.
@@ -44,4 +58,16 @@ pub trait Source: Send + Sync {
 
     /// The process of the master.
     fn identity(&self) -> MasterIdentity;
+
+    /// The resources that the process uses now. Blocks on `/proc`.
+    fn resources(&self) -> OwnResources;
+
+    /// The last actions and events of the master.
+    fn activity(&self) -> &Activity;
+
+    /// The book of the alerts of this host in a channel, as its file has it; `None` without one.
+    async fn host_alerts(&self, channel: &str) -> Option<String>;
+
+    /// Sends the messages of a test to a receiver of alerts, with the reason of a failure; `None` for one that is not declared.
+    async fn test_receiver(&self, receiver: &str) -> Option<Result<(), String>>;
 }

@@ -19,6 +19,9 @@ pub(crate) struct ProcessRow {
     pub(crate) cpu_ms: u64,
     /// Milliseconds since its start.
     pub(crate) age_ms: u64,
+    /// Ticks from the boot of the machine to its start: tells it apart from a later process with its id.
+    #[serde(skip)]
+    pub(crate) start_time: u64,
     /// The command with its arguments; the name of the program for a process without arguments.
     pub(crate) command: String,
 }
@@ -39,6 +42,11 @@ pub(crate) fn tree(root: i32, most: usize) -> Vec<ProcessRow> {
     rows
 }
 
+/// Whether the process still runs: an ended one that its parent has not noticed does not.
+pub(crate) fn is_alive(row: &ProcessRow) -> bool {
+    procfs::stat(row.pid).is_some_and(|stat| stat.start_time == row.start_time && stat.state != b'Z')
+}
+
 fn row(pid: i32, depth: usize) -> Option<ProcessRow> {
     let stat = procfs::stat(pid)?;
     let times = procfs::times(pid).unwrap_or_default();
@@ -51,6 +59,7 @@ fn row(pid: i32, depth: usize) -> Option<ProcessRow> {
         rss: procfs::resident(pid).unwrap_or(0),
         cpu_ms: times.cpu_ms,
         age_ms: times.age_ms,
+        start_time: stat.start_time,
         command,
     })
 }

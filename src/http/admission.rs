@@ -16,6 +16,7 @@ use tracing::warn;
 
 use super::event_log::EventCount;
 use super::peer::Peer;
+use super::permits::Used;
 use crate::config::Http;
 use crate::metrics::{RefusalReason, RequestMetrics};
 
@@ -194,6 +195,12 @@ impl Place {
     #[must_use]
     pub fn peer(&self) -> Peer {
         self.peer
+    }
+
+    /// The connections of the listener.
+    #[must_use]
+    pub fn connections(&self) -> Used {
+        Used { taken: self.admission.places().by_number.len(), limit: self.admission.0.max }
     }
 
     /// A request with a permit has begun.

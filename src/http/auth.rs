@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use super::admission::Place;
 use super::peer::Peer;
-use super::permits::Permits;
+use super::permits::{Permits, Used};
 use super::response::ErrorResponse;
 use super::token_guesses::TokenGuesses;
 use crate::config::{Http, Secret};
@@ -35,6 +35,9 @@ const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 pub(super) const PUSH_ROUTE: &str = "/channels/{channel}/jobs";
 /// Most pages and answers of the API at once.
 const MAX_PAGES: usize = 64;
+/// Most forms with a token at once.
+const MAX_SIGN_INS: usize = 16;
+
 /// The rules and the settings they use.
 pub(super) struct Auth {
     token: Option<Secret>,
@@ -47,6 +50,7 @@ pub(super) struct Auth {
     public: Option<PublicAddress>,
     /// The permits of pages; `None` while the dashboard is off.
     pages: Option<Permits>,
+    sign_ins: Permits,
 }
 
 /// The rule for readers of metrics.
@@ -60,6 +64,15 @@ pub(super) struct Readers {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MayRead(pub(super) bool);
 
+/// The use of the permits of a listener when a page was asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    /// Pushes that are under way.
+    pub pushes: Used,
+    /// Pages and answers of the API that are under way.
+    pub pages: Used,
+}
+
 /// The kinds of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
@@ -70,6 +83,8 @@ enum Asked {
     Push,
     /// A page of the dashboard, or an answer of its API.
     Page,
+    /// The form with a token, before any right is known.
+    SignIn,
     /// A stream of the dashboard, which lasts as long as its page.
     Stream,
 }
@@ -83,6 +98,10 @@ impl Asked {
                 let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
                 if request.method() == Method::POST && route == Some(PUSH_ROUTE) {
                     Self::Push
+                } else if request.method() == Method::POST
+                    && route.is_some_and(|route| route.ends_with("/login"))
+                {
+                    Self::SignIn
                 } else if route.is_some_and(|route| route.ends_with("/events")) {
                     Self::Stream
                 } else {
@@ -128,7 +147,13 @@ pub(super) async fn authorize(State(auth): State<Arc<Auth>>, mut request: Reques
             return response;
         }
         // The dashboard checks the rights of its visitors.
-        Asked::Page => auth.pages.as_ref().unwrap_or(&auth.pushes),
+        Asked::Page => {
+            let pages = auth.pages.as_ref().unwrap_or(&auth.pushes);
+            request.extensions_mut().insert(Usage { pushes: auth.pushes.used(), pages: pages.used() });
+            pages
+        }
+        // Strangers may send forms slowly: they keep no page from others.
+        Asked::SignIn => &auth.sign_ins,
         Asked::Push if auth.token.is_none() && auth.is_proxied(request.headers()) => {
             let error = "a push through a proxy needs a token: set token in [http]";
             return ErrorResponse::new(StatusCode::FORBIDDEN, error).into_response();
@@ -177,6 +202,12 @@ impl Auth {
             pages: settings.dashboard.is_some().then(|| {
                 Permits::new(RequestKind::Page, MAX_PAGES, "close some pages of the dashboard", metrics)
             }),
+            sign_ins: Permits::new(
+                RequestKind::SignIn,
+                MAX_SIGN_INS,
+                "try to sign in again in a moment",
+                metrics,
+            ),
         }
     }
 

@@ -52,12 +52,12 @@ use crate::producer_memory::ProducerMemory;
 use crate::queue_set::QueueSet;
 pub use admission::Place;
 use auth::{Auth, Readers};
-pub use auth::{PublicAddress, is_proxied};
+pub use auth::{PublicAddress, Usage, is_proxied};
 pub use connection::Stopping;
 use observed::View;
 pub use observed::{ChannelHealth, Observed};
 pub use peer::Peer;
-pub use permits::{AtLimit, Permit, Permits};
+pub use permits::{AtLimit, Permit, Permits, Used};
 use response::ErrorResponse;
 pub use token_guesses::TokenGuesses;
 

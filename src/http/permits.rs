@@ -26,6 +26,15 @@ pub struct Permits {
     refusals: IntCounter,
 }
 
+/// The use of something limited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// The number in use.
+    pub taken: usize,
+    /// The most that can be.
+    pub limit: usize,
+}
+
 /// As many requests as there are permits are under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("{0} requests are under way: retry, or send them one after the other")]
@@ -56,6 +65,12 @@ impl Permits {
             under_way: metrics.under_way(kind),
             refusals: metrics.refusals(RefusalReason::Limit(kind)),
         }
+    }
+
+    /// The number of taken permits, and of all.
+    #[must_use]
+    pub fn used(&self) -> Used {
+        Used { taken: self.limit - self.free.available_permits(), limit: self.limit }
     }
 
     /// Takes a permit for a request, without waiting.

@@ -3,13 +3,15 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::sync::mpsc;
 
 use super::run_dir::RunDir;
 use super::signals::with_signals_blocked;
 use crate::alerts::{
-    Deliveries, Pulses, ReceiverStatus, WatchHandle, WatchPlace, WatchSettings, call_heartbeat,
+    Deliveries, Pulses, ReceiverStatus, WatchHandle, WatchPlace, WatchSettings, call_heartbeat, send_test,
+    test_messages,
 };
 use crate::config::alerts::{Alerts, ReceiverKind};
 use crate::config::{self, Config, Driver};
@@ -17,6 +19,9 @@ use crate::guardian::{GuardianHandle, Privileges};
 use crate::metrics::{AlertMetrics, MessageCounts, Metrics};
 use crate::snapshot::Sampler;
 use crate::store::Store;
+
+/// The name in place of a channel in the message of a test.
+const TEST_CHANNEL: &str = "test";
 
 /// The alerts of a master, for all its channels.
 pub(super) struct Alerting {
@@ -27,6 +32,8 @@ pub(super) struct Alerting {
     /// The name of this host.
     host: String,
     metrics: AlertMetrics,
+    /// The guardian for the programs of receivers.
+    guardian: GuardianHandle,
 }
 
 /// The guardian for the programs of receivers, which get no secrets of the master.
@@ -70,7 +77,16 @@ impl Alerting {
             public_url: config.http.as_ref().and_then(|http| http.public_url.clone()),
             host: host.to_owned(),
             metrics,
+            guardian,
         }))
+    }
+
+    /// Sends the messages of a test to a receiver; `None` for one that is not declared.
+    pub(super) async fn test(&self, receiver: &str) -> Option<Result<(), String>> {
+        let receiver = self.settings.receivers.get(receiver)?;
+        let now = SystemTime::now().into();
+        let messages = test_messages(TEST_CHANNEL, &self.host, self.public_url.clone(), now);
+        Some(send_test(receiver, &messages, Some(&self.guardian)).await)
     }
 
     /// Updates the numbers of messages in the metrics.

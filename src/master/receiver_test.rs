@@ -7,7 +7,7 @@ use super::listen::runtime;
 use super::listen_error::ListenError;
 use super::own_identity::own_identity;
 use super::start::incarnation;
-use crate::alerts::{test_messages, test_receiver};
+use crate::alerts::{send_test, test_messages};
 use crate::config::Config;
 use crate::config::alerts::{Receiver, ReceiverKind};
 use crate::guardian::Guardian;
@@ -35,18 +35,9 @@ pub fn test_receivers(
         };
         let mut results = Vec::new();
         for receiver in receivers {
-            let mut result = Ok(());
-            for message in &messages {
-                let handle = guardian.as_ref().map(Guardian::handle);
-                let guardian = handle.zip(config.alerts.as_ref());
-                let guardian = guardian.map(|(handle, settings)| for_receivers(&handle, settings));
-                let sent = test_receiver(receiver.clone(), message, guardian).await;
-                if let Err(failure) = sent {
-                    result = Err(failure.message);
-                    break;
-                }
-            }
-            results.push(result);
+            let handle = guardian.as_ref().map(Guardian::handle).zip(config.alerts.as_ref());
+            let handle = handle.map(|(handle, settings)| for_receivers(&handle, settings));
+            results.push(send_test(receiver, &messages, handle.as_ref()).await);
         }
         if let Some(guardian) = guardian {
             guardian.shut_down().await;

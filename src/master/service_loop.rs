@@ -18,6 +18,7 @@ use super::reload::{ReloadChanges, ReloadError, ReloadEvent, ReloadQueue, Reload
 use super::signals::{SignalAction, Signals, block_signals};
 use super::stop_notice::StopNotice;
 use super::watchdog::{Watchdog, WatchdogEvent};
+use crate::activity::Activity;
 use crate::alerts::WatchHandle;
 use crate::channel::{Command, Stopped};
 use crate::config::Config;
@@ -25,6 +26,10 @@ use crate::guardian::Guardian;
 use crate::http;
 use crate::logging::{LogWriter, Reopening};
 use crate::span_export::SpanExport;
+
+/// The name of this master, and that of the sender of signals, among the actors of [`Activity`].
+const OWN: &str = "master";
+const SIGNAL: &str = "signal";
 
 /// The end of a master that has served.
 #[derive(Debug)]
@@ -48,6 +53,8 @@ pub(super) struct Master {
     pub(super) reloads: ReloadQueue,
     /// The log of the process, if it has one.
     pub(super) log: Option<LogWriter>,
+    /// The last actions and events.
+    pub(super) activity: Arc<Activity>,
     /// The configuration of the start.
     pub(super) config: Arc<Config>,
     /// Memory of a pool without a `pool_memory_limit`, in MiB; `None` without a limit of the control group.
@@ -78,9 +85,18 @@ impl Master {
                             self.announce_stop();
                         }
                     }
-                    SignalAction::Quiet => self.send_to_all(|| Command::Quiet(oneshot::channel().0)),
-                    SignalAction::Resume => self.send_to_all(|| Command::Resume(oneshot::channel().0)),
-                    SignalAction::Reload => self.reload_all(&watchdog),
+                    SignalAction::Quiet => {
+                        self.activity.add(SIGNAL, "quiet", "", "", "");
+                        self.send_to_all(|| Command::Quiet(oneshot::channel().0));
+                    }
+                    SignalAction::Resume => {
+                        self.activity.add(SIGNAL, "resume", "", "", "");
+                        self.send_to_all(|| Command::Resume(oneshot::channel().0));
+                    }
+                    SignalAction::Reload => {
+                        self.activity.add(SIGNAL, "reload", "", "", "");
+                        self.reload_all(&watchdog);
+                    }
                     SignalAction::ReopenLog => self.reopen_log(),
                     SignalAction::Ignored(signal) => info!(signal, "signal ignored: no action in this version"),
                 },
@@ -202,6 +218,7 @@ impl Master {
     async fn on_channel_end(&mut self, name: &Arc<str>, stopped: Stopped, reexec: &mut ReexecPolicy) {
         let Stopped { handed_back, interrupted, settled, .. } = stopped;
         info!(channel = %name, handed_back, interrupted, settled, "channel stopped");
+        self.activity.add(OWN, "stopped", name, "", "");
         if let Some(service) = self.services.remove(name) {
             if reexec.is_draining() && !service.is_stop_requested() {
                 reexec.keep(name, service.hand_over(&stopped).await, &stopped);
@@ -277,6 +294,7 @@ impl Master {
             Ok(ReloadChanges { renewed, restart, program_replaced }) => {
                 let generation = renewed.generation;
                 info!(channel = %name, generation, "reloaded");
+                self.activity.add(OWN, "reloaded", &name, "", &format!("generation {generation}"));
                 if !restart.is_empty() {
                     warn!(channel = %name, "keys changed that need a restart of the master: {}", restart.join(", "));
                 }
@@ -291,6 +309,7 @@ impl Master {
                 // A list of configuration problems becomes one log line.
                 let why = why.to_string().replace("\n  ", "; ");
                 error!(channel = %name, "reload failed: keeping the previous configuration and workers: {why}");
+                self.activity.add(OWN, "reload failed", &name, "", &why);
             }
         }
         if self.reloads.end(&name, changes) {

@@ -28,6 +28,7 @@ use super::run_dir::{Lock, RunDir, ServedStore};
 use super::service_loop::Master;
 use super::signals::with_signals_blocked;
 use super::view::MasterView;
+use crate::activity::Activity;
 use crate::config::passed_env::PassedEnv;
 use crate::config::{self, Config, Driver};
 use crate::dashboard;
@@ -77,6 +78,8 @@ pub(super) async fn start(
     let guardian = Guardian::start(incarnation(), LEASE).await.map_err(ListenError::System)?;
     let start_export = || SpanExport::start(listen.config.otel.as_ref());
     let span_export = Arc::new(with_signals_blocked(start_export).map_err(ListenError::System)?);
+    let activity = Arc::<Activity>::default();
+    activity.add("master", "started", "", "", env!("CARGO_PKG_VERSION"));
     let mut master = Master {
         guardian,
         span_export: Arc::clone(&span_export),
@@ -86,6 +89,7 @@ pub(super) async fn start(
         http: Vec::new(),
         reloads: ReloadQueue::default(),
         log: listen.log.clone(),
+        activity: Arc::clone(&activity),
         config: Arc::clone(&listen.config),
         memory_share: share,
     };
@@ -102,6 +106,7 @@ pub(super) async fn start(
         alerting,
         snapshot_handlers: listen.snapshot_handlers.clone(),
         handler_thread: Default::default(),
+        activity,
         attention: Arc::default(),
         channels: listen.channels.clone(),
         reloads: master.reloads.sender(),
@@ -117,7 +122,7 @@ pub(super) async fn start(
     if let Some(alerting) = &shared.alerting {
         master.alerts_of_others = alerting.watch_others(&listen.config, &listen.channels, open_store_lazily);
     }
-    let view = Arc::new(MasterView(Arc::clone(&shared)));
+    let view = Arc::new(MasterView::new(Arc::clone(&shared), Arc::clone(&listen.config)));
     let places = master.services.values().map(|service| Arc::downgrade(service.place())).collect();
     tokio::spawn(place::watch(places));
     for port in ports {

@@ -1,19 +1,25 @@
 //! The view of a master that the HTTP listener shows: metrics, the health of its channels, and what pages show of them.
 
+use std::fs;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use aint_queue_core::mutex::lock;
 use async_trait::async_trait;
+use nix::sys::resource::{Resource, getrlimit};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, timeout};
 
+use super::alerting::host_alerts_file;
 use super::control::{ChannelHandlers, MasterShared, RequestHandler};
+use crate::activity::Activity;
 use crate::channel::MasterIdentity;
+use crate::config::Config;
 use crate::control::protocol::{Reply, ResponseLine};
 use crate::control::{ControlRequest, ControlResponse};
-use crate::dashboard::{ChannelLook, Source};
+use crate::dashboard::{ChannelLook, OwnResources, Source};
+use crate::guardian::procfs;
 use crate::http::{ChannelHealth, Observed};
 use crate::snapshot::{Point, ScaledAt, Step};
 
@@ -30,12 +36,16 @@ const SAMPLE_TIMEOUT: Duration = Duration::from_millis(100);
 const STATUS_TIMEOUT: Duration = Duration::from_millis(400);
 
 /// A view of a master.
-pub(super) struct MasterView(pub(super) Arc<MasterShared>);
+pub(super) struct MasterView {
+    shared: Arc<MasterShared>,
+    /// The configuration of the start.
+    config: Arc<Config>,
+}
 
 #[async_trait]
 impl Observed for MasterView {
     fn metrics(&self) -> String {
-        let shared = &self.0;
+        let shared = &self.shared;
         shared.attention.scraped(Instant::now());
         shared.render_metrics()
     }
@@ -60,12 +70,13 @@ impl Source for MasterView {
     }
 
     async fn look(&self, channel: &str) -> Option<ChannelLook> {
-        self.0.attention.looked(Instant::now());
+        self.shared.attention.looked(Instant::now());
         let channel = self.channel(channel)?;
         // After a time without viewers the last sample may be minutes old.
         let _ = timeout(SAMPLE_TIMEOUT, channel.sampler.refresh(OLDEST_SAMPLE)).await;
         let status = timeout(STATUS_TIMEOUT, channel.status()).await;
         Some(ChannelLook {
+            has_ended: matches!(status, Ok(Err(_))),
             status: status.ok().and_then(Result::ok),
             recent: channel.sampler.recent(),
             trends: channel.sampler.trends(),
@@ -97,13 +108,40 @@ impl Source for MasterView {
     }
 
     fn identity(&self) -> MasterIdentity {
-        self.0.identity.clone()
+        self.shared.identity.clone()
+    }
+
+    fn resources(&self) -> OwnResources {
+        let descriptors = fs::read_dir("/proc/self/fd").ok().map(|open| open.count() as u64);
+        OwnResources {
+            memory: procfs::own_resident(),
+            // The directory that is read has a descriptor of its own.
+            descriptors: descriptors.map(|open| open.saturating_sub(1)),
+            max_descriptors: getrlimit(Resource::RLIMIT_NOFILE).ok().map(|(soft, _)| soft),
+        }
+    }
+
+    fn activity(&self) -> &Activity {
+        &self.shared.activity
+    }
+
+    async fn host_alerts(&self, channel: &str) -> Option<String> {
+        let file = host_alerts_file(self.config.channels.get(channel)?);
+        spawn_blocking(move || fs::read_to_string(file).ok()).await.ok().flatten()
+    }
+
+    async fn test_receiver(&self, receiver: &str) -> Option<Result<(), String>> {
+        self.shared.alerting.as_ref()?.test(receiver).await
     }
 }
 
 impl MasterView {
+    pub(super) fn new(shared: Arc<MasterShared>, config: Arc<Config>) -> Self {
+        Self { shared, config }
+    }
+
     fn channels(&self) -> Vec<Arc<ChannelHandlers>> {
-        lock(&self.0.handlers).iter().filter_map(Weak::upgrade).collect()
+        lock(&self.shared.handlers).iter().filter_map(Weak::upgrade).collect()
     }
 
     fn channel(&self, name: &str) -> Option<Arc<ChannelHandlers>> {

@@ -32,6 +32,8 @@ pub enum RequestKind {
     Page,
     /// The events of an open page.
     Stream,
+    /// A form with a token for the dashboard.
+    SignIn,
 }
 
 impl RequestKind {
@@ -40,6 +42,7 @@ impl RequestKind {
             Self::Push => "push",
             Self::Page => "page",
             Self::Stream => "stream",
+            Self::SignIn => "sign_in",
         }
     }
 }

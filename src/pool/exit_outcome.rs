@@ -46,7 +46,7 @@ pub(super) fn wire(death: &WorkerDeath) -> Outcome {
         WorkerEnd::Exited(exit) => exit,
     };
     match death.kill_reason {
-        Some(KillReason::Stopping | KillReason::Stuck) => Outcome::Interrupted,
+        Some(KillReason::Stopping | KillReason::Stuck | KillReason::Ordered) => Outcome::Interrupted,
         _ if death.with_others => Outcome::CrashedWithOthers,
         Some(KillReason::Memory { used, limit }) => over_memory(used, limit),
         Some(KillReason::Broken) => {
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn kills_by_the_pool_are_not_the_jobs_fault() {
-        for reason in [KillReason::Stopping, KillReason::Stuck] {
+        for reason in [KillReason::Stopping, KillReason::Stuck, KillReason::Ordered] {
             assert_eq!(wire(&WorkerDeath { kill_reason: Some(reason), ..DIED }), Outcome::Interrupted);
         }
         let not_started = WorkerDeath { end: WorkerEnd::NotStarted, ..DIED };

@@ -34,13 +34,14 @@ pub struct LifetimeCounts {
 pub const START_REASONS: [&str; 9] = StartReason::WORDS;
 
 /// The reasons of kills: the worker did not stop in time or is a program of one job that has to stop (`stop`), ignored the end of a
-/// run's time (`timeout`), exceeded its memory (`memory_hard`), or broke the protocol (`protocol`).
-pub const KILL_REASONS: [&str; 4] = ["stop", "timeout", "memory_hard", "protocol"];
+/// run's time (`timeout`), exceeded its memory (`memory_hard`), broke the protocol (`protocol`), or was killed by an operator
+/// (`operator`).
+pub const KILL_REASONS: [&str; 5] = ["stop", "timeout", "memory_hard", "protocol", "operator"];
 
 /// The causes of ends: a limit or a change that replaces the worker (`jobs`, `life`, `memory`, `changed`, `reload`), a kill
-/// (`memory_hard`, `timeout`, `protocol`), fewer workers wanted or a stop (`idle`), a program that ends with its job
+/// (`memory_hard`, `timeout`, `protocol`, `operator`), fewer workers wanted or a stop (`idle`), a program that ends with its job
 /// (`done`), a failed start (`boot`), and everything else (`crash`).
-pub const END_CAUSES: [&str; 12] = [
+pub const END_CAUSES: [&str; 13] = [
     "idle",
     "jobs",
     "life",
@@ -50,6 +51,7 @@ pub const END_CAUSES: [&str; 12] = [
     "memory_hard",
     "timeout",
     "protocol",
+    "operator",
     "done",
     "boot",
     "crash",
@@ -76,6 +78,7 @@ impl EndFacts {
             (_, Some(KillReason::Memory { .. })) => "memory_hard",
             (_, Some(KillReason::Stuck)) => "timeout",
             (_, Some(KillReason::Broken)) => "protocol",
+            (_, Some(KillReason::Ordered)) => "operator",
             _ if self.is_failed_boot => "boot",
             (_, Some(KillReason::Stopping)) => match self.replaced {
                 Some(RecycleReason::Jobs(_)) => "jobs",
@@ -131,6 +134,7 @@ impl LifetimeCounts {
             KillReason::Stuck => "timeout",
             KillReason::Memory { .. } => "memory_hard",
             KillReason::Broken => "protocol",
+            KillReason::Ordered => "operator",
         };
         *self.killed.entry(reason.to_owned()).or_default() += 1;
     }
@@ -169,6 +173,7 @@ mod tests {
             (EndFacts { kill_reason: Some(memory), ..EXITED }, "memory_hard"),
             (EndFacts { kill_reason: Some(KillReason::Stuck), ..EXITED }, "timeout"),
             (EndFacts { kill_reason: Some(KillReason::Broken), ..EXITED }, "protocol"),
+            (EndFacts { kill_reason: Some(KillReason::Ordered), ..EXITED }, "operator"),
             (STOPPED, "idle"),
             (EndFacts { replaced: Some(RecycleReason::Jobs(9)), ..STOPPED }, "jobs"),
             (EndFacts { replaced: Some(RecycleReason::RolledBack), ..STOPPED }, "reload"),
@@ -183,10 +188,12 @@ mod tests {
     fn kills_are_counted_by_reason() {
         let mut counts = LifetimeCounts::default();
         let memory = KillReason::Memory { used: 2, limit: 1 };
-        for reason in [KillReason::Stopping, KillReason::Stuck, memory, KillReason::Broken, memory] {
+        for reason in
+            [KillReason::Stopping, KillReason::Stuck, memory, KillReason::Broken, KillReason::Ordered, memory]
+        {
             counts.killed(reason);
         }
-        assert_eq!(KILL_REASONS.map(|reason| counts.killed[reason]), [1, 1, 2, 1]);
+        assert_eq!(KILL_REASONS.map(|reason| counts.killed[reason]), [1, 1, 2, 1, 1]);
     }
 
     #[test]

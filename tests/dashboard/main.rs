@@ -33,6 +33,12 @@ worker = { type = "process-pool", min_worker_number = 1, max_worker_number = 2 }
 [channels.mail]
 worker = { type = "coroutine", max_coroutine = 4 }
 [channels.legacy]
+[[alerts.rule]]
+name = "pile"
+when = "waiting > 1000"
+[alerts]
+evaluate_every = 1
+receivers = { log = { type = "log" } }
 "#;
 
 #[test]

@@ -15,6 +15,10 @@ const PAGES = {
   channel: "/channels/default",
   unserved: "/channels/legacy",
   jobs: "/channels/mail/jobs?state=failed",
+  alerts: "/alerts",
+  activity: "/activity",
+  system: "/system",
+  report: "/report?range=15m&channel=default",
   login: "/login",
   missing: "/nowhere",
 };
@@ -45,7 +49,42 @@ await withBrowser(async (browser) => {
   }
   await checkWithoutScript(browser);
   await checkActions(browser);
+  for (const look of ["light", "phone"]) await checkOperator(browser, look);
 });
+
+/** The forms of an operator, all opened, and the page of a worker. */
+async function checkOperator(browser, look) {
+  const visit = { name: `operator, ${look}` };
+  const context = await visitor(browser, LOOKS[look]);
+  const page = await watchedPage(context, visit);
+  await page.goto(`${SERVER}/login`);
+  await page.locator("#token").fill("the-token-of-ann-1");
+  await page.locator("main button").click();
+  await page.waitForURL(`${SERVER}/`);
+  await page.goto(`${SERVER}/channels/default`);
+  const worker = await page.locator("a[href*='/workers/']").first().getAttribute("href");
+  for (const [name, path] of Object.entries({
+    forms: "/channels/default", worker, alerting: "/alerts", configuration: "/system", acted: "/activity",
+  })) {
+    visit.name = `${name}, ${look}`;
+    await page.goto(SERVER + path);
+    await page.locator("[data-theme-switch]").waitFor();
+    await page.evaluate(() => document.querySelectorAll("main details:not(.chart-table)").forEach((one) => (one.open = true)));
+    await checkAccessibility(page, visit.name);
+    await checkWidth(page, visit.name);
+    await checkPolicy(page, visit.name);
+    await picture(page, `${name}-${look}`);
+  }
+  check(visit.name, "the pause is not among the activities", (await page.locator("main td", { hasText: "pause" }).count()) > 0);
+  await page.goto(`${SERVER}/channels/default`);
+  await page.locator("summary", { hasText: "Push a job" }).click();
+  await page.locator("#job").fill("noop");
+  await page.locator("button.main").click();
+  check(visit.name, "a job is not pushed", /pushed with the id \d+/.test(await page.locator(".notice").textContent()));
+  await page.reload();
+  check(visit.name, "a reload shows the notice again", (await page.locator(".notice").count()) === 0);
+  await context.close();
+}
 
 /** An operator acts by forms alone: with a script, and without. */
 async function checkActions(browser) {

@@ -27,6 +27,15 @@ impl HttpFixture {
     /// With another store.
     pub fn on(driver: &str, http: &str) -> Self {
         let fixture = Fixture::new(driver, &format!("{CHANNELS}[http]\nlisten = \"127.0.0.1:0\"\n{http}\n"));
+        Self::listening(fixture)
+    }
+
+    /// With a configuration of its own.
+    pub fn of(config: &str) -> Self {
+        Self::listening(Fixture::new(SQLITE, config))
+    }
+
+    fn listening(fixture: Fixture) -> Self {
         let master = fixture.listen(&[]);
         let address = address(&master);
         Self { fixture, master, address }

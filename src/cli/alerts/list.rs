@@ -1,13 +1,12 @@
 //! `queue:alerts`: the alerts of channels, their silences, and the answers of their receivers.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aint_queue_core::condition::Field;
 use serde::Serialize;
 
 use super::try_condition::value_text;
-use crate::alerts::{AlertBook, AlertRecord, DeliveryReport, EndedAlert, HostReport, Phase};
+use crate::alerts::{AlertRecord, ChannelAlerts, DeliveryReport, EndedAlert, PresentAlert};
 use crate::cli::per_channel::{self, ChannelDone};
 use crate::cli::table::{Column, render};
 use crate::cli::{CommandContext, Failure, sanitize, time};
@@ -93,16 +92,7 @@ struct EndedJson {
 }
 
 /// The known alerts of a channel.
-struct Seen {
-    now: Timestamp,
-    watched_by: Option<String>,
-    hosts: BTreeSet<String>,
-    silences: Vec<Silence>,
-    /// The deliveries of each running master that have something to say, by host and receiver.
-    deliveries: Vec<(String, String, DeliveryReport)>,
-    /// The book of the channel, and that of this host.
-    books: Vec<AlertBook>,
-}
+struct Seen(ChannelAlerts);
 
 /// Lists the alerts of channels.
 pub(super) fn list(context: &CommandContext, channels: &[&Channel]) -> Result<(), Failure> {
@@ -117,58 +107,12 @@ pub(super) fn list(context: &CommandContext, channels: &[&Channel]) -> Result<()
 
 impl Seen {
     fn of(channel: &Channel, records: AlertRecords) -> Self {
-        let reports: Vec<_> = records
-            .reports
-            .iter()
-            .filter_map(|report| Some((report.watcher.as_str(), HostReport::read(&report.text)?)))
-            .collect();
-        let holder = records.holder.as_ref().map(|(name, _)| name.as_str());
-        let host_of = |watcher: &str| {
-            let report = reports.iter().find(|(name, _)| *name == watcher);
-            report.map_or_else(|| "unknown".to_owned(), |(_, report)| report.host.clone())
-        };
         let own = std::fs::read_to_string(master::host_alerts_file(channel)).ok();
-        Self {
-            now: records.now,
-            watched_by: holder.map(host_of),
-            hosts: reports.iter().map(|(_, report)| report.host.clone()).collect(),
-            deliveries: reports.iter().flat_map(|(_, report)| deliveries(report)).collect(),
-            silences: records.silences,
-            books: [records.state, own].iter().filter_map(|text| AlertBook::read(text.as_deref())).collect(),
-        }
-    }
-
-    fn is_silenced(&self, rule: &str) -> bool {
-        self.silences.iter().any(|silence| silence.covers(rule))
-    }
-
-    /// The alerts of all books: firing ones first, the more severe ones first.
-    fn alerts(&self) -> Vec<(&AlertRecord, &'static str, Option<Timestamp>, String)> {
-        let mut alerts: Vec<_> = self
-            .books
-            .iter()
-            .flat_map(|book| book.alerts().map(move |(alert, record)| (book, alert, record)))
-            .filter_map(|(book, alert, record)| {
-                let state = match record.phase {
-                    Phase::Firing { .. } => "firing",
-                    Phase::Pending { .. } => "pending",
-                    Phase::Ended(_) => return None,
-                };
-                Some((record, state, book.last_sent(alert), alert.to_string()))
-            })
-            .collect();
-        alerts.sort_by_key(|(record, state, ..)| (*state != "firing", std::cmp::Reverse(record.severity)));
-        alerts
-    }
-
-    fn recent(&self) -> Vec<&EndedAlert> {
-        let mut recent: Vec<_> = self.books.iter().flat_map(AlertBook::recent).collect();
-        recent.sort_by_key(|ended| std::cmp::Reverse(ended.ended.at));
-        recent
+        Self(ChannelAlerts::of(records, own.as_deref()))
     }
 
     fn ago(&self, at: Timestamp) -> String {
-        age(self.now.since(at))
+        age(self.0.now.since(at))
     }
 
     fn text(&self, channel: &Channel, width: Option<usize>) -> String {
@@ -178,13 +122,13 @@ impl Seen {
                 "Channel \"{name}\" has no rules of alerts: no receiver is declared. docs/alerts.md shows how to declare one."
             );
         }
-        let watched = match &self.watched_by {
+        let watched = match &self.0.watched_by {
             Some(host) => format!("watched by {}", shown(host)),
             None => "watched by no master".to_owned(),
         };
         let rules = channel.rules.len();
         let mut text = format!("Channel \"{name}\": {rules} rules, {watched}\n");
-        let alerts = self.alerts();
+        let alerts = self.0.present();
         if alerts.is_empty() {
             text.push_str("No alert fires.\n");
         } else {
@@ -196,30 +140,25 @@ impl Seen {
                 Column::fixed("sent"),
                 Column::remark("values", 24),
             ];
-            let row = |(record, state, sent, _): &(&AlertRecord, &str, Option<Timestamp>, String)| {
-                let since = match record.phase {
-                    Phase::Firing { since, .. } | Phase::Pending { since, .. } => since,
-                    Phase::Ended(ended) => ended.since,
-                };
-                let state = if self.is_silenced(&record.rule) {
-                    format!("{state}, silent")
-                } else {
-                    (*state).to_owned()
-                };
+            let row = |alert: &PresentAlert<'_>| {
+                let record = alert.record;
+                let silent = if self.0.is_silenced(&record.rule) { ", silent" } else { "" };
                 let host =
                     record.host.as_ref().map_or_else(String::new, |host| format!(" on {}", shown(host)));
                 vec![
-                    state,
+                    format!("{}{silent}", alert.state()),
                     shown(&record.rule),
                     record.severity.to_string(),
-                    self.ago(since),
-                    sent.map_or_else(|| "not yet".to_owned(), |at| format!("{} ago", self.ago(at))),
+                    self.ago(alert.since),
+                    alert
+                        .last_sent
+                        .map_or_else(|| "not yet".to_owned(), |at| format!("{} ago", self.ago(at))),
                     format!("{}{host}", values_text(record)),
                 ]
             };
             text.push_str(&render(COLUMNS, alerts.iter().map(row), width));
         }
-        for silence in &self.silences {
+        for silence in &self.0.silences {
             let comment = if silence.comment.is_empty() {
                 String::new()
             } else {
@@ -232,17 +171,17 @@ impl Seen {
             };
             text.push_str(&format!("Silent until {}: {rule}{comment}\n", time::local(silence.until)));
         }
-        for (receiver, answer) in self.books.iter().flat_map(AlertBook::answers) {
+        for (receiver, answer) in self.0.answers() {
             let (receiver, ago) = (shown(receiver), self.ago(answer.at));
             text.push_str(&match &answer.error {
                 None => format!("Receiver {receiver}: took a message {ago} ago\n"),
                 Some(error) => format!("Receiver {receiver}: failed {ago} ago: {}\n", shown(error)),
             });
         }
-        for (host, receiver, delivery) in &self.deliveries {
+        for (host, receiver, delivery) in &self.0.deliveries {
             text.push_str(&self.delivery_line(host, receiver, delivery));
         }
-        for ended in self.recent().iter().take(5) {
+        for ended in self.0.recent().iter().take(5) {
             let host = ended.host.as_ref().map_or_else(String::new, |host| format!(" on {}", shown(host)));
             text.push_str(&format!(
                 "Ended {} ago: {}{host}, after {}\n",
@@ -263,8 +202,7 @@ impl Seen {
         parts.extend(
             counts.iter().filter(|(_, count)| *count > 0).map(|(word, count)| format!("{count} {word}")),
         );
-        let said =
-            self.books.iter().flat_map(AlertBook::answers).filter_map(|(_, answer)| answer.error.as_deref());
+        let said = self.0.answers().filter_map(|(_, answer)| answer.error.as_deref());
         let is_said = |error: &str| said.clone().any(|said| said.starts_with(error));
         let error = error.as_deref().filter(|error| !is_said(error));
         let mut parts = vec![parts.join(", ")];
@@ -278,25 +216,18 @@ impl Seen {
     }
 
     fn json(&self, channel: &Channel) -> ChannelJson {
-        let alert =
-            |(record, state, sent, fingerprint): (&AlertRecord, &'static str, Option<Timestamp>, String)| {
-                let since = match record.phase {
-                    Phase::Firing { since, .. } | Phase::Pending { since, .. } => since,
-                    Phase::Ended(ended) => ended.since,
-                };
-                AlertJson {
-                    rule: record.rule.clone(),
-                    host: record.host.clone(),
-                    severity: record.severity,
-                    state,
-                    condition: record.condition.clone(),
-                    since: time::rfc3339(since),
-                    values: record.values.clone(),
-                    silenced: self.is_silenced(&record.rule),
-                    last_sent: sent.and_then(time::rfc3339),
-                    fingerprint,
-                }
-            };
+        let alert = |alert: PresentAlert<'_>| AlertJson {
+            rule: alert.record.rule.clone(),
+            host: alert.record.host.clone(),
+            severity: alert.record.severity,
+            state: alert.state(),
+            condition: alert.record.condition.clone(),
+            since: time::rfc3339(alert.since),
+            values: alert.record.values.clone(),
+            silenced: self.0.is_silenced(&alert.record.rule),
+            last_sent: alert.last_sent.and_then(time::rfc3339),
+            fingerprint: alert.fingerprint.to_string(),
+        };
         let silence = |silence: &Silence| SilenceJson {
             rule: silence.rule.clone(),
             until: time::rfc3339(silence.until),
@@ -309,7 +240,7 @@ impl Seen {
             from: time::rfc3339(ended.ended.since),
             to: time::rfc3339(ended.ended.at),
         };
-        let answers = self.books.iter().flat_map(AlertBook::answers).map(|(receiver, answer)| AnswerJson {
+        let answers = self.0.answers().map(|(receiver, answer)| AnswerJson {
             receiver: receiver.clone(),
             at: time::rfc3339(answer.at),
             delivered: answer.error.is_none(),
@@ -326,22 +257,16 @@ impl Seen {
             error: delivery.error.clone(),
         };
         ChannelJson {
-            watched_by: self.watched_by.clone(),
-            hosts: self.hosts.iter().cloned().collect(),
+            watched_by: self.0.watched_by.clone(),
+            hosts: self.0.hosts.iter().cloned().collect(),
             rules: channel.rules.len(),
-            alerts: self.alerts().into_iter().map(alert).collect(),
-            silences: self.silences.iter().map(silence).collect(),
+            alerts: self.0.present().into_iter().map(alert).collect(),
+            silences: self.0.silences.iter().map(silence).collect(),
             receivers: answers.collect(),
-            deliveries: self.deliveries.iter().map(delivery).collect(),
-            recent: self.recent().into_iter().map(ended).collect(),
+            deliveries: self.0.deliveries.iter().map(delivery).collect(),
+            recent: self.0.recent().into_iter().map(ended).collect(),
         }
     }
-}
-
-fn deliveries(report: &HostReport) -> impl Iterator<Item = (String, String, DeliveryReport)> {
-    let host = &report.host;
-    let all = report.deliveries().iter();
-    all.map(move |(receiver, delivery)| (host.clone(), receiver.clone(), delivery.clone()))
 }
 
 /// The values that the condition of an alert names.

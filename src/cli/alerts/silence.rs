@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::alerts;
 use crate::cli::per_channel::{self, ChannelDone};
 use crate::cli::{CommandContext, Exit, Failure, sanitize, time};
 use crate::config::Channel;
-use crate::job::MAX_DELAY;
 use crate::store::{MAX_SILENCE_COMMENT_BYTES, MAX_SILENCES, Silence};
 
 /// Most characters of a name in a line.
@@ -23,7 +23,7 @@ pub(super) fn silence(
 ) -> Result<(), Failure> {
     let doing = format!("silence the rule \"{}\"", sanitize::truncated(rule, MAX_SHOWN));
     let refused = |why: &str, hint: &str| Err(Failure::new(Exit::Usage, &doing).because(why).hint(hint));
-    if length.is_zero() || length > MAX_DELAY {
+    if length.is_zero() || length > alerts::MAX_SILENCE_TIME {
         return refused("the time must be longer than 0 and at most ten years", "write a time such as 1h");
     }
     if comment.len() > MAX_SILENCE_COMMENT_BYTES {
@@ -33,12 +33,7 @@ pub(super) fn silence(
         check_rule(channel, rule, &doing)?;
         context.check_store(channel, &doing)?;
         let store = context.store(channel)?;
-        let silenced = context.block_on(async {
-            if store.alerts().await?.silences.len() >= MAX_SILENCES {
-                return Ok(None);
-            }
-            store.silence(rule, Some((length, comment))).await.map(Some)
-        });
+        let silenced = context.block_on(alerts::silence_rule(&*store, rule, length, comment));
         let Some(until) = silenced.map_err(|error| Failure::store(doing.clone(), error))? else {
             return Err(Failure::new(Exit::Failed, &doing)
                 .because(format!("channel \"{}\" has {MAX_SILENCES} silences", channel.name))
@@ -65,14 +60,8 @@ pub(super) fn unsilence(context: &CommandContext, channels: &[&Channel], rule: &
     per_channel::these(context, channels, |channel| {
         context.check_store(channel, &doing)?;
         let store = context.store(channel)?;
-        let ended = context.block_on(async {
-            let silences = store.alerts().await?.silences;
-            if !silences.iter().any(|silence| silence.rule == rule) {
-                return Ok(Some(silences));
-            }
-            store.silence(rule, None).await.map(|_| None)
-        });
-        if let Some(silences) = ended.map_err(|error| Failure::store(doing.clone(), error))? {
+        let ended = context.block_on(alerts::end_silence(&*store, rule));
+        if let Err(silences) = ended.map_err(|error| Failure::store(doing.clone(), error))? {
             let rules: Vec<_> =
                 silences.iter().map(|silence| sanitize::truncated(&silence.rule, MAX_SHOWN)).collect();
             let silenced = if rules.is_empty() { "none".to_owned() } else { rules.join(", ") };

@@ -4,6 +4,7 @@ use crate::channel::ChannelStatus;
 use crate::cli::table::{self, Column};
 use crate::cli::{render, sanitize};
 use crate::pool::{SizingChange, WorkerCounts, WorkerStatus};
+use crate::why::next_boot;
 
 /// Number of recent sizing decisions in the text; the JSON has all that the master keeps.
 const SHOWN_DECISIONS: usize = 5;
@@ -79,17 +80,6 @@ pub(super) fn trouble(report: &ChannelStatus) -> Option<String> {
     }
     let next = next_boot(report).map_or(String::new(), |next| format!("; {next}"));
     Some(format!("Degraded: workers fail to start, no jobs are leased: {error}{next}"))
-}
-
-/// State of the next attempt of a degraded channel to start a worker.
-pub(in crate::cli) fn next_boot(report: &ChannelStatus) -> Option<String> {
-    let WorkerCounts { booting, idle, busy, .. } = report.workers;
-    match report.pool.next_boot_ms {
-        _ if idle + busy > 0 => Some("one worker is ready and gets jobs after one second".to_owned()),
-        _ if booting > 0 => Some("a worker is starting".to_owned()),
-        Some(ms) => Some(format!("next attempt in {}", render::duration(ms))),
-        None => None,
-    }
 }
 
 /// Counts by activity: "1 booting, 3 busy".

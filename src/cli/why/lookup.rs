@@ -2,13 +2,13 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::facts::{Facts, QueuePosition};
 use crate::channel::ChannelDetails;
 use crate::cli::control::{self, MasterState};
 use crate::config::Channel;
 use crate::control::{ControlRequest, ControlResponse};
 use crate::job::{JobId, Timestamp};
-use crate::store::{JobState, JobView, MAX_BATCH, Store, StoreError};
+use crate::store::{JobState, JobView, Store, StoreError};
+use crate::why::{Facts, Master, OtherStore, queue_position};
 
 /// Most lookups of a job that keeps changing state.
 const MAX_LOOKUPS: u32 = 5;
@@ -44,6 +44,7 @@ pub(super) async fn look_up(
             _ => None,
         };
         let (name, max_attempts) = (channel.name.clone(), channel.max_attempts);
+        let master = known(master);
         let facts = Facts { channel: name, now: now(), counts, master, max_attempts, next_due, before };
         return Ok((facts, job));
     }
@@ -74,16 +75,28 @@ fn version(job: Option<&JobView>) -> Option<(JobState, Timestamp, u32)> {
     job.map(|job| (job.state, job.at, job.meta.attempts))
 }
 
-/// Number of jobs leased before this one, as far as one page of the list shows.
-async fn queue_position(store: &dyn Store, id: JobId) -> Result<Option<QueuePosition>, StoreError> {
-    let page = store.list(JobState::Waiting, None, MAX_BATCH).await?;
-    let index = page.jobs.iter().position(|job| job.id == id);
-    Ok(match (index, page.next) {
-        (Some(index), _) => Some(QueuePosition::Exact(index as u64)),
-        (None, Some(_)) => Some(QueuePosition::AtLeast(page.jobs.len() as u64)),
-        // The job is no longer waiting.
-        (None, None) => None,
-    })
+/// The state of the master as a fact.
+fn known(master: MasterState<(i32, Box<ChannelDetails>)>) -> Master {
+    let other = |other: &crate::cli::other_store::OtherStore| OtherStore {
+        clause: other.clause(),
+        remedy: other.remedy(),
+    };
+    match &master {
+        MasterState::NotRunning => Master::NotRunning,
+        MasterState::Elsewhere(found) => Master::Elsewhere(other(found)),
+        MasterState::Hidden(_) | MasterState::NotResponding { .. } => Master::Silent {
+            pid: master.pid(),
+            error: master.error().unwrap_or_default(),
+            is_denied: master.is_denied(),
+            is_running: master.is_running(),
+        },
+        MasterState::Responding { answer: (pid, details), place, .. } => Master::Answered {
+            pid: *pid,
+            details: details.clone(),
+            other: place.other.as_ref().map(other),
+            differences: place.differences(),
+        },
+    }
 }
 
 /// The clock of this machine, as an approximation of that of the store.

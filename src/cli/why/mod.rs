@@ -1,26 +1,20 @@
 //! `queue:why`: explains what a job or a channel is waiting for.
 //!
-//! `lookup` collects facts from the store and the master. `job`, `channel` and `unique_key` select the reason from the facts;
-//! `reasons` has the code and the wording of each.
+//! `lookup` collects facts from the store and the master, for which [`crate::why`] selects the reason. `unique_key` and `no_store` explain
+//! what only the command is asked for.
 
-mod blockers;
-mod channel;
-mod facts;
-mod job;
 mod lookup;
 mod no_store;
-mod reasons;
 mod unique_key;
 
 use clap::Args;
 use serde_json::json;
 
-use super::control::MasterState;
 use super::{CommandContext, Exit, Failure, job_output, sanitize};
 use crate::config::Channel;
 use crate::job::JobId;
+use crate::why::{self, Explanation, Master};
 use no_store::NoStore;
-use reasons::Explanation;
 
 /// Explain what a job or a channel is waiting for
 #[derive(Debug, Args)]
@@ -60,15 +54,15 @@ impl Why {
             None => None,
         };
         let channel = done.as_ref().map_or(channel, |done| done.channel);
-        let of_job = job.as_ref().map(|job| job::explain(job, &facts));
+        let of_job = job.as_ref().map(|job| why::explain_job(job, &facts));
         let explanation = match (&self.unique, of_job, id) {
             (Some(key), of_job, _) => unique_key::explain(key, &channel.name, id, job.as_ref().zip(of_job)),
             (None, Some(explanation), _) => explanation,
             (None, None, Some(id)) => match &done {
-                Some(done) => job::done(&done.run),
-                None => job::unknown(id, &channel.name),
+                Some(done) => why::done(&done.run),
+                None => why::unknown(id, &channel.name),
             },
-            (None, None, None) => channel::explain(&facts),
+            (None, None, None) => why::explain_channel(&facts),
         };
         let attention = attention(&facts.master, &explanation);
         let mut json = json!({
@@ -78,7 +72,7 @@ impl Why {
             "sentence": format!("{}{attention}", explanation.text),
             "facts": {
                 "channel": facts.json(),
-                "job": job.as_ref().map(|job| facts::job_json(job, &facts)),
+                "job": job.as_ref().map(|job| why::job_json(job, &facts)),
             },
         });
         if let Some(done) = &done {
@@ -125,7 +119,7 @@ impl Why {
 }
 
 /// Differences between what the master holds and what its paths mean now, unless the sentence has them already.
-fn attention<T>(master: &MasterState<T>, said: &Explanation) -> String {
+fn attention(master: &Master, said: &Explanation) -> String {
     let differences = master.differences();
     let new = differences.iter().map(|difference| sanitize::line(difference)).filter(|difference| {
         // The sentence has the clause, with the remedy in parentheses.

@@ -2,12 +2,11 @@
 
 use serde_json::{Value as Json, json};
 
-use super::blockers::outage;
-use super::reasons::{self, Explanation};
 use crate::channel::{ChannelDetails, HeldJobStatus, LastCounts};
 use crate::cli::control::MasterState;
 use crate::cli::{render, sanitize};
 use crate::job::JobId;
+use crate::why::{Explanation, outage, reasons};
 
 /// A channel without its store.
 #[derive(Debug)]

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::reasons::{self, Explanation};
 use crate::cli::{sanitize, time};
 use crate::job::{JobId, UniqueUntil};
 use crate::store::JobView;
+use crate::why::{Explanation, reasons};
 
 /// Most characters of a key in a sentence.
 const MAX_KEY_CHARS: usize = 80;

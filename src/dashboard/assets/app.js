@@ -91,11 +91,12 @@ function showFigures(tick) {
 }
 
 function showAlerts() {
-  const count = all("[data-part=alerts] li").length;
+  const badge = one("nav b");
+  const count = Number(badge.textContent);
   document.title = (count ? `(${count}!) ` : "") + document.title.replace(/^\(\d+!\) /, "");
   const icon = one("link[rel=icon]");
   icon.href = count ? icon.dataset.alert : icon.dataset.calm;
-  if (count > alerts) one("[data-news]").textContent = one("[data-part=alerts] h2").textContent;
+  if (count > alerts) one("[data-news]").textContent = badge.parentElement.textContent;
   alerts = count;
 }
 
@@ -131,7 +132,6 @@ async function refresh(part, now, isChanged) {
       const made = document.createElement("template");
       made.innerHTML = markup.createHTML(await answer.text());
       replace(part, made.content);
-      if (part.dataset.part === "alerts") showAlerts();
     }
   } catch {
     // The stream shows that the master does not answer.
@@ -149,6 +149,7 @@ function ticked(event) {
   shownAt = now;
   const tick = JSON.parse(event.data);
   showFigures(tick);
+  showAlerts();
   const before = states;
   states = JSON.stringify(tick.states);
   for (const part of all("[data-part]")) refresh(part, now, before !== null && before !== states);

@@ -7,19 +7,22 @@ use axum::response::{Html, IntoResponse, Response};
 use maud::{Markup, html};
 
 use super::Asked;
+use super::channel_actions::channel_actions;
 use super::charts::{Range, Samples};
+use super::jobs::job_path;
+use super::moments::ago;
 use super::notice::notice;
-use super::overview::{ago, alerts, state};
+use super::overview::{alerts, state};
+use super::worker::worker_path;
 use crate::channel::MasterSummary;
-use crate::dashboard::Dashboard;
-use crate::dashboard::parts::{Page, Words, age, bytes, count, millis, per_second, seconds, share};
+use crate::dashboard::parts::{Words, age, bytes, channel_path, count, millis, per_second, seconds, share};
 use crate::dashboard::picture::{ChannelPicture, Picture};
 use crate::dashboard::refusal::Refusal;
-use crate::dashboard::rights::{Can, Role, See, Visitor};
+use crate::dashboard::rights::{Can, See};
+use crate::dashboard::{Dashboard, explanation};
 use crate::pool::WorkerStatus;
 use crate::sanitize;
-use crate::snapshot::ScaledAt;
-use crate::snapshot::Step;
+use crate::snapshot::{ScaledAt, Step};
 
 /// Most rows of the tables of jobs and workers.
 const MAX_ROWS: usize = 100;
@@ -37,54 +40,52 @@ pub(in crate::engine::dashboard) async fn channel(
     let shown = dashboard.found(&picture, &name)?;
     let words = asked.language.words();
     let range = asked.parameter("range").and_then(Range::parse).unwrap_or(Range::Quarter);
+    let sees_payloads = can.visitor.sees_payloads;
+    let why = match asked.part.as_deref() {
+        // The sentence may quote errors.
+        None | Some("head") if sees_payloads => explanation::of_channel(&dashboard, shown).await,
+        _ => None,
+    };
     let part = match asked.part.as_deref() {
-        Some("head") => Some(head(shown, can.visitor.sees_payloads, words)),
+        Some("head") => Some(head(shown, sees_payloads, why.as_deref(), words)),
         Some("charts") => Some(charts(&dashboard, &picture, shown, range, words)),
         Some("alerts") => Some(alerts(&dashboard, &picture, [shown], words)),
-        Some("workers") => Some(workers(&picture, shown, words)),
+        Some("workers") => Some(workers(&dashboard, &picture, shown, words)),
         _ => None,
     };
     if let Some(part) = part {
         return Ok(Html(part.into_string()).into_response());
     }
-    let path = format!("/channels/{name}");
-    let head = html! { div data-part="head" data-every="60" data-states { (head(shown, can.visitor.sees_payloads, words)) } };
-    let page = Page {
-        title: name.clone(),
-        language: asked.language,
-        chosen: asked.chosen,
-        path: match asked.parameter("range") {
-            Some(_) => format!("{path}?range={}", range.as_str()),
-            None => path.clone(),
-        },
-        live: Some(name.clone()),
-        reopens: false,
-        content: html! {
-            (head)
-            (notice(&asked, words))
-            (actions(&dashboard, shown, &can.visitor, words))
-            (alerts(&dashboard, &picture, [shown], words))
-            (figures(shown, words))
-            @if shown.is_served {
-                nav class="ranges" aria-label=(words.range) {
-                    @for one in Range::ALL {
-                        a href={ (dashboard.frame.link(&path)) "?range=" (one.as_str()) }
-                            aria-current=[(one == range).then_some("true")] { (one.as_str()) }
-                    }
+    let path = channel_path(&shown.name);
+    let content = html! {
+        div data-part="head" data-every="5" data-states { (head(shown, sees_payloads, why.as_deref(), words)) }
+        (notice(asked.notice, words))
+        (channel_actions(&dashboard, shown, &can.visitor, words))
+        (alerts(&dashboard, &picture, [shown], words))
+        (figures(shown, words))
+        @if shown.is_served {
+            nav class="ranges" aria-label=(words.range) {
+                @for one in Range::ALL {
+                    a href={ (dashboard.frame.link(&path)) "?range=" (one.as_str()) }
+                        aria-current=[(one == range).then_some("true")] { (one.as_str()) }
                 }
-                div data-part="charts" data-every="5" { (charts(&dashboard, &picture, shown, range, words)) }
-                div data-part="workers" data-every="1" { (workers(&picture, shown, words)) }
-            } @else {
-                p class="note" { (words.not_served) }
-                div data-part="workers" data-every="5" { (workers(&picture, shown, words)) }
             }
-        },
+            div data-part="charts" data-every="5" { (charts(&dashboard, &picture, shown, range, words)) }
+            div data-part="workers" data-every="1" { (workers(&dashboard, &picture, shown, words)) }
+        } @else {
+            p class="note" { (words.not_served) }
+            div data-part="workers" data-every="5" { (workers(&dashboard, &picture, shown, words)) }
+        }
     };
-    Ok(dashboard.frame.render(&page, can.visitor.name.as_deref()))
+    let shown_path = match asked.parameter("range") {
+        Some(_) => format!("{path}?range={}", range.as_str()),
+        None => path,
+    };
+    Ok(dashboard.render(&asked.page(&*shown.name, shown_path, Some(&shown.name), content), &can.visitor))
 }
 
 /// The name, the state and the place of a channel.
-fn head(channel: &ChannelPicture, with_errors: bool, words: &Words) -> Markup {
+fn head(channel: &ChannelPicture, with_errors: bool, why: Option<&str>, words: &Words) -> Markup {
     html! {
         header class="about" {
             h1 { (channel.name) " " (state(channel, words)) }
@@ -92,29 +93,10 @@ fn head(channel: &ChannelPicture, with_errors: bool, words: &Words) -> Markup {
                 div { dt { (words.mode) } dd { (channel.mode.as_str()) } }
                 div { dt { (words.store) } dd { (sanitize::line(&channel.store)) } }
             }
-            @if let Some(why) = trouble(channel).filter(|_| with_errors) {
+            @if let Some(why) = why {
+                p class="note" lang="en" { (sanitize::line(why)) }
+            } @else if let Some(why) = trouble(channel).filter(|_| with_errors) {
                 p class="failure" { (sanitize::line(why)) }
-            }
-        }
-    }
-}
-
-/// The way to the jobs, and the buttons of an operator.
-fn actions(dashboard: &Dashboard, channel: &ChannelPicture, visitor: &Visitor, words: &Words) -> Markup {
-    let path = format!("/channels/{}", channel.name);
-    let mut possible = vec![("pause", words.pause), ("resume", words.resume)];
-    if channel.is_served {
-        possible.push(("quiet", words.quiet));
-    }
-    html! {
-        div class="actions" {
-            a class="button" href={ (dashboard.frame.link(&path)) "/jobs" } { (words.all_jobs) }
-            @if visitor.role >= Role::Operator {
-                @for (action, name) in possible {
-                    form method="post" action={ (dashboard.frame.link(&path)) "/actions/" (action) } {
-                        button type="submit" { (name) }
-                    }
-                }
             }
         }
     }
@@ -252,13 +234,13 @@ fn decisions(scaled: &[ScaledAt], picture: &Picture, words: &Words) -> Markup {
 }
 
 /// The running jobs and the workers of this master, and the masters on all machines.
-fn workers(picture: &Picture, channel: &ChannelPicture, words: &Words) -> Markup {
+fn workers(dashboard: &Dashboard, picture: &Picture, channel: &ChannelPicture, words: &Words) -> Markup {
     let rows = channel.status.as_ref().map_or(&[][..], |status| &status.pool.rows);
     html! {
         @if channel.is_served {
             div class="pair" {
-                (running(rows, words))
-                (worker_table(rows, words))
+                (running(dashboard, channel, rows, words))
+                (worker_table(dashboard, channel, rows, words))
             }
         }
         (masters(picture, channel, words))
@@ -273,7 +255,7 @@ fn workers(picture: &Picture, channel: &ChannelPicture, words: &Words) -> Markup
     }
 }
 
-fn running(rows: &[WorkerStatus], words: &Words) -> Markup {
+fn running(dashboard: &Dashboard, channel: &ChannelPicture, rows: &[WorkerStatus], words: &Words) -> Markup {
     let mut running: Vec<_> = rows.iter().filter_map(|row| Some((row, row.job.as_ref()?))).collect();
     running.sort_by_key(|(_, job)| std::cmp::Reverse(job.age_ms));
     html! {
@@ -296,9 +278,9 @@ fn running(rows: &[WorkerStatus], words: &Words) -> Markup {
                         @for (row, job) in running.iter().take(MAX_ROWS) {
                             tr {
                                 td data-label=(words.job) { (sanitize::line(&job.name)) }
-                                td data-label="id" { code { (job.id) } }
+                                td data-label="id" { a href=(dashboard.frame.link(&job_path(&channel.name, job.id))) { (job.id) } }
                                 td class="number" data-label=(words.for_time) { (millis(job.age_ms)) }
-                                td data-label=(words.process) { (process_id(row)) }
+                                td data-label=(words.process) { (process(dashboard, channel, row)) }
                                 td data-label=(words.progress) {
                                     @match job.progress {
                                         Some(progress) => meter min="0" max="100" value=(progress) aria-label=(words.progress) { (progress) " %" }
@@ -314,11 +296,22 @@ fn running(rows: &[WorkerStatus], words: &Words) -> Markup {
     }
 }
 
-fn process_id(worker: &WorkerStatus) -> String {
-    worker.pid.map_or_else(|| count(None), |pid| pid.to_string())
+/// The process id of a worker, and the way to its page.
+fn process(dashboard: &Dashboard, channel: &ChannelPicture, worker: &WorkerStatus) -> Markup {
+    html! {
+        @match worker.pid {
+            Some(pid) => a href=(dashboard.frame.link(&worker_path(&channel.name, pid))) { (pid) },
+            None => "–",
+        }
+    }
 }
 
-fn worker_table(rows: &[WorkerStatus], words: &Words) -> Markup {
+fn worker_table(
+    dashboard: &Dashboard,
+    channel: &ChannelPicture,
+    rows: &[WorkerStatus],
+    words: &Words,
+) -> Markup {
     html! {
         @if !rows.is_empty() {
             section class="card" {
@@ -337,8 +330,8 @@ fn worker_table(rows: &[WorkerStatus], words: &Words) -> Markup {
                     tbody {
                         @for row in rows.iter().take(MAX_ROWS) {
                             tr {
-                                td data-label=(words.process) { (process_id(row)) }
-                                td data-label=(words.state) { (words.activity(row.state)) }
+                                td data-label=(words.process) { (process(dashboard, channel, row)) }
+                                td data-label=(words.state) { (words.activity_of(row.state)) }
                                 td class="number" data-label=(words.done_jobs) { (row.done) }
                                 td class="number" data-label=(words.memory) { (row.memory.map_or_else(|| "–".to_owned(), bytes)) }
                                 td class="number" data-label=(words.age) { (millis(row.age_ms)) }

@@ -7,16 +7,22 @@ use axum::response::Response;
 use maud::{Markup, html};
 
 use super::Asked;
+use super::channel_actions::post_button;
 use super::jobs::job_path;
 use super::notice::notice;
+use super::worker::worker_path;
+use crate::control::{ControlRequest, ControlResponse};
+use crate::dashboard::explanation::JobExplanation;
 use crate::dashboard::hidden_keys::HiddenKeys;
-use crate::dashboard::parts::{Page, Words, bytes, clock_time, millis, seconds};
+use crate::dashboard::parts::{Words, bytes, channel_path, clock_time, lines, millis, seconds};
+use crate::dashboard::picture::ChannelPicture;
 use crate::dashboard::refusal::Refusal;
 use crate::dashboard::rights::{Can, Role, See, Visitor};
-use crate::dashboard::{Dashboard, answered};
+use crate::dashboard::{Dashboard, answered, explanation};
 use crate::job::{JobId, JobOutput, ProcessEnd};
 use crate::sanitize;
 use crate::store::{JobState, JobView};
+use crate::why;
 
 /// Most characters of a payload on the page.
 const MAX_PAYLOAD: usize = 64 << 10;
@@ -32,49 +38,74 @@ pub(in crate::engine::dashboard) async fn job(
     let channel = dashboard.found(&picture, &name)?;
     let id: JobId = id.parse().map_err(|_| Refusal::NoSuchJob)?;
     let sees_payloads = can.visitor.sees_payloads;
-    let store = dashboard.store(&name)?;
-    let job = answered(store.get(id)).await?.ok_or(Refusal::NoSuchJob)?;
-    let output = if sees_payloads { answered(store.output(id)).await.ok().flatten() } else { None };
     let words = asked.language.words();
-    let path = job_path(&name, id);
-    let page = Page {
-        title: format!("{} {id}", sanitize::line(&job.meta.job)),
-        language: asked.language,
-        chosen: asked.chosen,
-        path: path.clone(),
-        live: None,
-        reopens: false,
-        content: html! {
-            p { a href=(dashboard.frame.link(&format!("/channels/{}", channel.name))) { (channel.name) } }
-            h1 { (sanitize::line(&job.meta.job)) " " code { (id) } }
-            (notice(&asked, words))
-            (actions(&dashboard, &job, &path, &can.visitor, words))
-            (facts(&job, sees_payloads, words))
-            @if sees_payloads {
-                (contents(&job, &dashboard.hidden, words))
-                (errors(&job, words))
-                (printed(output.as_ref(), words))
-            } @else {
-                p class="note" { (words.payload_needs_token) }
-            }
-        },
+    let path = job_path(&channel.name, id);
+    let store = dashboard.store(&channel.name)?;
+    let Some(job) = answered(store.get(id)).await? else {
+        let content = done(&dashboard, channel, id, &can.visitor, words).await.ok_or(Refusal::NoSuchJob)?;
+        return Ok(dashboard.render(&asked.page(id.to_string(), path, None, content), &can.visitor));
     };
-    Ok(dashboard.frame.render(&page, can.visitor.name.as_deref()))
+    let output = if sees_payloads { answered(store.output(id)).await.ok().flatten() } else { None };
+    let JobExplanation { sentence, worker } = explanation::of_job(&dashboard, channel, &job).await;
+    let content = html! {
+        p { a href=(dashboard.frame.link(&channel_path(&channel.name))) { (channel.name) } }
+        h1 { (sanitize::line(&job.meta.job)) " " code { (id) } }
+        (notice(asked.notice, words))
+        // The sentence may quote an error.
+        @if let Some(sentence) = sentence.filter(|_| sees_payloads) {
+            p lang="en" { (sanitize::line(&sentence)) }
+        }
+        @if let Some(pid) = worker {
+            p { a href=(dashboard.frame.link(&worker_path(&channel.name, pid))) { (words.worker.title) " " (pid) } }
+        }
+        (actions(&dashboard, &job, &path, &can.visitor, words))
+        (facts(&job, sees_payloads, words))
+        @if sees_payloads {
+            (contents(&job, &dashboard.hidden, words))
+            (errors(&job, words))
+            (printed(output.as_ref(), words))
+        } @else {
+            p class="note" { (words.payload_needs_token) }
+        }
+    };
+    let title = format!("{} {id}", sanitize::line(&job.meta.job));
+    Ok(dashboard.render(&asked.page(title, path, None, content), &can.visitor))
+}
+
+/// The content of the page of a job that is done, as far as the master remembers it.
+async fn done(
+    dashboard: &Dashboard,
+    channel: &ChannelPicture,
+    id: JobId,
+    visitor: &Visitor,
+    words: &Words,
+) -> Option<Markup> {
+    let asked = dashboard.camera.ask(&channel.name, ControlRequest::Output { id, follow: false }).await;
+    let Some(Ok(ControlResponse::Output(known))) = asked else { return None };
+    let run = known.done.as_ref()?;
+    let output = known.output.as_ref().filter(|_| visitor.sees_payloads);
+    Some(html! {
+        p { a href=(dashboard.frame.link(&channel_path(&channel.name))) { (channel.name) } }
+        h1 { (sanitize::line(&run.job)) " " code { (id) } }
+        p lang="en" { (sanitize::line(&why::done(run).text)) }
+        (printed(output, words))
+    })
 }
 
 /// The buttons of what the visitor may do with the job in its state.
 fn actions(dashboard: &Dashboard, job: &JobView, path: &str, visitor: &Visitor, words: &Words) -> Markup {
     let possible: &[(&str, &str)] = match job.state {
         JobState::Failed => &[("retry", words.retry), ("remove", words.remove)],
-        JobState::Waiting | JobState::Delayed | JobState::Reserved => &[("cancel", words.cancel)],
+        JobState::Waiting => &[("cancel", words.cancel)],
+        JobState::Delayed => &[("run-now", words.forms.run_now), ("cancel", words.cancel)],
+        JobState::Reserved => &[("cancel", words.cancel), ("kill", words.forms.kill)],
     };
     html! {
         @if visitor.role >= Role::Operator {
             div class="actions" {
                 @for (action, name) in possible {
-                    form method="post" action={ (dashboard.frame.link(path)) "/" (action) } {
-                        button type="submit" class=[(*action != "retry").then_some("danger")] { (name) }
-                    }
+                    @let link = format!("{}/{action}", dashboard.frame.link(path));
+                    (post_button(&link, name, !matches!(*action, "retry" | "run-now")))
                 }
             }
         }
@@ -191,10 +222,4 @@ fn printed(output: Option<&JobOutput>, words: &Words) -> Markup {
             }
         }
     }
-}
-
-/// Text of several lines, each without characters that move or hide others.
-fn lines(text: &str) -> String {
-    let shown: Vec<_> = text.lines().map(sanitize::output_line).collect();
-    shown.join("\n")
 }

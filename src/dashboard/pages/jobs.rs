@@ -10,7 +10,7 @@ use maud::{Markup, html};
 use super::Asked;
 use super::notice::notice;
 use crate::dashboard::hidden_keys::HiddenKeys;
-use crate::dashboard::parts::{Page, Words, age, clock_time, count};
+use crate::dashboard::parts::{Words, age, channel_path, clock_time, count};
 use crate::dashboard::picture::ChannelPicture;
 use crate::dashboard::refusal::Refusal;
 use crate::dashboard::rights::{Can, See, Visitor};
@@ -89,33 +89,27 @@ pub(in crate::engine::dashboard) async fn jobs(
     if !selection.search.is_empty() && !can.visitor.sees_payloads {
         return Err(Refusal::SignIn);
     }
-    let mut found = answered(find(dashboard.store(&name)?, &selection)).await?;
+    let mut found = answered(find(dashboard.store(&channel.name)?, &selection)).await?;
     if !selection.search.is_empty() {
         // A match in a hidden value would tell that value letter by letter.
         found.page.jobs.retain(|job| shows(job, &selection.search, &dashboard.hidden));
     }
     let words = asked.language.words();
-    let path = format!("/channels/{name}/jobs");
-    let page = Page {
-        title: format!("{name}: {}", words.job_state(selection.state)),
-        language: asked.language,
-        chosen: asked.chosen,
-        path: path.clone(),
-        live: Some(name.clone()),
-        reopens: false,
-        content: html! {
-            h1 {
-                a href=(dashboard.frame.link(&format!("/channels/{name}"))) { (name) }
-                ": " (words.job_state(selection.state))
-            }
-            (notice(&asked, words))
-            (tabs(&dashboard, channel, &selection, &path, words))
-            (search_form(&dashboard, &selection, &path, &can.visitor, words))
-            (list(&dashboard, channel, &selection, &found, &can.visitor, picture.at, words))
-            (pager(&dashboard, &selection, &found, &path, words))
-        },
+    let path = format!("{}/jobs", channel_path(&channel.name));
+    let content = html! {
+        h1 {
+            a href=(dashboard.frame.link(&channel_path(&channel.name))) { (channel.name) }
+            ": " (words.job_state(selection.state))
+        }
+        (notice(asked.notice, words))
+        (tabs(&dashboard, channel, &selection, &path, words))
+        (search_form(&dashboard, &selection, &path, &can.visitor, words))
+        (list(&dashboard, channel, &selection, &found, &can.visitor, picture.at, words))
+        (pager(&dashboard, &selection, &found, &path, words))
     };
-    Ok(dashboard.frame.render(&page, can.visitor.name.as_deref()))
+    let title = format!("{}: {}", channel.name, words.job_state(selection.state));
+    let shown = format!("{path}{}", selection.query(selection.state, selection.after));
+    Ok(dashboard.render(&asked.page(title, shown, Some(&channel.name), content), &can.visitor))
 }
 
 async fn find(store: &dyn store::Store, selection: &Selection) -> Result<Found, store::StoreError> {
@@ -278,7 +272,7 @@ fn pager(dashboard: &Dashboard, selection: &Selection, found: &Found, path: &str
 
 /// The path of the page of a job.
 pub(super) fn job_path(channel: &str, id: JobId) -> String {
-    format!("/channels/{channel}/jobs/{id}")
+    format!("{}/jobs/{id}", channel_path(channel))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use maud::{Markup, html};
 use super::Asked;
 use super::form::Form;
 use crate::dashboard::Dashboard;
-use crate::dashboard::parts::{Page, Words, is_own_path};
+use crate::dashboard::parts::{Words, is_own_path};
 use crate::dashboard::refusal::Refusal;
 use crate::dashboard::rights::SignIn;
 use crate::http::Place;
@@ -22,16 +22,8 @@ pub(in crate::engine::dashboard) async fn login_form(
     asked: Asked,
 ) -> Response {
     let words = asked.language.words();
-    let page = Page {
-        title: words.sign_in.to_owned(),
-        language: asked.language,
-        chosen: asked.chosen,
-        path: "/login".to_owned(),
-        live: None,
-        reopens: false,
-        content: form(&dashboard, "/", words, None),
-    };
-    dashboard.frame.render(&page, None)
+    let page = asked.page(words.sign_in, "/login", None, form(&dashboard, "/", words, None));
+    dashboard.frame.render(&page, None, None)
 }
 
 /// The form, with why the last try failed; `next` is where the visitor goes then.

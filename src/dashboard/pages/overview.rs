@@ -8,12 +8,12 @@ use maud::{Markup, html};
 
 use super::Asked;
 use super::charts::waiting_line;
+use super::moments::ago;
 use crate::dashboard::Dashboard;
-use crate::dashboard::parts::{Page, Words, age, count, per_second, seconds};
+use crate::dashboard::parts::{Words, age, channel_path, count, per_second, seconds};
 use crate::dashboard::picture::{ChannelPicture, Picture};
 use crate::dashboard::refusal::Refusal;
 use crate::dashboard::rights::{Can, See};
-use crate::job::Timestamp;
 use crate::sanitize;
 
 /// Most alerts in the list above a page.
@@ -36,22 +36,14 @@ pub(in crate::engine::dashboard) async fn overview(
         }
         _ => {}
     }
-    let page = Page {
-        title: words.overview.to_owned(),
-        language: asked.language,
-        chosen: asked.chosen,
-        path: "/".to_owned(),
-        live: Some("*".to_owned()),
-        reopens: false,
-        content: html! {
-            h1 class="hidden" { (words.overview) }
-            (alerts(&dashboard, &picture, &picture.channels, words))
-            (totals(&picture, words))
-            (table)
-            p class="note" { (words.per_channel_note) }
-        },
+    let content = html! {
+        h1 class="hidden" { (words.overview) }
+        (alerts(&dashboard, &picture, &picture.channels, words))
+        (totals(&picture, words))
+        (table)
+        p class="note" { (words.per_channel_note) }
     };
-    Ok(dashboard.frame.render(&page, can.visitor.name.as_deref()))
+    Ok(dashboard.render(&asked.page(words.overview, "/", Some("*"), content), &can.visitor))
 }
 
 /// The sum over all channels of a value that some may not have; `None` if none has it.
@@ -141,7 +133,7 @@ fn table(dashboard: &Dashboard, picture: &Picture, words: &Words) -> Markup {
                 @for channel in picture.by_trouble() {
                     tr id={ "channel-" (channel.name) } {
                         th scope="row" {
-                            a href=(dashboard.frame.link(&format!("/channels/{}", channel.name))) { (channel.name) }
+                            a href=(dashboard.frame.link(&channel_path(&channel.name))) { (channel.name) }
                         }
                         td data-label=(words.state) { (state(channel, words)) }
                         @for ((key, value), head) in row_figures(channel).into_iter().zip(heads) {
@@ -174,7 +166,7 @@ pub(super) fn alerts<'a>(
                     ul {
                         @for (channel, alert) in firing.iter().take(MAX_ALERTS) {
                             li {
-                                a href=(dashboard.frame.link(&format!("/channels/{}", channel.name))) { (channel.name) ": " (sanitize::line(&alert.rule)) }
+                                a href=(dashboard.frame.link(&channel_path(&channel.name))) { (channel.name) ": " (sanitize::line(&alert.rule)) }
                                 " " (alert.severity) ", " (ago(picture, alert.since))
                             }
                         }
@@ -183,13 +175,6 @@ pub(super) fn alerts<'a>(
             }
         }
     }
-}
-
-/// The time since a moment of the past; the script shows the moment itself in the tooltip.
-pub(super) fn ago(picture: &Picture, at: Timestamp) -> Markup {
-    let micros = i64::try_from(at.0).unwrap_or(i64::MAX);
-    let moment = jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::MAX);
-    html! { time datetime=(moment) { (age(Some(picture.at.since(at)))) } }
 }
 
 /// The state in a word, with its colour and its sign; why the store cannot be used is in the tooltip.

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::login;
 use crate::dashboard::Dashboard;
-use crate::dashboard::parts::{Language, Page, Words};
+use crate::dashboard::parts::{Language, Page, Words, channel_path};
 use crate::dashboard::refusal::Refusal;
 
 /// The answer to a refused request.
@@ -29,7 +29,7 @@ pub(in crate::engine::dashboard) fn refused(
         };
         axum::Json(body).into_response()
     } else {
-        dashboard.frame.render(&page(refusal, dashboard, asked, words), None)
+        dashboard.frame.render(&page(refusal, dashboard, asked, words), None, None)
     };
     *response.status_mut() = match refusal {
         Refusal::Reopen if asked.wants_json => StatusCode::UNAUTHORIZED,
@@ -58,7 +58,10 @@ fn page(refusal: &Refusal, dashboard: &Dashboard, asked: &RefusedRequest, words:
         }
         _ => {
             let title = match refusal {
-                Refusal::NoSuchPage | Refusal::NoSuchChannel(_) | Refusal::NoSuchJob => words.not_found,
+                Refusal::NoSuchPage
+                | Refusal::NoSuchChannel(_)
+                | Refusal::NoSuchJob
+                | Refusal::NoSuchWorker => words.not_found,
                 Refusal::Reopen => words.opening,
                 _ => words.not_done,
             };
@@ -72,7 +75,7 @@ fn page(refusal: &Refusal, dashboard: &Dashboard, asked: &RefusedRequest, words:
                         p { (words.declared) }
                         ul {
                             @for name in declared {
-                                li { a href=(dashboard.frame.link(&format!("/channels/{name}"))) { (name) } }
+                                li { a href=(dashboard.frame.link(&channel_path(name))) { (name) } }
                             }
                         }
                     }
@@ -88,6 +91,7 @@ fn page(refusal: &Refusal, dashboard: &Dashboard, asked: &RefusedRequest, words:
         chosen: None,
         path: "/".to_owned(),
         live: None,
+        shows_notice: false,
         reopens: *refusal == Refusal::Reopen,
         content,
     }

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use aint_queue_core::condition::{Field, Unit};
+
 use crate::job::Timestamp;
 use crate::job_json::time::local_zone;
+use crate::sanitize;
 
 /// A whole number with a comma between thousands.
 fn thousands(number: u64) -> String {
@@ -84,6 +87,30 @@ pub(in crate::engine::dashboard) fn clock_time(at: Timestamp) -> String {
         (Some(instant), None) => {
             instant.to_zoned(jiff::tz::TimeZone::UTC).strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
         }
+    }
+}
+
+/// Text of several lines, each without characters that move or hide others.
+pub(in crate::engine::dashboard) fn lines(text: &str) -> String {
+    let shown: Vec<_> = text.lines().map(sanitize::output_line).collect();
+    shown.join("\n")
+}
+
+/// The number of firing alerts beside a link; empty without any.
+pub(in crate::engine::dashboard) fn firing_text(firing: usize) -> String {
+    if firing == 0 { String::new() } else { firing.to_string() }
+}
+
+/// A value of a condition of alerts, in the unit of its field.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bytes")]
+pub(in crate::engine::dashboard) fn field_value(field: Field, value: f64) -> String {
+    match field.unit() {
+        Unit::Bool => (value != 0.0).to_string(),
+        Unit::Share => share(Some(value)),
+        Unit::Duration => seconds(Some(value)),
+        Unit::Bytes => bytes(value as u64),
+        Unit::Number if value.fract() == 0.0 => count(Some(value as u64)),
+        Unit::Number => per_second(Some(value)),
     }
 }
 

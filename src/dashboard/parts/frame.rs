@@ -6,6 +6,7 @@ use axum::response::{Html, IntoResponse, Response};
 use maud::{DOCTYPE, Markup, html};
 use serde_json::json;
 
+use super::figures::firing_text;
 use super::language::{COOKIE_NAME, Language};
 use super::words::Words;
 use crate::config::{self, Http};
@@ -14,6 +15,11 @@ use crate::dashboard::fixed_files;
 /// The icon of the pages: bars in a square, with a red dot while an alert fires.
 const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Crect width='16' height='16' rx='4' fill='%230a56b4'/%3E%3Cpath d='M3 4h10v2H3zm0 3.5h7v2H3zM3 11h4v2H3z' fill='%23fff'/%3E%3C/svg%3E";
 const ALERT_ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Crect width='16' height='16' rx='4' fill='%230a56b4'/%3E%3Cpath d='M3 4h10v2H3zm0 3.5h7v2H3zM3 11h4v2H3z' fill='%23fff'/%3E%3Ccircle cx='11.5' cy='11.5' r='4.5' fill='%23e01b24'/%3E%3C/svg%3E";
+
+/// The name of the cookie with the result of an action.
+pub(in crate::engine::dashboard) const NOTICE_COOKIE: &str = "aqn";
+/// The path of the page of alerts.
+const ALERTS: &str = "/alerts";
 
 /// Seconds between two updates that a visitor can choose.
 const RATES: [u32; 3] = [1, 5, 30];
@@ -35,14 +41,17 @@ pub(in crate::engine::dashboard) struct Page {
     pub(in crate::engine::dashboard) path: String,
     /// The channel of the live updates, `*` for all; `None` for a page without live updates.
     pub(in crate::engine::dashboard) live: Option<String>,
+    /// Whether the page shows the result of an action, which the next page does not.
+    pub(in crate::engine::dashboard) shows_notice: bool,
     /// Whether the page is replaced at once by itself, as if the visitor had opened it from a page of the dashboard.
     pub(in crate::engine::dashboard) reopens: bool,
     pub(in crate::engine::dashboard) content: Markup,
 }
 
 impl Page {
-    fn is_overview(&self) -> bool {
-        self.path == "/"
+    /// The mark of the link to a path in the navigation, if it leads to this page.
+    fn current(&self, path: &str) -> Option<&'static str> {
+        (self.path.split('?').next() == Some(path)).then_some("page")
     }
 
     /// The path of the page in another language.
@@ -77,8 +86,13 @@ impl Frame {
         format!("{}{path}", self.base_path)
     }
 
-    /// The whole page; `visitor` is the name of a visitor who has signed in.
-    pub(in crate::engine::dashboard) fn render(&self, page: &Page, visitor: Option<&str>) -> Response {
+    /// The whole page; `visitor` is the name of a visitor who has signed in, `firing` the number of alerts for one who may see it.
+    pub(in crate::engine::dashboard) fn render(
+        &self,
+        page: &Page,
+        visitor: Option<&str>,
+        firing: Option<usize>,
+    ) -> Response {
         let words = page.language.words();
         let (other_name, other_tag) = page.language.other();
         let markup = html! {
@@ -107,7 +121,12 @@ impl Frame {
                         }
                         span class="instance" { (self.title) }
                         nav aria-label="aint-queue" {
-                            a href=(self.link("/")) data-go="o" aria-current=[page.is_overview().then_some("page")] { (words.overview) }
+                            @for (path, key, name) in destinations(words) {
+                                a href=(self.link(path)) data-go=(key) aria-current=[page.current(path)] {
+                                    (name)
+                                    @if path == ALERTS { " " b data-k="*.firing" { (firing.map(firing_text).unwrap_or_default()) } }
+                                }
+                            }
                         }
                         div class="tools" {
                             @if page.live.is_some() { (live_switch(words)) }
@@ -132,7 +151,18 @@ impl Frame {
             let cookie = HeaderValue::from_str(&cookie).expect("a cookie has visible characters only");
             response.headers_mut().append(SET_COOKIE, cookie);
         }
+        if page.shows_notice {
+            response.headers_mut().append(SET_COOKIE, self.notice_cookie("", 0));
+        }
         response
+    }
+
+    /// The cookie that carries the result of an action to the page behind it. A link of another site brings none.
+    pub(in crate::engine::dashboard) fn notice_cookie(&self, notice: &str, seconds: u64) -> HeaderValue {
+        let path = &self.base_path;
+        let cookie =
+            format!("{NOTICE_COOKIE}={notice}; HttpOnly; SameSite=Strict; Path={path}/; Max-Age={seconds}");
+        HeaderValue::from_str(&cookie).expect("a notice has visible characters only")
     }
 
     /// The name of the visitor and the way out, or the way in.
@@ -174,10 +204,25 @@ fn theme_switch(words: &Words) -> Markup {
     }
 }
 
+/// The pages of the navigation: path, key and name.
+fn destinations(words: &Words) -> [(&'static str, &'static str, &'static str); 5] {
+    [
+        ("/", "o", words.overview),
+        (ALERTS, "a", words.alerts),
+        ("/activity", "y", words.activity.title),
+        ("/system", "s", words.system.title),
+        ("/report", "r", words.report.title),
+    ]
+}
+
 /// The keys of all pages.
 fn keys(words: &Words) -> Markup {
-    let keys: [(&[&str], &str); 8] = [
+    let keys: [(&[&str], &str); 12] = [
         (&["g", "o"], words.key_overview),
+        (&["g", "a"], words.alerts),
+        (&["g", "y"], words.activity.title),
+        (&["g", "s"], words.system.title),
+        (&["g", "r"], words.report.title),
         (&["j", "k"], words.key_rows),
         (&["Enter"], words.key_open),
         (&["Space"], words.key_live),

@@ -1,6 +1,7 @@
 //! Takes pictures, at most one a second.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -10,13 +11,16 @@ use tokio::time::{Instant, timeout};
 
 use super::channel::{ChannelPicture, FiringAlert, Picture};
 use super::state::ChannelState;
-use crate::alerts::{AlertBook, Phase};
+use crate::activity::Activity;
+use crate::alerts::{ChannelAlerts, PresentAlert};
+use crate::channel::MasterSummary;
 use crate::config::{Channel, Config, Driver};
 use crate::control::{ControlRequest, ControlResponse};
 use crate::dashboard::source::{ChannelLook, Source, Stores};
 use crate::job::{Timestamp, error_chain};
+use crate::sanitize;
 use crate::snapshot::{Point, Recent, ScaledAt, Step, Trends};
-use crate::store::{AlertRecords, JobCounts, OwnerView, Store, StoreError};
+use crate::store::{JobCounts, OwnerView, Store, StoreError};
 
 /// Age up to which a picture is shown to further visitors.
 const FRESH: Duration = Duration::from_millis(950);
@@ -39,6 +43,8 @@ pub(in crate::engine::dashboard) struct Camera {
     last: tokio::sync::Mutex<Last>,
     /// The last answers of the stores, by channel.
     answers: Arc<Mutex<BTreeMap<String, StoreAnswer>>>,
+    /// The number of alerts that fire, in the last picture.
+    firing: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -47,6 +53,8 @@ struct Last {
     number: u64,
     /// The questions under way, and when they were asked.
     asking: Option<(Instant, JoinSet<()>)>,
+    /// The channels that this master served when they were asked.
+    served: Vec<String>,
 }
 
 /// The last answers of a store about its channel. An answer stays when a later question fails.
@@ -55,7 +63,7 @@ struct StoreAnswer {
     /// The counts and the time of the answer; asked for channels that this master does not serve only.
     counts: Option<(JobCounts, Instant)>,
     masters: Option<Vec<OwnerView>>,
-    alerts: Vec<FiringAlert>,
+    alerts: Option<Arc<ChannelAlerts>>,
     /// Why the last question failed.
     error: Option<String>,
 }
@@ -66,7 +74,23 @@ impl Camera {
         stores: Stores,
         source: Arc<dyn Source>,
     ) -> Self {
-        Self { config, source, stores, last: tokio::sync::Mutex::default(), answers: Arc::default() }
+        let (last, answers) = (tokio::sync::Mutex::default(), Arc::default());
+        Self { config, source, stores, last, answers, firing: AtomicUsize::new(0) }
+    }
+
+    /// The number of alerts that fire, in the last picture.
+    pub(in crate::engine::dashboard) fn firing(&self) -> usize {
+        self.firing.load(Ordering::Relaxed)
+    }
+
+    /// Asks the store of a channel again after an action that changed what it says; the next picture is a new one.
+    pub(in crate::engine::dashboard) async fn ask_again(&self, channel: &str) {
+        let served = self.source.served();
+        let found = self.channels().find(|known| known.name == channel);
+        if let Some(question) = found.and_then(|channel| self.question(channel, &served)) {
+            question.await;
+        }
+        self.last.lock().await.picture = None;
     }
 
     /// The picture of now: a new one unless the last is from this second.
@@ -127,12 +151,14 @@ impl Camera {
             let answer = answers.get(&channel.name).cloned().unwrap_or_default();
             picture_of(channel, is_served.then_some(look), answer, waiting_hour)
         });
-        Picture {
+        let picture = Picture {
             number: last.number,
             at: SystemTime::now().into(),
             own: self.source.identity(),
             channels: channels.collect(),
-        }
+        };
+        self.firing.store(picture.firing(), Ordering::Relaxed);
+        picture
     }
 
     fn waiting_hour(&self, channel: &str) -> Vec<(Timestamp, Option<u64>)> {
@@ -141,35 +167,55 @@ impl Camera {
     }
 
     /// Asks all stores at once, unless they were asked lately. A picture waits a moment for the answers and is made with the last ones
-    /// then: a slow store delays no page for long.
+    /// then: a slow store delays no page for long. A channel that this master no longer serves is known by its store only, so the
+    /// stores are asked at once then.
     async fn ask_stores(&self, served: &[String], last: &mut Last) {
-        if last.asking.as_ref().is_none_or(|(at, _)| at.elapsed() >= ASK_INTERVAL) {
-            let mut asking = JoinSet::new();
-            for channel in self.channels() {
-                let Some(store) = self.stores.get(&channel.name).cloned() else { continue };
-                let (name, answers) = (channel.name.clone(), Arc::clone(&self.answers));
-                let with_counts = !served.contains(&channel.name);
-                let with_alerts = !channel.rules.is_empty();
-                asking.spawn(async move {
-                    let answered = timeout(STORE_TIMEOUT, ask_store(&*store, with_counts, with_alerts)).await;
-                    let answered = answered.unwrap_or_else(|_| Err("the store does not answer".to_owned()));
-                    let mut answers = lock(&answers);
-                    let answer = answers.entry(name).or_default();
-                    match answered {
-                        Ok(new) => *answer = new,
-                        Err(error) => answer.error = Some(error),
-                    }
-                });
-            }
-            last.asking = Some((Instant::now(), asking));
+        let is_due = last.asking.as_ref().is_none_or(|(at, _)| at.elapsed() >= ASK_INTERVAL);
+        if is_due || last.served != served {
+            let questions = self.channels().filter_map(|channel| self.question(channel, served));
+            last.asking = Some((Instant::now(), questions.collect()));
+            last.served = served.to_vec();
         }
         if let Some((_, asking)) = &mut last.asking {
             let _ = timeout(ANSWER_WAIT, async { while asking.join_next().await.is_some() {} }).await;
         }
     }
+
+    /// The question to the store of a channel; its answer is kept.
+    fn question(
+        &self,
+        channel: &Channel,
+        served: &[String],
+    ) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let store = self.stores.get(&channel.name).cloned()?;
+        let (name, answers) = (channel.name.clone(), Arc::clone(&self.answers));
+        let source = Arc::clone(&self.source);
+        let with_counts = !served.contains(&channel.name);
+        let with_alerts = !channel.rules.is_empty();
+        Some(async move {
+            let host_book = if with_alerts { source.host_alerts(&name).await } else { None };
+            let asking = ask_store(&*store, with_counts, with_alerts, host_book.as_deref());
+            let answered = timeout(STORE_TIMEOUT, asking).await;
+            let answered = answered.unwrap_or_else(|_| Err("the store does not answer".to_owned()));
+            let mut answers = lock(&answers);
+            let answer = answers.entry(name.clone()).or_default();
+            match answered {
+                Ok(new) => {
+                    note_masters(source.activity(), &name, answer.masters.as_deref(), new.masters.as_deref());
+                    *answer = new;
+                }
+                Err(error) => answer.error = Some(error),
+            }
+        })
+    }
 }
 
-async fn ask_store(store: &dyn Store, with_counts: bool, with_alerts: bool) -> Result<StoreAnswer, String> {
+async fn ask_store(
+    store: &dyn Store,
+    with_counts: bool,
+    with_alerts: bool,
+    host_book: Option<&str>,
+) -> Result<StoreAnswer, String> {
     let text = |error: StoreError| error_chain(&error);
     let counts = match with_counts {
         true => Some((store.status().await.map_err(text)?, Instant::now())),
@@ -177,25 +223,49 @@ async fn ask_store(store: &dyn Store, with_counts: bool, with_alerts: bool) -> R
     };
     let masters = store.masters().await.map_err(text)?;
     let alerts = match with_alerts {
-        true => firing(&store.alerts().await.map_err(text)?),
-        false => Vec::new(),
+        true => Some(Arc::new(ChannelAlerts::of(store.alerts().await.map_err(text)?, host_book))),
+        false => None,
     };
     Ok(StoreAnswer { counts, masters: Some(masters), alerts, error: None })
 }
 
-/// The alerts in the records of a channel that fire and are not silenced, the more severe ones first.
-fn firing(records: &AlertRecords) -> Vec<FiringAlert> {
-    let book = AlertBook::read(records.state.as_deref());
-    let is_silenced = |rule: &str| records.silences.iter().any(|silence| silence.covers(rule));
-    let alerts = book.iter().flat_map(AlertBook::alerts).filter_map(|(_, record)| match record.phase {
-        Phase::Firing { since, .. } if !is_silenced(&record.rule) => {
-            Some(FiringAlert { rule: record.rule.clone(), severity: record.severity, since })
-        }
-        Phase::Firing { .. } | Phase::Pending { .. } | Phase::Ended(_) => None,
-    });
-    let mut alerts: Vec<_> = alerts.collect();
-    alerts.sort_by_key(|alert| (std::cmp::Reverse(alert.severity), alert.since));
-    alerts
+/// Adds the masters that came or went between two answers of a store to the activity.
+fn note_masters(
+    activity: &Activity,
+    channel: &str,
+    before: Option<&[OwnerView]>,
+    after: Option<&[OwnerView]>,
+) {
+    let (Some(before), Some(after)) = (before, after) else { return };
+    let alive = |views: &[OwnerView]| -> BTreeMap<(String, i32, u64), String> {
+        let alive = views.iter().filter(|view| view.lease_left.is_some());
+        let summaries =
+            alive.filter_map(|view| MasterSummary::read(view.published.as_ref()?.summary.as_ref()?));
+        let named = summaries.map(|MasterSummary { master, .. }| {
+            let name = format!("{} pid {}", sanitize::line(&master.host), master.pid);
+            ((master.boot, master.pid, master.started_at.0), name)
+        });
+        named.collect()
+    };
+    let (before, after) = (alive(before), alive(after));
+    for (_, name) in after.iter().filter(|(master, _)| !before.contains_key(*master)) {
+        activity.add(name, "master came", channel, "", "");
+    }
+    for (_, name) in before.iter().filter(|(master, _)| !after.contains_key(*master)) {
+        activity.add(name, "master went", channel, "", "");
+    }
+}
+
+/// The alerts of a channel that fire and are not silenced, the more severe ones first.
+fn firing(alerts: &ChannelAlerts) -> Vec<FiringAlert> {
+    let present = alerts.present().into_iter();
+    let firing = present.filter(|alert| alert.is_firing && !alerts.is_silenced(&alert.record.rule));
+    let named = |alert: PresentAlert<'_>| FiringAlert {
+        rule: alert.record.rule.clone(),
+        severity: alert.record.severity,
+        since: alert.since,
+    };
+    firing.map(named).collect()
 }
 
 /// The picture of a channel; `look` is `None` for one that this master does not serve, and holds `None` for one that does not answer.
@@ -215,6 +285,7 @@ fn picture_of(
     let status = look.as_ref().and_then(|look| look.status.clone());
     let alive = answer.masters.iter().flatten().filter(|master| master.lease_left.is_some()).count();
     let state = match is_served {
+        true if look.as_ref().is_some_and(|look| look.has_ended) => ChannelState::Stopping,
         true => ChannelState::of_served(status.as_ref(), of_store),
         false if answer.error.is_some() => ChannelState::StoreDown,
         false => ChannelState::of_others(of_store, alive),
@@ -236,7 +307,8 @@ fn picture_of(
         status,
         counts,
         masters: answer.masters,
-        alerts: answer.alerts,
+        alerts: answer.alerts.as_deref().map(firing).unwrap_or_default(),
+        alert_records: answer.alerts,
         waiting_hour,
     }
 }

@@ -1,8 +1,10 @@
 //! The values of a channel at one time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::state::ChannelState;
+use crate::alerts::ChannelAlerts;
 use crate::channel::{ChannelStatus, MasterIdentity, MasterSummary};
 use crate::config::Mode;
 use crate::config::alerts::Severity;
@@ -36,6 +38,11 @@ impl Picture {
         !self.own.boot.is_empty()
             && summary.master.boot == self.own.boot
             && summary.master.pid == self.own.pid
+    }
+
+    /// The number of alerts that fire and are not silenced.
+    pub(in crate::engine::dashboard) fn firing(&self) -> usize {
+        self.channels.iter().map(|channel| channel.alerts.len()).sum()
     }
 
     /// The channels with trouble first, then by name.
@@ -78,8 +85,10 @@ pub(in crate::engine::dashboard) struct ChannelPicture {
     pub(in crate::engine::dashboard) store_error: Option<String>,
     /// The masters on all machines, as the store knows them; `None` when it did not answer.
     pub(in crate::engine::dashboard) masters: Option<Vec<OwnerView>>,
-    /// The alerts that fire, the more severe ones first.
+    /// The alerts that fire and are not silenced, the more severe ones first.
     pub(in crate::engine::dashboard) alerts: Vec<FiringAlert>,
+    /// All that is known of its alerts; `None` for a channel without rules, and before the first answer of its store.
+    pub(in crate::engine::dashboard) alert_records: Option<Arc<ChannelAlerts>>,
     /// Waiting jobs of the last hour, one value a minute; `None` where no sample was taken.
     pub(in crate::engine::dashboard) waiting_hour: Vec<(Timestamp, Option<u64>)>,
 }

@@ -14,9 +14,10 @@ use tokio::time::timeout;
 use tracing::error;
 
 use super::server::RequestHandler;
+use crate::activity::Activity;
 use crate::channel::{
-    ChannelDetails, ChannelStatus, Command, CrossChannelPush, LastCounts, MasterIdentity, OutputSource,
-    Stopped,
+    ChannelDetails, ChannelStatus, Command, CrossChannelPush, HeldCancel, LastCounts, MasterIdentity,
+    OutputSource, Stopped,
 };
 use crate::control::protocol::{ControlRequest, ControlResponse, KnownOutput, Reply, ResponseLine};
 use crate::job::JobId;
@@ -59,6 +60,8 @@ pub(in crate::engine::master) struct MasterShared {
     pub(in crate::engine::master) snapshot_handlers: Vec<NamedHandler>,
     /// The thread of snapshot handlers.
     pub(in crate::engine::master) handler_thread: HandlerThread,
+    /// The last actions and events.
+    pub(in crate::engine::master) activity: Arc<Activity>,
     /// The last looks at the master, which set the pace of samples.
     pub(in crate::engine::master) attention: Arc<Attention>,
     /// Names of the served channels.
@@ -209,12 +212,16 @@ impl ChannelHandlers {
         Ok(ControlResponse::Stopped { handed_back, interrupted: Some(interrupted), settled })
     }
 
-    /// Cancels a job and waits until its end is settled. The wait lasts while other jobs of the killed worker finish and while
+    /// Cancels or kills a job and waits until its end is settled. The wait lasts while other jobs of the killed worker finish and while
     /// the store is unavailable.
-    async fn cancel(&self, id: JobId, reply: &mpsc::Sender<Reply>) -> Result<ControlResponse, String> {
+    async fn end_job(
+        &self,
+        command: impl FnOnce(oneshot::Sender<HeldCancel>) -> Command,
+        reply: &mpsc::Sender<Reply>,
+    ) -> Result<ControlResponse, String> {
         let stopped = || "the channel stopped before the end of the job was settled".to_owned();
         let (end, ended) = oneshot::channel();
-        self.commands.send(Command::Cancel(id, end)).await.map_err(|_| stopped())?;
+        self.commands.send(command(end)).await.map_err(|_| stopped())?;
         self.with_progress(ended, reply).await.map(ControlResponse::Cancel).map_err(|_| stopped())
     }
 }
@@ -296,7 +303,12 @@ impl RequestHandler for ChannelHandlers {
             }
             ControlRequest::Reload => self.reload(&reply).await,
             ControlRequest::Stop { force } => self.stop(force, &reply).await,
-            ControlRequest::Cancel { id } => self.cancel(id, &reply).await,
+            ControlRequest::Cancel { id } => self.end_job(|end| Command::Cancel(id, end), &reply).await,
+            ControlRequest::Kill { id } => self.end_job(|end| Command::Kill(id, end), &reply).await,
+            ControlRequest::EndWorker { pid, kill } => {
+                let found = self.query(|reply| Command::EndWorker { pid, kill, reply }).await;
+                found.map(|found| ControlResponse::WorkerEnds { found })
+            }
             ControlRequest::Quiet => self.query(Command::Quiet).await.map(ControlResponse::Quiet),
             ControlRequest::Resume => {
                 let resumed = self.query(Command::Resume).await;
@@ -323,7 +335,41 @@ impl RequestHandler for ChannelHandlers {
         let _ = reply.send(last).await;
     }
 
+    fn answered(&self, request: ControlRequest, uid: u32, line: &ResponseLine) {
+        let Some((action, target)) = change(request) else { return };
+        let result = match line {
+            ResponseLine::Error(why) => why.as_str(),
+            ResponseLine::Ok(ControlResponse::NotReloaded { why, .. }) => why.as_str(),
+            ResponseLine::Ok(_) => "ok",
+            ResponseLine::Progress(_) | ResponseLine::Lines(_) => return,
+        };
+        self.shared.activity.add(&format!("cli uid {uid}"), action, &self.channel, &target, result);
+    }
+
     fn identity(&self) -> Option<StoreIdentity> {
         self.place.identity()
     }
+}
+
+/// The word and the target of a request that changes something; `None` for one that reads.
+fn change(request: ControlRequest) -> Option<(&'static str, String)> {
+    Some(match request {
+        ControlRequest::Reload => ("reload", String::new()),
+        ControlRequest::Stop { force: false } => ("stop", String::new()),
+        ControlRequest::Stop { force: true } => ("stop", "force".to_owned()),
+        ControlRequest::Cancel { id } => ("cancel", id.to_string()),
+        ControlRequest::Kill { id } => ("kill", id.to_string()),
+        ControlRequest::EndWorker { pid, kill: true } => ("kill-worker", pid.to_string()),
+        ControlRequest::EndWorker { pid, kill: false } => ("end-worker", pid.to_string()),
+        ControlRequest::Quiet => ("quiet", String::new()),
+        ControlRequest::Resume => ("resume", String::new()),
+        ControlRequest::Scale { order } => ("scale", order.to_string()),
+        ControlRequest::Status
+        | ControlRequest::Look { .. }
+        | ControlRequest::Metrics
+        | ControlRequest::History { .. }
+        | ControlRequest::Runs
+        | ControlRequest::Output { .. }
+        | ControlRequest::Done { .. } => return None,
+    })
 }

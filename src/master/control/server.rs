@@ -36,6 +36,9 @@ pub(in crate::engine::master) trait RequestHandler: Send + Sync + 'static {
     /// Answers one request through `reply`: any number of progress lines, then one final line.
     async fn handle(&self, request: ControlRequest, reply: mpsc::Sender<Reply>);
 
+    /// Notes a request of a user and its final line.
+    fn answered(&self, request: ControlRequest, uid: u32, line: &ResponseLine);
+
     /// The store of the answered channel, for every final line.
     fn identity(&self) -> Option<StoreIdentity>;
 }
@@ -78,17 +81,20 @@ pub(in crate::engine::master) async fn serve(
     loop {
         tokio::select! {
             accepted = listener.accept(), if limit.has_room() => match accepted {
-                Ok((stream, _)) if is_trusted(&stream) => {
+                Ok((stream, _)) => {
+                    let Some(uid) = trusted_user(&stream) else {
+                        warn!("control connection of another user: refused");
+                        continue;
+                    };
                     let (handlers, closing, slot) = (Arc::clone(&handlers), closing_too.clone(), limit.take(Instant::now()));
                     let number = slot.number();
                     let task = connections.spawn(async move {
-                        if let Err(error) = serve_connection(stream, handlers.as_ref(), closing, slot).await {
+                        if let Err(error) = serve_connection(stream, uid, handlers.as_ref(), closing, slot).await {
                             debug!(%error, "control connection ended");
                         }
                     });
                     limit.attach(number, task);
                 }
-                Ok(_) => warn!("control connection of another user: refused"),
                 Err(error) => {
                     // Most likely the process is out of descriptors: retrying at once would fail again.
                     warn!(%error, "control connection not accepted: retrying");
@@ -110,14 +116,16 @@ async fn closed(closing: &mut watch::Receiver<bool>) {
     let _ = closing.wait_for(|closing| *closing).await;
 }
 
-/// Whether the other end is our own user or root.
-fn is_trusted(stream: &UnixStream) -> bool {
+/// The user at the other end, if that is our own one or root.
+fn trusted_user(stream: &UnixStream) -> Option<u32> {
     let own = nix::unistd::geteuid().as_raw();
-    stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
+    let user = stream.peer_cred().ok()?.uid();
+    (user == own || user == 0).then_some(user)
 }
 
 async fn serve_connection(
     stream: UnixStream,
+    uid: u32,
     handlers: &dyn RequestHandler,
     mut closing: watch::Receiver<bool>,
     slot: ConnectionSlot,
@@ -146,7 +154,7 @@ async fn serve_connection(
                 );
                 send(&mut write, handlers, ResponseLine::Error(why).into()).await?;
             }
-            Ok(request) => handle_request(request, handlers, &mut write).await?,
+            Ok(request) => handle_request(request, uid, handlers, &mut write).await?,
             Err(error) => {
                 let line = ResponseLine::Error(format!("{NOT_A_REQUEST}: {error}"));
                 send(&mut write, handlers, line.into()).await?;
@@ -169,6 +177,7 @@ async fn read_line(read: &mut BufReader<OwnedReadHalf>, line: &mut Vec<u8>) -> i
 
 async fn handle_request(
     request: ControlRequest,
+    uid: u32,
     handlers: &dyn RequestHandler,
     write: &mut (impl AsyncWriteExt + Unpin),
 ) -> io::Result<()> {
@@ -180,7 +189,10 @@ async fn handle_request(
         tokio::select! {
             () = &mut answer, if !answered => answered = true,
             next = replies.recv() => match next {
-                Some(next) => send(write, handlers, next).await?,
+                Some(next) => {
+                    handlers.answered(request, uid, &next.line);
+                    send(write, handlers, next).await?;
+                }
                 None => return Ok(()),
             },
         }
@@ -213,6 +225,8 @@ mod tests {
 
     #[async_trait]
     impl RequestHandler for Slow {
+        fn answered(&self, _: ControlRequest, _: u32, _: &ResponseLine) {}
+
         fn identity(&self) -> Option<StoreIdentity> {
             None
         }

@@ -3,6 +3,8 @@
 //! The ladder: ask, wait for the grace, kill. A worker with other runs is killed only after those have finished, for which
 //! they have `stop_wait`.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -59,6 +61,29 @@ impl Pool {
     /// other runs have finished or `stop_wait` is over. A run that succeeds in the meantime ends as done.
     pub fn cancel(&mut self, run: RunId, now: Instant) {
         self.ask_to_end(run, CancelReason::Cancelled, now);
+    }
+
+    /// Kills the worker of a run with its whole process tree, without asking first. Other runs of the worker are interrupted: their jobs
+    /// run again, and the attempt does not count.
+    pub fn kill_run(&mut self, run: RunId, now: Instant) {
+        self.runs.begin_end(run, CancelReason::Cancelled, Duration::ZERO, now);
+        if let Some(child) = self.runs.get(run).map(|run| run.child) {
+            self.kill(child, KillReason::Ordered, now);
+        }
+    }
+
+    /// Ends the worker with this process id, for an operator: kills it at once, or gives it no more runs, so that it stops after those
+    /// it has. Returns whether there is such a worker.
+    pub fn end_worker(&mut self, pid: i32, kill: bool, now: Instant) -> bool {
+        let found = self.workers.ids_where(|worker| worker.pid() == Some(pid));
+        for child in &found {
+            if kill {
+                self.kill(*child, KillReason::Ordered, now);
+            } else if self.workers.get(*child).is_some_and(|worker| worker.state.is_staying()) {
+                self.drain(*child, now);
+            }
+        }
+        !found.is_empty()
     }
 
     fn ask_to_end(&mut self, run: RunId, reason: CancelReason, now: Instant) {

@@ -2,6 +2,8 @@
 //! decisions for `queue:status`.
 
 use std::collections::VecDeque;
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -64,6 +66,33 @@ impl TryFrom<ScaleOrderFields> for ScaleOrder {
             ScaleOrderFields { change: Some(by), exactly: None } => Ok(Self::Change(by)),
             ScaleOrderFields { change: None, exactly: Some(workers) } => Ok(Self::Exactly(workers)),
             ScaleOrderFields { .. } => Err("one of `change` and `exactly` is needed"),
+        }
+    }
+}
+
+impl FromStr for ScaleOrder {
+    type Err = String;
+
+    /// `+2`, `-1`, `=3`, `3`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        const FORM: &str = "write +1, -1 or =3";
+        let wrong = |_| FORM.to_owned();
+        // Integer parsing accepts a sign, so that "+-1" must be refused here.
+        let is_number = |digits: &str| digits.starts_with(|c: char| c.is_ascii_digit());
+        match text.split_at_checked(1) {
+            Some(("+" | "-", digits)) if is_number(digits) => text.parse().map(Self::Change).map_err(wrong),
+            Some(("=", digits)) if is_number(digits) => digits.parse().map(Self::Exactly).map_err(wrong),
+            _ if is_number(text) => text.parse().map(Self::Exactly).map_err(wrong),
+            _ => Err(FORM.to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for ScaleOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Change(by) => write!(f, "{by:+}"),
+            Self::Exactly(workers) => write!(f, "={workers}"),
         }
     }
 }

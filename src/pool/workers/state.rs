@@ -131,6 +131,8 @@ pub(crate) enum KillReason {
     Stuck,
     /// The worker broke the protocol.
     Broken,
+    /// An operator ended the worker.
+    Ordered,
     /// The worker used more bytes than `memory_hard_limit` allows.
     Memory { used: u64, limit: u64 },
 }

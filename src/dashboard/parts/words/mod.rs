@@ -1,14 +1,16 @@
 //! The words of the dashboard, in each language. A language without a word does not compile.
 
 mod english;
+mod pages;
 mod simplified_chinese;
 
 use crate::dashboard::chart::ChartWords;
 use crate::dashboard::picture::ChannelState;
-use crate::pool::WorkerActivity;
+use crate::pool::{END_CAUSES, WorkerActivity};
 use crate::store::JobState;
 
 pub(super) use english::ENGLISH;
+use pages::{ActivityWords, AlertWords, FormWords, ReportWords, SystemWords, WorkerWords};
 pub(super) use simplified_chinese::SIMPLIFIED_CHINESE;
 
 /// All words of a language.
@@ -163,7 +165,16 @@ pub(in crate::engine::dashboard) struct Words {
     pub runs: &'static str,
     pub states: [&'static str; 9],
     pub activities: [&'static str; 6],
-    pub notices: [&'static str; 8],
+    pub notices: [&'static str; 19],
+    pub more_jobs: &'static str,
+    /// The causes of ends of workers, in the order of [`END_CAUSES`].
+    pub causes: [&'static str; END_CAUSES.len()],
+    pub alert: AlertWords,
+    pub activity: ActivityWords,
+    pub system: SystemWords,
+    pub report: ReportWords,
+    pub worker: WorkerWords,
+    pub forms: FormWords,
     pub chart: ChartWords,
 }
 
@@ -189,8 +200,13 @@ impl Words {
     }
 
     /// The word of what a worker does.
-    pub(in crate::engine::dashboard) fn activity(&self, activity: WorkerActivity) -> &'static str {
+    pub(in crate::engine::dashboard) fn activity_of(&self, activity: WorkerActivity) -> &'static str {
         self.activities[activity as usize]
+    }
+
+    /// The cause of the end of a worker; the name of a signal stays as it is.
+    pub(in crate::engine::dashboard) fn cause<'a>(&self, cause: &'a str) -> &'a str {
+        END_CAUSES.iter().position(|known| *known == cause).map_or(cause, |index| self.causes[index])
     }
 }
 

@@ -4,21 +4,21 @@ use std::fmt::Display;
 
 /// A reason: its code, and the template of its sentence with placeholders such as `{job}`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reason {
+pub(crate) struct Reason {
     code: &'static str,
     template: &'static str,
 }
 
 /// A reason applied to a job or a channel: the code in JSON output, and the sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Explanation {
-    pub(super) reason: &'static str,
-    pub(super) text: String,
+pub(crate) struct Explanation {
+    pub(crate) reason: &'static str,
+    pub(crate) text: String,
 }
 
 macro_rules! reasons {
     ($($name:ident $code:literal $template:literal)*) => {
-        $(pub(super) const $name: Reason = Reason { code: $code, template: $template };)*
+        $(pub(crate) const $name: Reason = Reason { code: $code, template: $template };)*
     };
 }
 
@@ -103,7 +103,7 @@ reasons! {
 impl Reason {
     /// The explanation with every placeholder replaced by its value. Values are inserted as they are, so text of jobs and
     /// programs must be sanitised.
-    pub(super) fn explain(self, values: &[(&str, &dyn Display)]) -> Explanation {
+    pub(crate) fn explain(self, values: &[(&str, &dyn Display)]) -> Explanation {
         let mut text = String::with_capacity(self.template.len() + 64);
         let mut rest = self.template;
         while let Some((before, after)) = rest.split_once('{') {

@@ -1,6 +1,11 @@
 //! The dashboard of a real master: visitors, their rights, and the figures of pages. How pages look and behave in a browser is
 //! tested in `tests/dashboard`.
 
+mod actions;
+mod alerts;
+mod jobs;
+mod pages;
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::process::Command;
@@ -421,7 +426,7 @@ fn description_of_the_api_names_every_path() {
         let reply = served.send(&page(&path.replace("{channel}", "default")));
         assert_eq!(reply.status, 200, "{path}: {reply:?}");
     }
-    let router = include_str!("../../src/dashboard/mod.rs");
+    let router = include_str!("../../../src/dashboard/mod.rs");
     let routes = router.lines().filter_map(|line| line.trim().strip_prefix(".route(\"/api/"));
     let routes: Vec<_> = routes.map(|rest| format!("/api/{}", rest.split('"').next().unwrap())).collect();
     assert_eq!(routes.iter().collect::<std::collections::BTreeSet<_>>(), paths.keys().collect());
@@ -474,191 +479,4 @@ fn failed_job(served: &HttpFixture, payload: &str) -> u64 {
     assert_eq!(pushed.status, 201, "{pushed:?}");
     served.until("default", "the job to fail", |counts| counts.failed > before);
     pushed.json()["id"].as_u64().unwrap()
-}
-
-fn is_paused(served: &HttpFixture) -> bool {
-    let status: Value = serde_json::from_str(&served.ok(&["queue:status", "--json"])).unwrap();
-    status.as_array().map_or(&status, |channels| &channels[0])["paused"] == true
-}
-
-/// The forms of all actions, by the routes of the router.
-fn every_action(id: u64) -> Vec<String> {
-    let router = include_str!("../../src/dashboard/mod.rs");
-    let posts = router.lines().filter(|line| line.contains(".route(") && line.contains("post("));
-    let mut paths = Vec::new();
-    for route in posts.map(|line| line.split('"').nth(1).unwrap()) {
-        let actions: &[&str] = match route {
-            "/channels/{channel}/jobs/{id}/{action}" => &["retry", "remove", "cancel"],
-            "/channels/{channel}/actions/{action}" => &["pause", "resume", "quiet"],
-            "/login" | "/logout" => continue,
-            other => panic!("the test does not know {other}"),
-        };
-        let route = route.replace("{channel}", "default").replace("{id}", &id.to_string());
-        paths.extend(actions.iter().map(|action| route.replace("{action}", action)));
-    }
-    assert_eq!(paths.len(), 6, "{paths:?}");
-    paths
-}
-
-#[test]
-fn only_operators_act_and_only_from_a_page_of_the_dashboard() {
-    let served = guarded("");
-    let id = failed_job(&served, r#"{"final":true}"#);
-    let (ann, team) = (signed_in(&served, ANN), signed_in(&served, TEAM));
-    for path in every_action(id) {
-        let send = |request: Request| served.send(&request).status;
-        assert_eq!(send(form(&path, "")), 401, "{path} without a token");
-        assert_eq!(send(form(&path, "").header("Cookie", &team)), 403, "{path} by a viewer");
-        assert_eq!(send(form(&path, "").token(TEAM)), 403, "{path} by a viewer's token");
-        assert_eq!(send(form(&path, "").token(PUSH)), 401, "{path} by a producer's token");
-        for site in ["", "cross-site", "same-site", "none"] {
-            let request = form(&path, "").header("Cookie", &ann).header("Sec-Fetch-Site", site);
-            assert_eq!(send(request), 403, "{path} from {site:?}");
-        }
-        assert_eq!(send(page(&path).header("Cookie", &ann)), 405, "{path} by a link");
-    }
-    assert_eq!((served.counts("default").failed, is_paused(&served)), (1, false));
-    // A viewer sees no button.
-    let shown = served.send(&page(&format!("/channels/default/jobs/{id}")).header("Cookie", &team));
-    assert!(shown.status == 200 && !shown.text.contains("/retry"), "{shown:?}");
-}
-
-#[test]
-fn operator_retries_removes_and_cancels_jobs() {
-    let served = guarded("");
-    let ann = signed_in(&served, ANN);
-    let act = |path: &str| {
-        let reply = served.send(&form(path, "").header("Cookie", &ann));
-        (reply.status, reply.header("location").unwrap_or_default().to_owned())
-    };
-    let first = failed_job(&served, r#"{"final":true}"#);
-    let path = |id: u64| format!("/channels/default/jobs/{id}");
-    let shown = served.send(&page(&path(first)).header("Cookie", &ann));
-    assert!(shown.text.contains(&format!("action=\"{}/retry\"", path(first))), "{shown:?}");
-    assert_eq!(act(&format!("{}/retry", path(first))), (303, format!("{}?done=retried", path(first))));
-    served.until("default", "the job to fail again", |counts| counts.failed == 1 && counts.waiting == 0);
-    assert_eq!(
-        act(&format!("{}/remove", path(first))),
-        (303, "/channels/default/jobs?done=removed".to_owned())
-    );
-    assert_eq!(served.counts("default").failed, 0);
-    assert_eq!(act(&format!("{}/remove", path(first))).1, format!("{}?done=nothing", path(first)));
-
-    let waiting =
-        served.send(&Request::push("idle", r#"{"job":"noop"}"#).token(PUSH)).json()["id"].as_u64().unwrap();
-    let (status, location) = act(&format!("/channels/idle/jobs/{waiting}/cancel"));
-    assert!(status == 303 && location.ends_with("?done=cancelled"), "{status} {location}");
-    let long = Request::push("default", r#"{"job":"sleep","payload":{"ms":600000}}"#).token(PUSH);
-    let running = served.send(&long).json()["id"].as_u64().unwrap();
-    served.until("default", "the job to run", |counts| counts.reserved == 1);
-    assert!(act(&format!("{}/cancel", path(running))).1.ends_with("?done=cancelled"));
-    served.until("default", "the job to be cancelled", |counts| counts.failed == 1 && counts.reserved == 0);
-    let said = served.send(&page(&format!("{}?done=cancelled", path(running))).header("Cookie", &ann));
-    assert!(said.text.contains("The job was cancelled."), "{said:?}");
-
-    // Each action is in the log with its operator.
-    let log = served.master.log();
-    let line = log.lines().find(|line| line.contains("dashboard action") && line.contains("remove"));
-    let line: Value = serde_json::from_str(line.unwrap_or_else(|| panic!("{log}"))).unwrap();
-    let fields = line.get("fields").unwrap_or(&line);
-    assert_eq!((&fields["who"], &fields["result"]), (&"ann".into(), &"removed".into()), "{line}");
-}
-
-#[test]
-fn operator_pauses_and_resumes_a_channel() {
-    let served = guarded("");
-    let ann = signed_in(&served, ANN);
-    let act = |action: &str, body: &str| {
-        let path = format!("/channels/default/actions/{action}");
-        let reply = served.send(&form(&path, body).header("Cookie", &ann));
-        (reply.status, reply.header("location").unwrap_or_default().to_owned())
-    };
-    assert_eq!(act("pause", "").1, "/channels/default?done=paused");
-    assert!(is_paused(&served));
-    assert_eq!(act("resume", "").1, "/channels/default?done=resumed");
-    assert!(!is_paused(&served));
-    assert_eq!(act("resume", "").1, "/channels/default?done=nothing");
-    assert_eq!(act("quiet", "").1, "/channels/default?done=quiet");
-    until("the state on the page", || {
-        let shown = served.send(&page("/api/v1/channels/default").token(TEAM)).json();
-        (shown["state"] == "quiet").then_some(())
-    });
-    assert_eq!(act("resume", "").1, "/channels/default?done=resumed");
-    assert_eq!(act("pause", "seconds=60").1, "/channels/default?done=paused");
-    for wrong in ["seconds=0", "seconds=-1", "seconds=x", "seconds=99999999999"] {
-        assert_eq!(act("pause", wrong).0, 400, "{wrong}");
-    }
-    assert_eq!(act("explode", "").0, 404);
-}
-
-#[test]
-fn lists_show_a_page_of_a_state_and_search_it() {
-    let served = guarded("");
-    let lines =
-        (0..120).map(|n| format!(r#"{{"job":"noop","payload":{{"n":{n},"to":"ann{n}@example.com"}}}}"#));
-    served.push_lines("idle", lines);
-    let get = |path: &str| served.send(&page(path).token(TEAM));
-    let rows = |reply: &HttpResponse| reply.text.matches("<tr id=\"job-").count();
-    let mut path = "/channels/idle/jobs?state=waiting".to_owned();
-    let mut seen = Vec::new();
-    loop {
-        let reply = get(&path);
-        assert_eq!(reply.status, 200);
-        seen.push(rows(&reply));
-        let next = reply.text.split("rel=\"next\" href=\"").nth(1).and_then(|rest| rest.split('"').next());
-        let Some(next) = next else { break };
-        path = next.replace("&amp;", "&");
-    }
-    assert_eq!(seen.iter().sum::<usize>(), 120, "{seen:?}");
-    assert!(seen.iter().all(|rows| *rows <= 50), "{seen:?}");
-    let found = get("/channels/idle/jobs?state=waiting&q=ann7%40example");
-    assert!(rows(&found) == 1 && found.text.contains("120 jobs were searched"), "{found:?}");
-    assert_eq!(rows(&get("/channels/idle/jobs?state=waiting&q=%3Cscript%3Ealert(1)")), 0);
-    assert!(get("/channels/idle/jobs?state=delayed").text.contains("No job is in this state"));
-    for wrong in ["state=done7", "state=waiting&after=x", &format!("state=waiting&q={}", "x".repeat(201))] {
-        let reply = get(&format!("/channels/idle/jobs?{wrong}"));
-        assert_eq!(reply.status, 400, "{wrong}: {reply:?}");
-    }
-}
-
-#[test]
-fn job_shows_its_payload_errors_and_output_without_secrets() {
-    let served = guarded("");
-    let payload =
-        r#"{"final":true,"message":"connect: timed out <b>","password":"x1","list":[{"apiToken":"x2"}]}"#;
-    let id = failed_job(&served, payload);
-    let shown = served.send(&page(&format!("/channels/default/jobs/{id}")).token(TEAM));
-    assert_eq!(shown.status, 200);
-    for expected in ["connect: timed out &lt;b&gt;", "••••", "acme", "tenant", "final"] {
-        assert!(shown.text.contains(expected), "{expected}: {}", shown.text);
-    }
-    for secret in ["x1", "x2", "h1</dd>", "<b>"] {
-        assert!(!shown.text.contains(secret), "{secret}: {}", shown.text);
-    }
-    let search = |text: &str| {
-        let path = format!("/channels/default/jobs?state=failed&q={text}");
-        served.send(&page(&path).token(TEAM)).text.contains("<tr id=\"job-")
-    };
-    assert!(search("timed+out") && search("%22final%22:true"));
-    assert!(!search("x1") && !search("password%22:%22x"), "a hidden value is not found");
-    let gone = served.send(&page("/channels/default/jobs/17").token(TEAM));
-    assert!(gone.status == 404 && gone.text.contains("no such job"), "{gone:?}");
-    assert_eq!(served.send(&page("/channels/default/jobs/abc").token(TEAM)).status, 404);
-}
-
-#[test]
-fn anonymous_visitor_sees_no_payload_and_cannot_search_them() {
-    let served = HttpFixture::with(OPEN);
-    served.push("idle", r#"{"job":"noop","payload":{"to":"ann@example.com"},"headers":{"tenant":"acme"},"unique":"welcome-ann@example"}"#);
-    let list = served.send(&page("/channels/idle/jobs?state=waiting"));
-    let id = list.text.split("id=\"job-").nth(1).unwrap().split('"').next().unwrap().to_owned();
-    let shown = served.send(&page(&format!("/channels/idle/jobs/{id}")));
-    assert!(shown.status == 200 && shown.text.contains("noop"), "{shown:?}");
-    assert!(!shown.text.contains("ann@example") && !shown.text.contains("acme"), "{shown:?}");
-    assert_eq!(served.send(&page("/channels/idle/jobs?state=waiting&q=ann")).status, 401);
-    assert!(!list.text.contains("name=\"q\""));
-    let open = HttpFixture::with(&format!("{OPEN}\nviewer_sees_payloads = true"));
-    open.push("idle", r#"{"job":"noop","payload":{"to":"ann@example.com"}}"#);
-    let found = open.send(&page("/channels/idle/jobs?state=waiting&q=ann"));
-    assert!(found.text.contains("<tr id=\"job-"), "{found:?}");
 }

@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use super::*;
 use crate::channel::ChannelStatus;
-use crate::cli::control::ServedPlace;
-use crate::control::ControlError;
 use crate::job::{JobMeta, Timestamp};
 use crate::pool::{PoolStatus, SizingChange, SizingDecision, SizingInput, SizingReason, WorkerCounts};
 use crate::store::JobCounts;
@@ -22,11 +20,7 @@ fn facts(view: ChannelDetails) -> Facts {
         channel: "mail".to_owned(),
         now: NOW,
         counts: JobCounts { waiting: 3, ..JobCounts::default() },
-        master: MasterState::Responding {
-            pid: Some(42),
-            answer: (42, Box::new(view)),
-            place: ServedPlace::default(),
-        },
+        master: Master::Answered { pid: 42, details: Box::new(view), other: None, differences: Vec::new() },
         max_attempts: 3,
         next_due: None,
         before: None,
@@ -137,7 +131,7 @@ fn waiting_job_of_a_blocked_channel() {
     still.counts.paused_until = Some(waiting.at);
     says(&waiting, &still, "paused", "is waiting: the channel is paused until T.");
     still.counts.paused_until = None;
-    still.master = MasterState::NotRunning;
+    still.master = Master::NotRunning;
     let no_master = "no master of the channel runs on this machine (queue:listen starts one)";
     says(
         &waiting,
@@ -150,8 +144,12 @@ fn waiting_job_of_a_blocked_channel() {
     still.counts.reserved = 1;
     let elsewhere = "but 1 job is reserved, so one may run on another machine";
     says(&waiting, &still, "no_master", &format!("is waiting: {no_master}, {elsewhere}."));
-    still.master =
-        MasterState::NotResponding { pid: Some(42), error: ControlError::TimedOut(Duration::from_secs(5)) };
+    still.master = Master::Silent {
+        pid: Some(42),
+        error: "the master did not answer within 5 seconds".to_owned(),
+        is_denied: false,
+        is_running: true,
+    };
     says(
         &waiting,
         &still,
@@ -245,7 +243,7 @@ fn delayed_job() {
     let said = "is delayed until T, for 1 min, before its next attempt: attempt 1 of 3 failed with \"no route\\nto host\".";
     says(&delayed, &facts(view(4, 4)), "retry", said);
     let mut alone = facts(view(4, 4));
-    (alone.counts.paused, alone.master) = (true, MasterState::NotRunning);
+    (alone.counts.paused, alone.master) = (true, Master::NotRunning);
     let answered = explain(&delayed, &alone);
     assert_eq!(answered.reason, "retry");
     assert!(
@@ -284,7 +282,7 @@ fn reserved_job() {
     says(&reserved, &ready, "no_slot", "is leased by master 42 and waiting for a slot.");
     let mut settling = holding(HeldJobStatus::Settling);
     says(&reserved, &settling, "settling", "has ended its run; master 42 is settling it in the store.");
-    let MasterState::Responding { answer: (_, details), .. } = &mut settling.master else { unreachable!() };
+    let Master::Answered { details, .. } = &mut settling.master else { unreachable!() };
     details.report.store_error = Some("refused".to_owned());
     says(
         &reserved,
@@ -301,7 +299,7 @@ fn reserved_job_of_another_master() {
     let not_ours = format!("is reserved, but not by master 42 on this machine; {rest}");
     says(&reserved, &facts(view(4, 4)), "elsewhere", &not_ours);
     let mut none = facts(view(4, 4));
-    none.master = MasterState::NotRunning;
+    none.master = Master::NotRunning;
     says(
         &reserved,
         &none,

@@ -3,14 +3,14 @@
 use std::fmt::Display;
 
 use super::blockers::{blockers, failed_start, joined, without_room};
-use super::facts::{Facts, QueuePosition};
+use super::facts::{Facts, Master, QueuePosition};
 use super::reasons::{self, Explanation, Reason};
 use crate::channel::{ChannelDetails, DoneRun, HeldJobStatus};
-use crate::cli::control::MasterState;
-use crate::cli::{render, sanitize, time};
 use crate::job::{ErrorKind, FailReason, Isolation, JobId};
 use crate::pool::{CancelReason, RunStatus};
+use crate::sanitize;
 use crate::store::{JobState, JobView};
+use crate::wording::{render, time};
 
 /// Most characters of an error in a sentence.
 const MAX_ERROR_CHARS: usize = 120;
@@ -20,7 +20,7 @@ const MAX_NAME_CHARS: usize = 60;
 const MAX_HANDLER_NAMES: usize = 5;
 
 /// The reason for the state of `job`.
-pub(super) fn explain(job: &JobView, facts: &Facts) -> Explanation {
+pub(crate) fn explain(job: &JobView, facts: &Facts) -> Explanation {
     match job.state {
         JobState::Waiting => waiting(job, facts),
         JobState::Delayed if job.at <= facts.now => waiting(job, facts),
@@ -31,7 +31,7 @@ pub(super) fn explain(job: &JobView, facts: &Facts) -> Explanation {
 }
 
 /// The explanation for a job that is done.
-pub(super) fn done(run: &DoneRun) -> Explanation {
+pub(crate) fn done(run: &DoneRun) -> Explanation {
     reasons::DONE.explain(&[
         ("id", &run.id),
         ("job", &sanitize::truncated(&run.job, MAX_NAME_CHARS)),
@@ -42,7 +42,7 @@ pub(super) fn done(run: &DoneRun) -> Explanation {
 }
 
 /// The explanation for a job that the store does not have.
-pub(super) fn unknown(id: JobId, channel: &str) -> Explanation {
+pub(crate) fn unknown(id: JobId, channel: &str) -> Explanation {
     reasons::UNKNOWN.explain(&[("id", &id), ("channel", &channel)])
 }
 
@@ -135,19 +135,16 @@ fn delayed(job: &JobView, facts: &Facts) -> Explanation {
 fn reserved(job: &JobView, facts: &Facts) -> Explanation {
     let job_name = subject(job);
     let (pid, details) = match &facts.master {
-        MasterState::NotRunning | MasterState::Elsewhere(_) => {
+        Master::NotRunning | Master::Elsewhere(_) => {
             return reasons::RESERVED_NO_MASTER.explain(&[("job", &job_name)]);
         }
-        MasterState::Hidden(_) | MasterState::NotResponding { .. } => {
+        Master::Silent { is_denied, .. } => {
             let clauses = joined(&blockers(facts));
-            let reason = if facts.master.is_denied() {
-                reasons::RESERVED_NO_PERMISSION
-            } else {
-                reasons::RESERVED_NOT_RESPONDING
-            };
+            let reason =
+                if *is_denied { reasons::RESERVED_NO_PERMISSION } else { reasons::RESERVED_NOT_RESPONDING };
             return reason.explain(&[("job", &job_name), ("blockers", &clauses)]);
         }
-        MasterState::Responding { answer: (pid, details), .. } => (*pid, details),
+        Master::Answered { pid, details, .. } => (*pid, details),
     };
     let error = sanitize::line(details.report.store_error.as_deref().unwrap_or_default());
     let is_without_worker = match &details.job {

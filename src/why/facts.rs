@@ -5,31 +5,95 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use crate::channel::ChannelDetails;
-use crate::cli::control::MasterState;
-use crate::cli::time;
 use crate::job::{FailReason, Timestamp};
 use crate::store::{JobCounts, JobState, JobView};
+use crate::wording::time;
 
 /// Facts about a channel.
 #[derive(Debug)]
-pub(super) struct Facts {
-    pub(super) channel: String,
+pub(crate) struct Facts {
+    pub(crate) channel: String,
     /// Approximate time of the store.
-    pub(super) now: Timestamp,
-    pub(super) counts: JobCounts,
-    /// The master on this machine, by its own process id, and its details.
-    pub(super) master: MasterState<(i32, Box<ChannelDetails>)>,
+    pub(crate) now: Timestamp,
+    pub(crate) counts: JobCounts,
+    /// The master on this machine.
+    pub(crate) master: Master,
     /// Most attempts of jobs without their own limit.
-    pub(super) max_attempts: u32,
+    pub(crate) max_attempts: u32,
     /// Due time of the next delayed job; looked up for the channel as a whole only.
-    pub(super) next_due: Option<Timestamp>,
+    pub(crate) next_due: Option<Timestamp>,
     /// Number of jobs that are leased before the job, if it is waiting.
-    pub(super) before: Option<QueuePosition>,
+    pub(crate) before: Option<QueuePosition>,
+}
+
+/// The master of a channel on this machine, as far as it could be asked.
+#[derive(Clone, Debug)]
+pub(crate) enum Master {
+    /// No master runs.
+    NotRunning,
+    /// A master runs for another store. Nothing was asked.
+    Elsewhere(OtherStore),
+    /// A master could not be asked.
+    Silent {
+        pid: Option<i32>,
+        /// The reason, on one line.
+        error: String,
+        /// Whether a permission is missing.
+        is_denied: bool,
+        /// Whether it is known to run.
+        is_running: bool,
+    },
+    /// The master answered.
+    Answered {
+        /// The process id by which the master knows itself.
+        pid: i32,
+        details: Box<ChannelDetails>,
+        /// The other store that it serves.
+        other: Option<OtherStore>,
+        /// All differences between what it serves and what is meant, for people.
+        differences: Vec<String>,
+    },
+}
+
+/// A difference between the store of a master and the one that is meant.
+#[derive(Clone, Debug)]
+pub(crate) struct OtherStore {
+    /// The difference as a clause.
+    pub(crate) clause: String,
+    /// The remedy, in the imperative.
+    pub(crate) remedy: &'static str,
+}
+
+impl Master {
+    fn is_running(&self) -> bool {
+        match self {
+            Self::NotRunning | Self::Elsewhere(_) => false,
+            Self::Silent { is_running, .. } => *is_running,
+            Self::Answered { .. } => true,
+        }
+    }
+
+    fn pid(&self) -> Option<i32> {
+        match self {
+            Self::NotRunning | Self::Elsewhere(_) => None,
+            Self::Silent { pid, .. } => *pid,
+            Self::Answered { pid, .. } => Some(*pid),
+        }
+    }
+
+    /// The differences between what the master serves and what is meant.
+    pub(crate) fn differences(&self) -> Vec<String> {
+        match self {
+            Self::Elsewhere(OtherStore { clause, remedy }) => vec![format!("{clause}: {remedy}")],
+            Self::Answered { differences, .. } => differences.clone(),
+            Self::NotRunning | Self::Silent { .. } => Vec::new(),
+        }
+    }
 }
 
 /// Number of jobs that are leased before a waiting job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum QueuePosition {
+pub(crate) enum QueuePosition {
     /// Exactly this number.
     Exact(u64),
     /// This number or more.
@@ -38,19 +102,22 @@ pub(super) enum QueuePosition {
 
 impl Facts {
     /// Details reported by the master.
-    pub(super) fn details(&self) -> Option<&ChannelDetails> {
-        self.master.answer().map(|(_, details)| &**details)
+    pub(crate) fn details(&self) -> Option<&ChannelDetails> {
+        match &self.master {
+            Master::Answered { details, .. } => Some(details),
+            Master::NotRunning | Master::Elsewhere(_) | Master::Silent { .. } => None,
+        }
     }
 
     /// How far the store's clock is behind the highest time that it has shown to the store or to the master.
-    pub(super) fn clock_behind(&self) -> Option<Duration> {
+    pub(crate) fn clock_behind(&self) -> Option<Duration> {
         let by_master = self.details().and_then(|details| details.report.clock_behind_ms);
         self.counts.clock_behind.max(by_master.map(Duration::from_millis))
     }
 
     /// JSON form.
-    pub(super) fn json(&self) -> Json {
-        let pid = self.master.answer().map(|(pid, _)| *pid).or(self.master.pid());
+    pub(crate) fn json(&self) -> Json {
+        let pid = self.master.pid();
         let details = self.details();
         let status = details.map(|details| &details.report);
         let mut facts = json!({
@@ -85,7 +152,7 @@ impl Facts {
 }
 
 /// JSON form of a job.
-pub(super) fn job_json(job: &JobView, facts: &Facts) -> Json {
+pub(crate) fn job_json(job: &JobView, facts: &Facts) -> Json {
     let at = |state| (job.state == state).then(|| time::rfc3339(job.at)).flatten();
     let (before, exactly) = match facts.before {
         None => (None, None),

@@ -4,10 +4,11 @@ use super::blockers::{blockers, joined};
 use super::facts::Facts;
 use super::reasons::{self, Explanation};
 use crate::channel::ChannelDetails;
-use crate::cli::{render, sanitize, time};
+use crate::sanitize;
+use crate::wording::{render, time};
 
 /// The reason why the channel as a whole runs no more jobs than it does.
-pub(super) fn explain(facts: &Facts) -> Explanation {
+pub(crate) fn explain(facts: &Facts) -> Explanation {
     let channel = facts.channel.as_str();
     let backlog = backlog(facts);
     let blockers = blockers(facts);
@@ -63,9 +64,9 @@ fn backlog(facts: &Facts) -> String {
 mod tests {
     use super::*;
     use crate::channel::ChannelStatus;
-    use crate::cli::control::{MasterState, ServedPlace};
     use crate::job::Timestamp;
     use crate::store::JobCounts;
+    use crate::why::facts::Master;
 
     fn facts(waiting: u64, reserved: u64, delayed: u64, slots: usize, free: usize) -> Facts {
         let details = ChannelDetails { slots, free, ..ChannelDetails::default() };
@@ -73,10 +74,11 @@ mod tests {
             channel: "mail".to_owned(),
             now: Timestamp(1_796_029_200_000_000),
             counts: JobCounts { waiting, reserved, delayed, ..JobCounts::default() },
-            master: MasterState::Responding {
-                pid: Some(42),
-                answer: (42, Box::new(details)),
-                place: ServedPlace::default(),
+            master: Master::Answered {
+                pid: 42,
+                details: Box::new(details),
+                other: None,
+                differences: Vec::new(),
             },
             max_attempts: 3,
             next_due: (delayed > 0).then_some(Timestamp(1_796_029_300_000_000)),
@@ -119,7 +121,7 @@ mod tests {
     #[test]
     fn channel_held_back_before_a_reexec_says_so() {
         let mut held = facts(7, 2, 0, 4, 2);
-        let MasterState::Responding { answer: (_, details), .. } = &mut held.master else { unreachable!() };
+        let Master::Answered { details, .. } = &mut held.master else { unreachable!() };
         details.report.held_back_ms = Some(12_000);
         let explained = explain(&held);
         assert_eq!(explained.reason, "reexec");
@@ -130,14 +132,14 @@ mod tests {
     #[test]
     fn channel_without_room_for_processes_says_so() {
         let mut full = facts(7, 2, 0, 4, 0);
-        let MasterState::Responding { answer: (_, details), .. } = &mut full.master else { unreachable!() };
+        let Master::Answered { details, .. } = &mut full.master else { unreachable!() };
         details.report.pool.no_room =
             Some("could not run \"sh\": EAGAIN (Resource temporarily unavailable)".into());
         let explained = explain(&full);
         assert_eq!(explained.reason, "no_room");
         let says = "is blocked: the system has no room for another process: could not run \"sh\": EAGAIN (Resource temporarily unavailable) (raise";
         assert!(explained.text.contains(says), "{explained:?}");
-        let MasterState::Responding { answer: (_, details), .. } = &mut full.master else { unreachable!() };
+        let Master::Answered { details, .. } = &mut full.master else { unreachable!() };
         details.free = 1;
         assert_eq!(explain(&full).reason, "next");
     }
@@ -145,7 +147,7 @@ mod tests {
     #[test]
     fn channel_replacing_a_worker_says_so() {
         let mut spent = facts(7, 1, 0, 1, 0);
-        let MasterState::Responding { answer: (_, details), .. } = &mut spent.master else { unreachable!() };
+        let Master::Answered { details, .. } = &mut spent.master else { unreachable!() };
         details.replacing = true;
         let explained = explain(&spent);
         assert_eq!(explained.reason, "no_slot");
@@ -157,7 +159,7 @@ mod tests {
     fn blocked_channel_lists_all_reasons() {
         let mut still = facts(3, 0, 0, 0, 0);
         still.counts.paused = true;
-        let MasterState::Responding { answer: (_, details), .. } = &mut still.master else { unreachable!() };
+        let Master::Answered { details, .. } = &mut still.master else { unreachable!() };
         details.report = ChannelStatus {
             store_error: Some("connection refused\x1b".to_owned()),
             ..ChannelStatus::default()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 /// A duration in milliseconds: `50 ms`, `1.5 s`, `3 min`, `2 h`.
-pub(super) fn duration(ms: u64) -> String {
+pub(crate) fn duration(ms: u64) -> String {
     let duration = Duration::from_millis(ms);
     match duration.as_secs() {
         0 => format!("{ms} ms"),
@@ -16,12 +16,12 @@ pub(super) fn duration(ms: u64) -> String {
 }
 
 /// A configured duration in seconds, without rounding: `90 s`, `0.5 s`.
-pub(super) fn seconds(duration: Duration) -> String {
+pub(crate) fn seconds(duration: Duration) -> String {
     format!("{} s", duration.as_secs_f64())
 }
 
 /// A number of bytes: `512 bytes`, `1.5 KiB`, `12 MiB`, `3.2 GiB`.
-pub(super) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     let units = [(1_u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     match units.into_iter().find(|(unit, _)| bytes >= *unit) {
         Some((unit, name)) => {
@@ -33,13 +33,13 @@ pub(super) fn size(bytes: u64) -> String {
 }
 
 /// The name of a variant, as in JSON.
-pub(super) fn word(variant: impl Serialize) -> String {
+pub(crate) fn word(variant: impl Serialize) -> String {
     let json = serde_json::to_value(variant).expect("a variant is plain data");
     json.as_str().expect("a variant without fields is a string").to_owned()
 }
 
 /// `a, b and c`.
-pub(super) fn listed(items: &[String]) -> String {
+pub(crate) fn listed(items: &[String]) -> String {
     match items {
         [] => String::new(),
         [only] => only.clone(),
@@ -48,17 +48,17 @@ pub(super) fn listed(items: &[String]) -> String {
 }
 
 /// `1 job`, `2 jobs`.
-pub(super) fn jobs(count: u64) -> String {
+pub(crate) fn jobs(count: u64) -> String {
     if count == 1 { "1 job".to_owned() } else { format!("{count} jobs") }
 }
 
 /// `1 job is`, `2 jobs are`.
-pub(super) fn jobs_are(count: u64) -> String {
+pub(crate) fn jobs_are(count: u64) -> String {
     format!("{} {}", jobs(count), if count == 1 { "is" } else { "are" })
 }
 
 /// `1 job was`, `2 jobs were`.
-pub(super) fn jobs_were(count: u64) -> String {
+pub(crate) fn jobs_were(count: u64) -> String {
     format!("{} {}", jobs(count), if count == 1 { "was" } else { "were" })
 }
 
