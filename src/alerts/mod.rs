@@ -35,12 +35,12 @@ use serde::{Deserialize, Serialize};
 use crate::config::stable_hash;
 
 pub use book::{AlertBook, AlertRecord, Answer, Circumstances, EndedAlert};
-pub use delivery::{Deliveries, ReceiverStatus, test_receiver};
+pub use delivery::{Deliveries, test_receiver};
 pub use group::{Concern, Due, Group, Timing};
 pub use heartbeat::{Pulse, Pulses, run as call_heartbeat};
-pub use host_report::{DeliveryReport, HostReport};
+pub use host_report::HostReport;
 pub use notification::{Alert, AlertStatus, Notification};
-pub use outbox::{Delivered, Outbox};
+pub use outbox::{Delivered, Outbox, ReceiverStatus};
 pub use phase::{Ended, Phase, Verdict};
 pub use receivers::{NextAttempt, SendFailure};
 pub use snapshot_receiver::snapshot_receivers;

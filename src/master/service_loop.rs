@@ -25,6 +25,7 @@ use crate::guardian::Guardian;
 use crate::http;
 use crate::logging::{LogWriter, Reopening};
 use crate::span_export::SpanExport;
+use crate::store::RefusedPushes;
 
 /// The end of a master that has served.
 #[derive(Debug)]
@@ -64,7 +65,7 @@ impl Master {
     ) -> Result<MasterExit, ListenError> {
         let mut stop_signals = 0;
         let mut panicked = false;
-        let mut refused_pushes = RefusedPushLog::new();
+        let mut refused_pushes = RefusedPushLog::new(RefusedPushes::counted());
         while !self.services.is_empty() {
             tokio::select! {
                 action = signals.next() => match action {

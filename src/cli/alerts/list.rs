@@ -1,20 +1,22 @@
 //! `queue:alerts`: the alerts of channels, their silences, and the answers of their receivers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aint_queue_core::condition::Field;
 use serde::Serialize;
 
 use super::try_condition::value_text;
-use crate::alerts::{AlertBook, AlertRecord, DeliveryReport, EndedAlert, HostReport, Phase};
+use crate::alerts::{AlertBook, AlertRecord, EndedAlert, HostReport, Phase, ReceiverStatus};
 use crate::cli::per_channel::{self, ChannelDone};
 use crate::cli::table::{Column, render};
-use crate::cli::{CommandContext, Failure, sanitize, time};
+use crate::cli::{CommandContext, Failure, control, sanitize, time};
 use crate::config::Channel;
 use crate::config::alerts::Severity;
+use crate::control::{ControlRequest, ControlResponse};
 use crate::job::Timestamp;
 use crate::master;
+use crate::snapshot::HandlerStatus;
 use crate::store::{AlertRecords, Silence};
 
 /// Most characters of a text of the store in a line.
@@ -34,6 +36,12 @@ struct ChannelJson {
     silences: Vec<SilenceJson>,
     receivers: Vec<AnswerJson>,
     deliveries: Vec<DeliveryJson>,
+    /// Further ones, which the reports of the masters have no room for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deliveries_left_out: Option<usize>,
+    /// The snapshot handlers of the master on this machine.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    snapshot_handlers: BTreeMap<String, HandlerStatus>,
     recent: Vec<EndedJson>,
 }
 
@@ -46,7 +54,7 @@ struct AlertJson {
     state: &'static str,
     condition: String,
     since: Option<String>,
-    values: std::collections::BTreeMap<String, f64>,
+    values: BTreeMap<String, f64>,
     silenced: bool,
     last_sent: Option<String>,
     fingerprint: String,
@@ -99,9 +107,13 @@ struct Seen {
     hosts: BTreeSet<String>,
     silences: Vec<Silence>,
     /// The deliveries of each running master that have something to say, by host and receiver.
-    deliveries: Vec<(String, String, DeliveryReport)>,
+    deliveries: Vec<(String, String, ReceiverStatus)>,
+    /// Hosts with further ones, for which their reports had no room, and how many.
+    left_out: Vec<(String, usize)>,
     /// The book of the channel, and that of this host.
     books: Vec<AlertBook>,
+    /// The snapshot handlers of the master on this machine, by name.
+    handlers: BTreeMap<String, HandlerStatus>,
 }
 
 /// Lists the alerts of channels.
@@ -109,14 +121,14 @@ pub(super) fn list(context: &CommandContext, channels: &[&Channel]) -> Result<()
     per_channel::these(context, channels, |channel| {
         let doing = format!("list the alerts of channel \"{}\"", channel.name);
         let records = context.call_store(channel, doing, async |store| store.alerts().await)?;
-        let seen = Seen::of(channel, records);
+        let seen = Seen::of(channel, records, handlers(channel));
         let text = seen.text(channel, context.columns());
         Ok(ChannelDone::new(channel, text, seen.json(channel)))
     })
 }
 
 impl Seen {
-    fn of(channel: &Channel, records: AlertRecords) -> Self {
+    fn of(channel: &Channel, records: AlertRecords, handlers: BTreeMap<String, HandlerStatus>) -> Self {
         let reports: Vec<_> = records
             .reports
             .iter()
@@ -133,6 +145,12 @@ impl Seen {
             watched_by: holder.map(host_of),
             hosts: reports.iter().map(|(_, report)| report.host.clone()).collect(),
             deliveries: reports.iter().flat_map(|(_, report)| deliveries(report)).collect(),
+            left_out: reports
+                .iter()
+                .map(|(_, report)| (report.host.clone(), report.left_out()))
+                .filter(|(_, left_out)| *left_out > 0)
+                .collect(),
+            handlers,
             silences: records.silences,
             books: [records.state, own].iter().filter_map(|text| AlertBook::read(text.as_deref())).collect(),
         }
@@ -174,9 +192,10 @@ impl Seen {
     fn text(&self, channel: &Channel, width: Option<usize>) -> String {
         let name = &channel.name;
         if channel.rules.is_empty() {
-            return format!(
-                "Channel \"{name}\" has no rules of alerts: no receiver is declared. docs/alerts.md shows how to declare one."
+            let none = format!(
+                "Channel \"{name}\" has no rules of alerts: no receiver is declared. docs/alerts.md shows how to declare one.\n"
             );
+            return (none + &self.handler_lines()).trim_end().to_owned();
         }
         let watched = match &self.watched_by {
             Some(host) => format!("watched by {}", shown(host)),
@@ -242,6 +261,13 @@ impl Seen {
         for (host, receiver, delivery) in &self.deliveries {
             text.push_str(&self.delivery_line(host, receiver, delivery));
         }
+        for (host, left_out) in &self.left_out {
+            let host = shown(host);
+            text.push_str(&format!(
+                "{left_out} more receivers on {host} have trouble: see the log of its master\n"
+            ));
+        }
+        text.push_str(&self.handler_lines());
         for ended in self.recent().iter().take(5) {
             let host = ended.host.as_ref().map_or_else(String::new, |host| format!(" on {}", shown(host)));
             text.push_str(&format!(
@@ -255,18 +281,18 @@ impl Seen {
     }
 
     /// The trouble of a receiver, from the master of a host.
-    fn delivery_line(&self, host: &str, receiver: &str, delivery: &DeliveryReport) -> String {
-        let DeliveryReport { failed, dropped, waiting, muted_until, error, .. } = delivery;
+    fn delivery_line(&self, host: &str, receiver: &str, delivery: &ReceiverStatus) -> String {
+        let ReceiverStatus { counts, waiting, muted_until, last_error, .. } = delivery;
         let mut parts = Vec::new();
         parts.extend(muted_until.map(|until| format!("muted until {}", time::local(until))));
-        let counts = [("waiting", *waiting as u64), ("failed", *failed), ("dropped", *dropped)];
+        let counts = [("waiting", *waiting as u64), ("failed", counts.failed), ("dropped", counts.dropped)];
         parts.extend(
             counts.iter().filter(|(_, count)| *count > 0).map(|(word, count)| format!("{count} {word}")),
         );
         let said =
             self.books.iter().flat_map(AlertBook::answers).filter_map(|(_, answer)| answer.error.as_deref());
         let is_said = |error: &str| said.clone().any(|said| said.starts_with(error));
-        let error = error.as_deref().filter(|error| !is_said(error));
+        let error = last_error.as_deref().filter(|error| !is_said(error));
         let mut parts = vec![parts.join(", ")];
         parts.extend(error.map(shown));
         parts.retain(|part| !part.is_empty());
@@ -275,6 +301,20 @@ impl Seen {
         }
         let (receiver, host) = (shown(receiver), shown(host));
         format!("Receiver {receiver} on {host}: {}\n", parts.join(": "))
+    }
+
+    /// The trouble of snapshot handlers.
+    fn handler_lines(&self) -> String {
+        let failing = self.handlers.iter().filter(|(_, status)| status.failed > 0);
+        let line = |(name, HandlerStatus { done, failed, error }): (&String, &HandlerStatus)| {
+            let error = error.as_deref().map_or_else(|| "the last one was handled".to_owned(), shown);
+            format!(
+                "Snapshot handler {}: {failed} of {} snapshots failed: {error}\n",
+                shown(name),
+                done + failed
+            )
+        };
+        failing.map(line).collect()
     }
 
     fn json(&self, channel: &Channel) -> ChannelJson {
@@ -315,15 +355,15 @@ impl Seen {
             delivered: answer.error.is_none(),
             error: answer.error.clone(),
         });
-        let delivery = |(host, receiver, delivery): &(String, String, DeliveryReport)| DeliveryJson {
+        let delivery = |(host, receiver, delivery): &(String, String, ReceiverStatus)| DeliveryJson {
             host: host.clone(),
             receiver: receiver.clone(),
-            sent: delivery.sent,
-            failed: delivery.failed,
-            dropped: delivery.dropped,
+            sent: delivery.counts.sent,
+            failed: delivery.counts.failed,
+            dropped: delivery.counts.dropped,
             waiting: delivery.waiting,
             muted_until: delivery.muted_until.and_then(time::rfc3339),
-            error: delivery.error.clone(),
+            error: delivery.last_error.clone(),
         };
         ChannelJson {
             watched_by: self.watched_by.clone(),
@@ -333,12 +373,24 @@ impl Seen {
             silences: self.silences.iter().map(silence).collect(),
             receivers: answers.collect(),
             deliveries: self.deliveries.iter().map(delivery).collect(),
+            deliveries_left_out: (!self.left_out.is_empty())
+                .then(|| self.left_out.iter().map(|(_, left_out)| left_out).sum()),
+            snapshot_handlers: self.handlers.clone(),
             recent: self.recent().into_iter().map(ended).collect(),
         }
     }
 }
 
-fn deliveries(report: &HostReport) -> impl Iterator<Item = (String, String, DeliveryReport)> {
+/// The snapshot handlers of the master on this machine; none without a master.
+fn handlers(channel: &Channel) -> BTreeMap<String, HandlerStatus> {
+    let take = |response| match response {
+        ControlResponse::Status { snapshot_handlers, .. } => Some(snapshot_handlers),
+        _ => None,
+    };
+    control::ask(channel, "list the alerts", ControlRequest::Status, |_| {}, take).unwrap_or_default()
+}
+
+fn deliveries(report: &HostReport) -> impl Iterator<Item = (String, String, ReceiverStatus)> {
     let host = &report.host;
     let all = report.deliveries().iter();
     all.map(move |(receiver, delivery)| (host.clone(), receiver.clone(), delivery.clone()))
