@@ -148,7 +148,9 @@ impl App {
     }
 
     /// Registers a handler of snapshots, beside those of `job_snapshot.handler`: the master passes to it the state of each channel that
-    /// it serves, once per `job_snapshot.interval`. `name` is its name in the log and in metrics.
+    /// it serves, once per `job_snapshot.interval`. `name` is its name in the log and in metrics: 1 to 60 of the characters `A-Z a-z 0-9 _ - .`,
+    /// another one for each handler, and not of the form `webhook-1`, which handlers of the configuration have. A master does not start
+    /// with another name.
     ///
     /// ```
     /// use aint_queue::{App, HandlerError, Snapshot, SnapshotHandler};

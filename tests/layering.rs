@@ -119,7 +119,21 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("span_export", &["config", "otel", "mutex"]),
-    ("snapshot", &["job", "condition", "config", "store", "guardian", "pool", "metrics", "mutex", "channel"]),
+    (
+        "snapshot",
+        &[
+            "job",
+            "condition",
+            "config",
+            "store",
+            "guardian",
+            "pool",
+            "metrics",
+            "mutex",
+            "channel",
+            "sanitize",
+        ],
+    ),
     (
         "alerts",
         &[

@@ -24,6 +24,8 @@ const MUTED_WITHOUT_WORK: [&str; 3] = ["stalled", "backlog", "slow"];
 const ALERTMANAGER_RESEND: Duration = Duration::from_secs(60);
 /// The rule of a channel without workers.
 const DEGRADED: &str = "degraded";
+/// The rule of a host without a store, which explains every other alert of that host.
+const STORE_DOWN: &str = "store_down";
 
 /// The alerts of a channel.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -347,12 +349,14 @@ impl AlertBook {
     fn muted(&self, circumstances: &Circumstances<'_>) -> BTreeSet<Fingerprint> {
         let Circumstances { settings, silences, is_paused, now, .. } = *circumstances;
         let no_work = is_paused || self.firing(DEGRADED) > 0;
+        let no_store = self.firing(STORE_DOWN) > 0;
         let wall = jiff::Timestamp::from_microsecond(now.0.cast_signed()).unwrap_or_default();
         let is_muted = |record: &AlertRecord| {
             let rule = record.rule.as_str();
             silences.iter().any(|silence| now < silence.until && silence.covers(rule))
                 || settings.quiet_hours.iter().any(|hours| hours.holds(wall, record.severity))
                 || (no_work && record.phase.is_firing() && MUTED_WITHOUT_WORK.contains(&rule))
+                || (no_store && record.phase.is_firing() && rule != STORE_DOWN)
         };
         self.alerts.iter().filter(|(_, record)| is_muted(record)).map(|(alert, _)| *alert).collect()
     }

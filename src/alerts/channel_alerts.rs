@@ -4,7 +4,8 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use super::book::{AlertBook, AlertRecord, Answer, EndedAlert};
-use super::host_report::{DeliveryReport, HostReport};
+use super::host_report::HostReport;
+use super::outbox::ReceiverStatus;
 use super::{Fingerprint, Phase};
 use crate::job::Timestamp;
 use crate::store::{AlertRecords, Silence};
@@ -21,7 +22,9 @@ pub struct ChannelAlerts {
     /// The silences in force.
     pub silences: Vec<Silence>,
     /// The deliveries of each running master that have something to say, by host and receiver.
-    pub deliveries: Vec<(String, String, DeliveryReport)>,
+    pub deliveries: Vec<(String, String, ReceiverStatus)>,
+    /// Hosts with further ones, for which their reports had no room, and how many.
+    pub left_out: Vec<(String, usize)>,
     /// The book of the channel, and that of this host.
     books: Vec<AlertBook>,
 }
@@ -67,6 +70,11 @@ impl ChannelAlerts {
             watched_by: records.holder.as_ref().map(|(name, _)| host_of(name)),
             hosts: reports.iter().map(|(_, report)| report.host.clone()).collect(),
             deliveries: reports.iter().flat_map(|(_, report)| deliveries(report)).collect(),
+            left_out: reports
+                .iter()
+                .map(|(_, report)| (report.host.clone(), report.left_out()))
+                .filter(|(_, left_out)| *left_out > 0)
+                .collect(),
             books: books.into_iter().filter_map(AlertBook::read).collect(),
             silences: records.silences,
         }
@@ -111,7 +119,7 @@ impl ChannelAlerts {
     }
 }
 
-fn deliveries(report: &HostReport) -> impl Iterator<Item = (String, String, DeliveryReport)> {
+fn deliveries(report: &HostReport) -> impl Iterator<Item = (String, String, ReceiverStatus)> {
     let host = &report.host;
     let all = report.deliveries().iter();
     all.map(move |(receiver, delivery)| (host.clone(), receiver.clone(), delivery.clone()))

@@ -6,15 +6,13 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use serde::Serialize;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
-use super::host_report::DeliveryReport;
 use super::message_queue::{MessageQueue, TokenBucket, Waiting};
 use super::notification::Notification;
-use super::outbox::{Delivered, Outbox};
+use super::outbox::{Delivered, Outbox, ReceiverStatus};
 use super::receivers::{NextAttempt, SendFailure, Sender};
 use crate::config::alerts::{Receiver, ReceiverKind};
 use crate::guardian::GuardianHandle;
@@ -30,8 +28,6 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Time over which repeats to Feishu are spread.
 const FEISHU_SPREAD: Duration = Duration::from_secs(20);
-/// Most characters of an error in the report of a master.
-const MAX_REPORTED_ERROR: usize = 150;
 
 /// The receivers of a master.
 #[derive(Debug)]
@@ -40,25 +36,6 @@ pub struct Deliveries {
     stop: watch::Sender<bool>,
     /// The end of the thread, for the caller that waits for it.
     ended: Mutex<Option<oneshot::Receiver<()>>>,
-}
-
-/// The state of a receiver.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct ReceiverStatus {
-    /// Messages and calls that the receiver took.
-    pub sent: u64,
-    /// Messages and calls that failed for good.
-    pub failed: u64,
-    /// Messages that were dropped because too many waited.
-    pub dropped: u64,
-    /// Messages that wait.
-    pub waiting: usize,
-    /// The time of the last attempt.
-    pub last_at: Option<Timestamp>,
-    /// The failure of the last attempt; `None` after a success.
-    pub last_error: Option<String>,
-    /// The time until which the receiver is left alone.
-    pub muted_until: Option<Timestamp>,
 }
 
 /// The messages and the state of one receiver, shared with its task.
@@ -71,6 +48,8 @@ struct Mailbox {
 #[derive(Debug, Default)]
 struct Contents {
     queue: MessageQueue,
+    /// Whether a message has left the queue and has no result yet.
+    is_sending: bool,
     /// The call of a heartbeat that is due: the trouble to report, if any.
     beat: Option<Option<String>>,
     status: ReceiverStatus,
@@ -120,17 +99,6 @@ impl Deliveries {
         mailbox.arrived.notify_one();
     }
 
-    /// The state of each receiver.
-    #[must_use]
-    pub fn status(&self) -> BTreeMap<String, ReceiverStatus> {
-        let of = |(name, mailbox): (&String, &Arc<Mailbox>)| {
-            let contents = lock(&mailbox.contents);
-            let status = ReceiverStatus { waiting: contents.queue.len(), ..contents.status.clone() };
-            (name.clone(), status)
-        };
-        self.receivers.iter().map(of).collect()
-    }
-
     /// Ends the deliveries: what waits is tried once, within two seconds.
     pub async fn stop(&self) {
         // The thread may have ended already.
@@ -152,7 +120,7 @@ impl Outbox for Deliveries {
         let dropped = {
             let mut contents = lock(&mailbox.contents);
             let dropped = contents.queue.push(waiting);
-            contents.status.dropped += u64::from(dropped.is_some());
+            contents.status.counts.dropped += u64::from(dropped.is_some());
             dropped
         };
         if let Some(dropped) = dropped {
@@ -161,13 +129,13 @@ impl Outbox for Deliveries {
         mailbox.arrived.notify_one();
     }
 
-    fn deliveries(&self) -> Vec<(String, DeliveryReport)> {
-        let of = |(name, status): (String, ReceiverStatus)| {
-            let ReceiverStatus { sent, failed, dropped, waiting, last_error, muted_until, .. } = status;
-            let error = last_error.map(|error| error.chars().take(MAX_REPORTED_ERROR).collect());
-            (name, DeliveryReport { sent, failed, dropped, waiting, muted_until, error })
+    fn status(&self) -> BTreeMap<String, ReceiverStatus> {
+        let of = |(name, mailbox): (&String, &Arc<Mailbox>)| {
+            let contents = lock(&mailbox.contents);
+            let waiting = contents.queue.len() + usize::from(contents.is_sending);
+            (name.clone(), ReceiverStatus { waiting, ..contents.status.clone() })
         };
-        self.status().into_iter().map(of).collect()
+        self.receivers.iter().map(of).collect()
     }
 }
 
@@ -277,7 +245,9 @@ impl Task {
         if let Some(trouble) = contents.beat.take() {
             return Some(Work::Beat(trouble));
         }
-        contents.queue.pop(joined).map(|message| Work::Message(Box::new(message)))
+        let message = contents.queue.pop(joined);
+        contents.is_sending = message.is_some();
+        message.map(|message| Work::Message(Box::new(message)))
     }
 
     fn is_stopped(&self) -> bool {
@@ -325,12 +295,14 @@ impl Task {
     fn note(&mut self, result: &Result<(), String>, is_final: bool) {
         let receiver = self.receiver.name.as_str();
         {
-            let status = &mut lock(&self.mailbox.contents).status;
+            let mut contents = lock(&self.mailbox.contents);
+            contents.is_sending &= !is_final;
+            let status = &mut contents.status;
             status.last_at = Some(now());
             status.last_error = result.as_ref().err().cloned();
             match result {
-                Ok(()) => status.sent += 1,
-                Err(_) if is_final => status.failed += 1,
+                Ok(()) => status.counts.sent += 1,
+                Err(_) if is_final => status.counts.failed += 1,
                 Err(_) => {}
             }
         }

@@ -39,12 +39,12 @@ use crate::config::stable_hash;
 
 pub use book::{AlertBook, AlertRecord, Answer, Circumstances, EndedAlert};
 pub use channel_alerts::{ChannelAlerts, PresentAlert};
-pub use delivery::{Deliveries, ReceiverStatus, test_receiver};
+pub use delivery::{Deliveries, test_receiver};
 pub use group::{Concern, Due, Group, Timing};
 pub use heartbeat::{Pulse, Pulses, run as call_heartbeat};
-pub use host_report::{DeliveryReport, HostReport};
+pub use host_report::HostReport;
 pub use notification::{Alert, AlertStatus, Notification};
-pub use outbox::{Delivered, Outbox};
+pub use outbox::{Delivered, Outbox, ReceiverStatus};
 pub use phase::{Ended, Phase, Verdict};
 pub use receivers::{NextAttempt, SendFailure};
 pub use silences::{MAX_SILENCE_TIME, end_silence, silence_rule};

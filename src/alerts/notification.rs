@@ -63,8 +63,9 @@ pub enum AlertStatus {
     Resolved(Timestamp),
 }
 
-/// Age from which a firing alert is no news.
-const NEWS_AGE: Duration = Duration::from_secs(600);
+/// Age from which a firing alert is no news, and the time within which another message about the same alerts is the same message: a
+/// master that takes over may send it again.
+pub(super) const NEWS_AGE: Duration = Duration::from_secs(600);
 
 impl Notification {
     /// Whether the message only repeats alerts that have fired for long.

@@ -5,20 +5,21 @@
 //! one host is evaluated by each master for its own host, whether it holds the watch or not, so that it works without the store; the
 //! book of the host is a file beside the lock of the channel.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use super::book::{AlertBook, Circumstances};
 use super::fleet_values::{FleetValues, HostValues};
-use super::heartbeat::Pulse;
+use super::heartbeat::{Pulse, Watcher, is_chosen, shared_heartbeats};
 use super::host_book::HostBook;
 use super::host_report::HostReport;
-use super::outbox::{Delivered, Outbox};
+use super::outbox::{Delivered, Outbox, Results};
 use crate::channel::ChannelStatus;
 use crate::config::alerts::{Alerts, Rule};
 use crate::job::Timestamp;
@@ -66,28 +67,37 @@ pub struct WatchPlace {
 /// A running watch. A dropped handle ends the watch as [`WatchHandle::stop`] does, but does not wait for the end.
 pub struct WatchHandle {
     pulse: Arc<Pulse>,
-    stop: oneshot::Sender<()>,
-    task: tokio::task::JoinHandle<()>,
+    end: oneshot::Sender<End>,
+    task: tokio::task::JoinHandle<Option<Watch>>,
+}
+
+/// The end of a watch.
+enum End {
+    /// The watch of the channel is given up in the store.
+    GiveUp,
+    /// Another watch of this process takes everything over: messages may be on their way for minutes, and their results are due.
+    HandOver,
 }
 
 impl WatchHandle {
     /// Starts a watch; `before` is the one that it replaces.
     #[must_use]
     pub fn start(place: WatchPlace, settings: WatchSettings, before: Option<Self>) -> Self {
-        let (stop, stopped) = oneshot::channel();
+        let (end, on_end) = oneshot::channel();
         let pulse = Pulse::new(Arc::clone(place.sampler.name()));
         let own_pulse = Arc::clone(&pulse);
         let task = tokio::spawn(async move {
-            if let Some(before) = before {
-                before.stop().await;
-            }
-            let ((results, on_result), (host_results, on_host_result)) =
-                (mpsc::unbounded_channel(), mpsc::unbounded_channel());
-            Watch::new(place, settings, own_pulse, results, host_results)
-                .run(on_result, on_host_result, stopped)
-                .await;
+            let watch = match before {
+                Some(before) => before.hand_over().await,
+                None => None,
+            };
+            let watch = match watch {
+                Some(before) => Watch { place, settings, pulse: own_pulse, ..before },
+                None => Watch::new(place, settings, own_pulse),
+            };
+            watch.run(on_end).await
         });
-        Self { pulse, stop, task }
+        Self { pulse, end, task }
     }
 
     /// The signs of life of the watch.
@@ -98,10 +108,17 @@ impl WatchHandle {
 
     /// Ends the watch and gives it up in the store.
     pub async fn stop(self) {
-        let Self { stop, task, .. } = self;
+        let Self { end, task, .. } = self;
         // An error is the end of the task.
-        let _ = stop.send(());
+        let _ = end.send(End::GiveUp);
         let _ = task.await;
+    }
+
+    /// Ends the watch for the one that replaces it; `None` if it has ended by itself.
+    async fn hand_over(self) -> Option<Watch> {
+        let Self { end, task, .. } = self;
+        let _ = end.send(End::HandOver);
+        task.await.ok().flatten()
     }
 }
 
@@ -121,10 +138,10 @@ struct Watch {
     /// The last time of the store's clock.
     store_time: Option<(Timestamp, Instant)>,
     pulse: Arc<Pulse>,
-    /// Where messages of the channel's book report to.
-    results: mpsc::UnboundedSender<Delivered>,
-    /// Where messages of the host's book report to.
-    host_results: mpsc::UnboundedSender<Delivered>,
+    /// The results of messages of the channel's book.
+    results: Results,
+    /// The results of messages of the host's book.
+    host_results: Results,
     /// The store refuses the records of alerts, and the log says so.
     is_refused: bool,
 }
@@ -148,59 +165,65 @@ struct Seen {
 }
 
 impl Watch {
-    fn new(
-        place: WatchPlace,
-        settings: WatchSettings,
-        pulse: Arc<Pulse>,
-        results: mpsc::UnboundedSender<Delivered>,
-        host_results: mpsc::UnboundedSender<Delivered>,
-    ) -> Self {
+    fn new(place: WatchPlace, settings: WatchSettings, pulse: Arc<Pulse>) -> Self {
+        let mut report = HostReport::nothing_of(&place.host);
+        report.set_heartbeats(shared_heartbeats(&settings.alerts));
         Self {
             watcher: format!("{:016x}", fastrand::u64(..)),
-            report: HostReport::nothing_of(&place.host),
+            report,
             held: None,
             host_book: HostBook::open(place.file.clone()),
             silences: Vec::new(),
             store_time: None,
             pulse,
-            results,
-            host_results,
+            results: Results::new(),
+            host_results: Results::new(),
             is_refused: false,
             place,
             settings,
         }
     }
 
-    async fn run(
-        mut self,
-        mut results: mpsc::UnboundedReceiver<Delivered>,
-        mut host_results: mpsc::UnboundedReceiver<Delivered>,
-        mut stop: oneshot::Receiver<()>,
-    ) {
+    /// Watches until the end; returns what another watch takes over.
+    async fn run(mut self, mut end: oneshot::Receiver<End>) -> Option<Self> {
         let mut next = Instant::now();
-        loop {
+        let end = loop {
             tokio::select! {
                 () = sleep_until(next) => {
                     next = Instant::now() + self.settings.alerts.evaluate_every;
                     self.look().await;
                 }
-                Some(result) = results.recv() => self.delivered(result).await,
-                Some(result) = host_results.recv() => {
+                Some(result) = self.results.receiver.recv() => self.delivered(result).await,
+                Some(result) = self.host_results.receiver.recv() => {
                     let now = self.now();
                     self.host_book.sent(&result.receiver, result.error, now);
                 }
-                _ = &mut stop => break,
+                // A dropped handle gives up.
+                end = &mut end => break end.unwrap_or(End::GiveUp),
             }
+        };
+        self.forget_rules();
+        if let End::HandOver = end {
+            return Some(self);
         }
         // A message whose result is not recorded would be sent again by the next holder.
         let recorded = async {
             while self.held.as_ref().is_some_and(|held| held.book.is_sending()) {
-                let Some(result) = results.recv().await else { return };
+                let Some(result) = self.results.receiver.recv().await else { return };
                 self.delivered(result).await;
             }
         };
         let _ = timeout(RESULT_TIMEOUT, recorded).await;
         self.give_up().await;
+        None
+    }
+
+    /// Removes the rules from the metrics.
+    fn forget_rules(&self) {
+        let channel = self.place.sampler.name();
+        for rule in &self.settings.rules {
+            self.place.metrics.forget_rule(channel, &rule.name, rule.severity.as_str());
+        }
     }
 
     /// One look: the store's answer, a sample of the channel, the rules, the messages that are due.
@@ -233,8 +256,7 @@ impl Watch {
         };
         if seen.status.is_some() {
             let present = seen.present(&self.settings);
-            let last = std::mem::replace(&mut self.report, HostReport::of(&self.place.host, &present));
-            self.report.keep_deliveries(last);
+            self.report.set_values(HostReport::of(&self.place.host, &present));
             self.evaluate_host(&seen);
         }
         if let Looked::Answer(looked) = looked {
@@ -254,9 +276,10 @@ impl Watch {
     }
 
     async fn look_at_store(&mut self) -> Looked {
-        let deliveries = self.place.outbox.deliveries().into_iter();
+        let deliveries = self.place.outbox.status().into_iter();
         let (rules, alerts) = (&self.settings.rules, &self.settings.alerts);
         self.report.set_deliveries(deliveries.filter(|(name, _)| alerts.concerns(name, rules)));
+        self.report.set_holds(self.held.is_some());
         let report = self.report.text();
         let look =
             AlertLook { watcher: &self.watcher, lease: ALERT_LEASE, report: Some(&report), save: None };
@@ -296,7 +319,7 @@ impl Watch {
         for (receiver, message) in
             host_book.due(&circumstances, &place.host, settings.public_url.as_deref(), &values)
         {
-            place.outbox.deliver(&receiver, message, self.host_results.clone());
+            place.outbox.deliver(&receiver, message, self.host_results.sender.clone());
         }
     }
 
@@ -305,7 +328,12 @@ impl Watch {
         let channel = Arc::clone(self.place.sampler.name());
         let now = looked.counts.now;
         self.silences.clone_from(&looked.silences);
-        self.pulse.looked(looked.holds);
+        let reports: Vec<_> = looked
+            .reports
+            .iter()
+            .filter_map(|report| Some((report.watcher.as_str(), HostReport::read(&report.text)?)))
+            .collect();
+        self.pulse.looked(self.called_heartbeats(looked.holds, &reports));
         if !looked.holds {
             if self.held.take().is_some() {
                 info!(%channel, "alerts watched by another master now");
@@ -319,8 +347,7 @@ impl Watch {
             self.held = Some(HeldBook::read(&channel, looked.state.as_deref()));
         }
         let Some(held) = &mut self.held else { return };
-        let mut reports: Vec<_> =
-            looked.reports.iter().filter_map(|report| HostReport::read(&report.text)).collect();
+        let mut reports: Vec<_> = reports.into_iter().map(|(_, report)| report).collect();
         if seen.status.is_some() {
             reports.push(self.report.clone());
         }
@@ -351,8 +378,18 @@ impl Watch {
         }
         for (receiver, message) in messages {
             debug!(%channel, %receiver, alerts = message.alerts.len(), "message about alerts");
-            self.place.outbox.deliver(&receiver, message, self.results.clone());
+            self.place.outbox.deliver(&receiver, message, self.results.sender.clone());
         }
+    }
+
+    /// The heartbeats that this master calls, as far as this watch decides. `others` are the other watchers of the channel.
+    fn called_heartbeats(&self, holds: bool, others: &[(&str, HostReport)]) -> BTreeSet<String> {
+        let own = Watcher { name: &self.watcher, holds, report: &self.report };
+        let others: Vec<_> =
+            others.iter().map(|(name, report)| Watcher { name, holds: report.holds(), report }).collect();
+        let mut called = self.report.heartbeats().clone();
+        called.retain(|heartbeat| is_chosen(heartbeat, &own, &others));
+        called
     }
 
     async fn delivered(&mut self, result: Delivered) {
@@ -397,10 +434,6 @@ impl Watch {
     }
 
     async fn give_up(mut self) {
-        let channel = self.place.sampler.name();
-        for rule in &self.settings.rules {
-            self.place.metrics.forget_rule(channel, &rule.name, rule.severity.as_str());
-        }
         self.host_book.save();
         let text = self.held.as_ref().and_then(|held| held.book.text());
         let look =

@@ -88,7 +88,9 @@ pub(super) fn failure(error: ListenError, config: &Config) -> Failure {
         }
         error => {
             let exit = match &error {
-                ListenError::Program { .. } | ListenError::Account { .. } => Exit::Config,
+                ListenError::Program { .. }
+                | ListenError::Account { .. }
+                | ListenError::SnapshotHandler { .. } => Exit::Config,
                 _ => Exit::Failed,
             };
             Failure::new(exit, doing).because(error)

@@ -102,7 +102,7 @@ pub fn send_request<T>(
             progress(&report);
         }
     };
-    exchange(socket, request, interim, take)
+    exchange(socket, request, request.reply_timeout(), interim, take)
 }
 
 /// Follows the output of a running job, as [`send_request`] does for other requests. `lines` gets the lines as they come;
@@ -120,7 +120,8 @@ pub fn follow_output(
             lines(&page);
         }
     };
-    exchange(socket, ControlRequest::Output { id, follow: true }, interim, |response| match response {
+    let request = ControlRequest::Output { id, follow: true };
+    exchange(socket, request, request.reply_timeout(), interim, |response| match response {
         ControlResponse::Output(known) => Some(*known),
         _ => None,
     })
@@ -132,13 +133,14 @@ enum Interim {
     Lines(OutputPage),
 }
 
+/// `limit` is that of the connection, of the whole of an answer, and of each line before it.
 fn exchange<T>(
     socket: &ControlSocket,
     request: ControlRequest,
+    limit: Duration,
     mut on_interim: impl FnMut(Interim),
     take: impl FnOnce(ControlResponse) -> Option<T>,
 ) -> Result<Answered<T>, ControlError> {
-    let limit = request.reply_timeout();
     let io_error = |error: io::Error| match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ControlError::TimedOut(limit),
         _ => ControlError::Disconnected(error),
@@ -257,6 +259,14 @@ mod tests {
         response.map(|answered| answered.answer)
     }
 
+    /// Limit of the tests that reach it.
+    const SHORT: Duration = Duration::from_millis(300);
+
+    /// Sends a request with this limit.
+    fn send_within(limit: Duration, path: PathBuf, request: ControlRequest) -> ControlError {
+        exchange(&ControlSocket { path, owner: None }, request, limit, |_| {}, Some).unwrap_err()
+    }
+
     /// Runs a request to a master that plays `answer` on the connection.
     fn asked_of(
         request: ControlRequest,
@@ -267,7 +277,7 @@ mod tests {
         let listener = UnixListener::bind(&path).unwrap();
         std::thread::spawn(move || answer(listener.accept().unwrap().0));
         let begun = Instant::now();
-        let error = send_request(&ControlSocket { path, owner: None }, request, |_| {}, Some).unwrap_err();
+        let error = send_within(SHORT, path, request);
         (error, begun.elapsed())
     }
 
@@ -276,12 +286,11 @@ mod tests {
         let (error, took) = asked_of(ControlRequest::Status, |mut stream| {
             // The command closes the connection.
             while stream.write_all(b" ").is_ok() {
-                std::thread::sleep(Duration::from_millis(200));
+                std::thread::sleep(SHORT / 10);
             }
         });
-        let limit = ControlRequest::Status.reply_timeout();
-        assert!(matches!(error, ControlError::TimedOut(_)), "{error:?}");
-        assert!(took >= limit && took < limit * 2, "{took:?}");
+        assert!(matches!(error, ControlError::TimedOut(SHORT)), "{error:?}");
+        assert!(took >= SHORT && took < SHORT + Duration::from_secs(5), "{took:?}");
     }
 
     #[test]
@@ -304,9 +313,8 @@ mod tests {
         let short = Duration::from_millis(50);
         let connected: Vec<_> = std::iter::from_fn(|| connect(&path, short).ok()).take(10).collect();
         assert!(connected.len() < 10);
-        let socket = ControlSocket { path, owner: None };
-        let error = send_request(&socket, ControlRequest::Status, |_| {}, Some).unwrap_err();
-        assert!(matches!(error, ControlError::TimedOut(_)), "{error:?}");
+        let error = send_within(SHORT, path, ControlRequest::Status);
+        assert!(matches!(error, ControlError::TimedOut(SHORT)), "{error:?}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! The answer to a request is any number of `progress` lines and one line with `ok` or `error`. Commands and masters of
 //! different versions talk to each other, so field and variant names are fixed.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::channel::{ChannelDetails, ChannelStatus, DoneRun, DoneRunsPage, HeldCancel, QuietReply};
 use crate::job::{JobId, JobOutput};
 use crate::pool::{MinWorkers, OutputPage, RolloutSummary, RunStatus, RunningJob, ScaleOrder};
-use crate::snapshot::{Point, Recent, ScaledAt, Step, Trends};
+use crate::snapshot::{HandlerStatus, Point, Recent, ScaledAt, Step, Trends};
 use crate::store::StoreIdentity;
 
 /// The start of the error text for an unknown request. A command that gets it knows that the master is older.
@@ -202,6 +203,9 @@ pub enum ControlResponse {
         /// The values that need a memory; absent from a master of an earlier version.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         trends: Option<Box<Trends>>,
+        /// The results of the handlers of snapshots, by name; absent without any.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        snapshot_handlers: BTreeMap<String, HandlerStatus>,
     },
     /// To [`ControlRequest::Metrics`].
     Metrics(String),

@@ -10,13 +10,13 @@ use tokio::sync::mpsc;
 use super::run_dir::RunDir;
 use super::signals::with_signals_blocked;
 use crate::alerts::{
-    Deliveries, Pulses, ReceiverStatus, WatchHandle, WatchPlace, WatchSettings, call_heartbeat, send_test,
+    Deliveries, Outbox, Pulses, WatchHandle, WatchPlace, WatchSettings, call_heartbeat, send_test,
     test_messages,
 };
 use crate::config::alerts::{Alerts, ReceiverKind};
 use crate::config::{self, Config, Driver};
 use crate::guardian::{GuardianHandle, Privileges};
-use crate::metrics::{AlertMetrics, MessageCounts, Metrics};
+use crate::metrics::{AlertMetrics, Metrics};
 use crate::snapshot::Sampler;
 use crate::store::Store;
 
@@ -92,8 +92,7 @@ impl Alerting {
     /// Updates the numbers of messages in the metrics.
     pub(super) fn count_messages(&self) {
         for (receiver, status) in self.deliveries.status() {
-            let ReceiverStatus { sent, failed, dropped, .. } = status;
-            self.metrics.messages(&receiver, MessageCounts { sent, failed, dropped });
+            self.metrics.messages(&receiver, status.counts);
         }
     }
 

@@ -122,6 +122,7 @@ impl ChannelService {
             metrics,
             sampler: Arc::new(sampler),
             ended: on_end,
+            handler_statuses: Arc::default(),
             stop_requested: AtomicBool::new(false),
             shared: Arc::clone(shared),
         });
@@ -192,7 +193,9 @@ impl ChannelService {
         let mut all = snapshot_receivers(config, &guardian);
         all.extend(self.registered.iter().cloned());
         let runtime = (!all.is_empty()).then(|| shared.handler_runtime()).flatten();
-        let handlers = snapshot::Handlers { all, runtime };
+        let statuses = Arc::clone(&self.handlers.handler_statuses);
+        statuses.keep(&all.iter().map(|handler| Arc::clone(&handler.name)).collect::<Vec<_>>());
+        let handlers = snapshot::Handlers { all, runtime, statuses };
         let (sampler, attention) = (Arc::clone(&self.handlers.sampler), Arc::clone(&shared.attention));
         let snapshots = snapshot::run(sampler, attention, shared.metrics.clone(), config.interval, handlers);
         std::mem::replace(&mut self.snapshots, tokio::spawn(snapshots)).abort();

@@ -57,6 +57,14 @@ pub enum ListenError {
         #[source]
         source: StoreError,
     },
+    /// A handler of snapshots cannot be registered under its name.
+    #[error("could not use the name \"{name}\" of a snapshot handler of this program: {why}")]
+    SnapshotHandler {
+        /// The name.
+        name: String,
+        /// The problem or the remedy.
+        why: &'static str,
+    },
     /// The control socket cannot be bound.
     #[error("could not open the control socket \"{path}\"")]
     Control {

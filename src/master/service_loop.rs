@@ -26,6 +26,7 @@ use crate::guardian::Guardian;
 use crate::http;
 use crate::logging::{LogWriter, Reopening};
 use crate::span_export::SpanExport;
+use crate::store::RefusedPushes;
 
 /// The name of this master, and that of the sender of signals, among the actors of [`Activity`].
 const OWN: &str = "master";
@@ -71,7 +72,7 @@ impl Master {
     ) -> Result<MasterExit, ListenError> {
         let mut stop_signals = 0;
         let mut panicked = false;
-        let mut refused_pushes = RefusedPushLog::new();
+        let mut refused_pushes = RefusedPushLog::new(RefusedPushes::counted());
         while !self.services.is_empty() {
             tokio::select! {
                 action = signals.next() => match action {

@@ -37,6 +37,7 @@ use crate::http::{self, BindError};
 use crate::metrics::Metrics;
 use crate::producer_memory::ProducerMemory;
 use crate::queue_set::QueueSet;
+use crate::snapshot::name_fault;
 use crate::span_export::SpanExport;
 use crate::store::{self, LEASE, Store, StoreError, StoreIdentity};
 
@@ -47,6 +48,9 @@ pub(super) async fn start(
     producer_memory: ProducerMemory,
     handover: Handover,
 ) -> Result<Master, ListenError> {
+    if let Some((name, why)) = name_fault(&listen.snapshot_handlers) {
+        return Err(ListenError::SnapshotHandler { name, why });
+    }
     let Handover { mut locks, quiet, manual_minimums, .. } = handover;
     // After a re-exec keep serving every inherited channel even if its store is down: open it lazily.
     let after_reexec = !locks.is_empty();

@@ -1,10 +1,12 @@
 //! Whether the user of `worker.user` may start the program of its channel, by owner, group and mode of the files and the directories
 //! above them. Access lists of a file system are not read, so that a finding is a warning.
 
-use std::fs::{self, Metadata};
+use std::fs::{self, Metadata, OpenOptions};
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
 
 use super::own_program::own_program;
 use crate::config::command_check::{self, Search};
@@ -62,7 +64,10 @@ fn program_files(channel: &Channel, base: &Path) -> Vec<(PathBuf, Use)> {
 
 fn is_script(file: &Path) -> bool {
     let mut head = [0; 2];
-    fs::File::open(file).and_then(|mut file| file.read_exact(&mut head)).is_ok() && head == *b"#!"
+    // A pipe in the place of the program must not hold up the start.
+    let opened = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(file);
+    let regular = opened.ok().filter(|file| file.metadata().is_ok_and(|found| found.is_file()));
+    regular.is_some_and(|mut file| file.read_exact(&mut head).is_ok() && head == *b"#!")
 }
 
 /// The topmost place that keeps a user from a file: a directory above it, or above what its links lead to, or the file.
@@ -138,6 +143,16 @@ mod tests {
             may(&user(0, 0), &mode(0o010), Use::Execute) && !may(&user(0, 0), &mode(0o600), Use::Execute)
         );
         assert!(is_script(&file) && owner.uid > 0);
+    }
+
+    #[test]
+    fn pipe_without_a_writer_is_no_script() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("run");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::from_bits_truncate(0o700)).unwrap();
+        let (done, on_done) = std::sync::mpsc::channel();
+        std::thread::spawn(move || done.send(is_script(&pipe)));
+        assert_eq!(on_done.recv_timeout(std::time::Duration::from_secs(10)), Ok(false));
     }
 
     #[test]

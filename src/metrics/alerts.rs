@@ -1,6 +1,7 @@
 //! The metrics of alerts, their receivers, and handlers of snapshots.
 
 use prometheus::{IntCounterVec, IntGaugeVec};
+use serde::{Deserialize, Serialize};
 
 use super::{Declaration, raise_to};
 
@@ -13,7 +14,8 @@ pub struct AlertMetrics {
 }
 
 /// The messages of a receiver since the start of the master.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct MessageCounts {
     /// Messages and calls that the receiver took.
     pub sent: u64,

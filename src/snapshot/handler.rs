@@ -137,7 +137,7 @@ pub trait SnapshotHandler: Send + Sync + 'static {
     /// Handles one snapshot.
     ///
     /// # Errors
-    /// Any error is for the log; the snapshot is not handled again.
+    /// Any error is for the log, which has its first 200 characters; the snapshot is not handled again.
     fn handle(&self, snapshot: Snapshot) -> impl Future<Output = Result<(), HandlerError>> + Send;
 }
 

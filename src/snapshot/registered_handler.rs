@@ -1,6 +1,7 @@
 //! Handlers that a program registers: code of users, which may block its thread, panic, or never return.
 
 use std::any::Any;
+use std::fmt::{self, Display, Write};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +11,59 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::handler::{AnyHandler, HandlerError, NamedHandler, Snapshot, SnapshotHandler};
+use crate::sanitize;
 
 /// Longest run of a handler before it counts as failed.
 const RUN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Name of the threads of registered handlers.
 pub const REGISTERED_THREAD: &str = "snapshot-handler";
+
+/// Most characters of the error of a handler.
+const MAX_ERROR: usize = 200;
+/// Longest name of a handler.
+const MAX_NAME: usize = 60;
+
+/// The first name that no handler can have, and why: names are labels of metrics and words of log lines.
+#[must_use]
+pub fn name_fault(handlers: &[NamedHandler]) -> Option<(String, &'static str)> {
+    let is_plain = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
+    // The configuration names its handlers by type and number.
+    let is_configured = |name: &str| {
+        let (kind, number) = name.rsplit_once('-').unwrap_or_default();
+        !kind.is_empty() && !kind.contains('-') && number.parse::<u32>().is_ok()
+    };
+    handlers.iter().enumerate().find_map(|(index, NamedHandler { name, .. })| {
+        let why = if name.is_empty() || name.len() > MAX_NAME || !is_plain(name) {
+            "use 1 to 60 of the characters A-Z a-z 0-9 _ - ."
+        } else if is_configured(name) {
+            "a handler of the configuration may have it: use one that is not a word, a hyphen and a number"
+        } else if handlers[..index].iter().any(|other| other.name == *name) {
+            "another handler has it"
+        } else {
+            return None;
+        };
+        Some((excerpt(name), why))
+    })
+}
+
+/// The start of a text on one line. A user's `Display` may write without end.
+fn excerpt(text: impl Display) -> String {
+    let mut start = Start(String::new());
+    let is_whole = write!(start, "{text}").is_ok();
+    let line = sanitize::line(start.0.trim());
+    if is_whole { line.into_owned() } else { format!("{line}…") }
+}
+
+/// Takes so many characters.
+struct Start(String);
+
+impl fmt::Write for Start {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = MAX_ERROR.saturating_sub(self.0.chars().count());
+        self.0.extend(text.chars().take(room));
+        if text.chars().nth(room).is_some() { Err(fmt::Error) } else { Ok(()) }
+    }
+}
 
 /// Puts a registered handler on a thread of its own, which the first snapshot starts.
 #[must_use]
@@ -86,16 +135,17 @@ fn start_thread(handler: Arc<dyn AnyHandler>) -> io::Result<mpsc::UnboundedSende
         runtime.block_on(async {
             while let Some(Call { snapshot, result }) = on_call.recv().await {
                 let handler = Arc::clone(&handler);
-                let run = tokio::spawn(async move { handler.handle_any(snapshot).await });
-                let ended = match run.await {
+                // The text of an error is code of the user, too.
+                let run = async move { handler.handle_any(snapshot).await.map_err(excerpt) };
+                let ended = match tokio::spawn(run).await {
                     Ok(ended) => ended,
                     Err(error) => Err(match error.try_into_panic() {
-                        Ok(panic) => panic_text(panic.as_ref()).into(),
-                        Err(error) => error.to_string().into(),
+                        Ok(panic) => panic_text(panic.as_ref()),
+                        Err(error) => error.to_string(),
                     }),
                 };
                 // The caller may have gone with its channel.
-                let _ = result.send(ended);
+                let _ = result.send(ended.map_err(HandlerError::from));
             }
         });
     })?;
@@ -105,7 +155,7 @@ fn start_thread(handler: Arc<dyn AnyHandler>) -> io::Result<mpsc::UnboundedSende
 fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("panicked: {}", text.unwrap_or("a value that is not text"))
+    excerpt(format_args!("panicked: {}", text.unwrap_or("a value that is not text")))
 }
 
 #[cfg(test)]
@@ -117,7 +167,7 @@ mod tests {
     use crate::snapshot::Recent;
     use crate::store::JobCounts;
 
-    /// Panics with one waiting job, blocks its thread with two until it is released, else succeeds.
+    /// Panics with one waiting job, blocks its thread with two until it is released, fails with a flood with three, else succeeds.
     struct Odd(StdMutex<std_mpsc::Receiver<()>>);
 
     impl SnapshotHandler for Odd {
@@ -125,6 +175,7 @@ mod tests {
             match snapshot.status.waiting {
                 0 => Ok(()),
                 1 => panic!("too few jobs"),
+                3 => Err("\u{1b}[2J\nä".repeat(1_000_000).into()),
                 _ => self.0.lock().unwrap().recv().map_err(HandlerError::from),
             }
         }
@@ -151,5 +202,31 @@ mod tests {
         release.send(()).unwrap();
         tokio::time::resume();
         handler.handle_any(snapshot(0)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn error_is_cut_and_on_one_line() {
+        let (_release, on_release) = std_mpsc::channel();
+        let odd = NamedHandler { name: "odd".into(), handler: Arc::new(Odd(StdMutex::new(on_release))) };
+        let said = on_own_thread(&odd).handler.handle_any(snapshot(3)).await.unwrap_err().to_string();
+        assert!(said.starts_with("\\u{1b}[2J\\nä") && said.ends_with('…'), "{said}");
+        assert!(said.len() < 1_000 && !said.contains(char::is_control), "{said}");
+    }
+
+    #[test]
+    fn unusable_names_are_found() {
+        let fault = |names: &[&str]| {
+            let (_, on_release) = std_mpsc::channel();
+            let handler: Arc<dyn AnyHandler> = Arc::new(Odd(StdMutex::new(on_release)));
+            let named = |name: &&str| NamedHandler { name: (*name).into(), handler: Arc::clone(&handler) };
+            name_fault(&names.iter().map(named).collect::<Vec<_>>())
+        };
+        assert_eq!(fault(&["statsd", "graph.v2", "my-graph-7", "x-y"]), None);
+        for name in ["", "a b", "ä", "a\n", &"x".repeat(61), &"y".repeat(1_000_000)] {
+            let (shown, why) = fault(&["good", name]).unwrap();
+            assert!(why.starts_with("use 1 to 60") && shown.len() < 300 && !shown.contains('\n'), "{shown}");
+        }
+        assert_eq!(fault(&["a", "b", "a"]), Some(("a".to_owned(), "another handler has it")));
+        assert!(fault(&["webhook-1"]).unwrap().1.starts_with("a handler of the configuration may have it"));
     }
 }

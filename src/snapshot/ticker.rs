@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use super::attention::Attention;
 use super::handler::{NamedHandler, Snapshot};
+use super::handler_status::HandlerStatuses;
 use super::sampler::{Sampled, Sampler};
 use crate::metrics::{AlertMetrics, Metrics};
 
@@ -21,6 +22,8 @@ pub struct Handlers {
     pub all: Vec<NamedHandler>,
     /// The runtime; without one no handler is called.
     pub runtime: Option<Handle>,
+    /// Their results.
+    pub statuses: Arc<HandlerStatuses>,
 }
 
 /// Takes samples of the channel at the pace of its viewers, and every `interval` a snapshot for the handlers, until the future is
@@ -36,12 +39,17 @@ pub async fn run(
     let (latest, _) = watch::channel(None);
     // The drop of the set aborts the handlers' tasks together with the ticker.
     let mut tasks = JoinSet::new();
-    for (handler, runtime) in handlers.all.into_iter().zip(std::iter::repeat(handlers.runtime)) {
+    let Handlers { all, runtime, statuses } = handlers;
+    for (handler, runtime) in all.into_iter().zip(std::iter::repeat(runtime)) {
         if let Some(runtime) = runtime {
-            tasks.spawn_on(
-                serve(handler, latest.subscribe(), Arc::clone(channel), metrics.alerts()),
-                &runtime,
-            );
+            let results = Results {
+                channel: Arc::clone(channel),
+                handler: Arc::clone(&handler.name),
+                metrics: metrics.alerts(),
+                statuses: Arc::clone(&statuses),
+                failures: 0,
+            };
+            tasks.spawn_on(serve(handler, latest.subscribe(), results), &runtime);
         }
     }
     let mut sampled = Instant::now();
@@ -71,29 +79,43 @@ pub async fn run(
     }
 }
 
-/// Passes each latest snapshot to a handler. The log has the first failure of several, and their end.
+/// Passes each latest snapshot to a handler.
 async fn serve(
-    NamedHandler { name, handler }: NamedHandler,
+    NamedHandler { handler, .. }: NamedHandler,
     mut latest: watch::Receiver<Option<Snapshot>>,
-    channel: Arc<str>,
-    metrics: AlertMetrics,
+    mut results: Results,
 ) {
-    let mut failures = 0_u64;
     while latest.changed().await.is_ok() {
         let Some(snapshot) = latest.borrow_and_update().clone() else { continue };
         let handled = handler.handle_any(snapshot).await;
-        metrics.handler_run(&channel, &name, handled.is_ok());
-        match handled {
-            Ok(()) if failures > 0 => {
-                info!(%channel, handler = %name, failures, "snapshot handler recovered");
-                failures = 0;
+        results.note(handled.err().map(|error| error.to_string()));
+    }
+}
+
+/// The results of a handler. The log has the first failure of several, and their end.
+struct Results {
+    channel: Arc<str>,
+    handler: Arc<str>,
+    metrics: AlertMetrics,
+    statuses: Arc<HandlerStatuses>,
+    /// The failures since the last success.
+    failures: u64,
+}
+
+impl Results {
+    fn note(&mut self, error: Option<String>) {
+        let Self { channel, handler, metrics, statuses, failures } = self;
+        metrics.handler_run(channel, handler, error.is_none());
+        match &error {
+            None if *failures > 0 => {
+                info!(%channel, %handler, failures, "snapshot handler recovered");
             }
-            Ok(()) => {}
-            Err(error) if failures == 0 => {
-                failures = 1;
-                warn!(%channel, handler = %name, %error, "snapshot handler failed: correct it; further failures are counted until it succeeds");
+            Some(error) if *failures == 0 => {
+                warn!(%channel, %handler, error, "snapshot handler failed: correct it; further failures are counted until it succeeds");
             }
-            Err(_) => failures += 1,
+            _ => {}
         }
+        *failures = if error.is_some() { *failures + 1 } else { 0 };
+        statuses.note(handler, error);
     }
 }

@@ -6,6 +6,9 @@
 #[allow(dead_code, reason = "other tests use more of it")]
 #[path = "../support/receiver.rs"]
 mod receiver;
+#[allow(dead_code, reason = "other tests use more of it")]
+#[path = "../support/wait.rs"]
+mod wait;
 
 mod chat;
 mod fixture;

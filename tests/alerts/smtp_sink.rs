@@ -15,6 +15,8 @@ pub enum Behaviour {
     Later,
     /// Closes the connection within the mail.
     BreaksOff,
+    /// Takes the mail and never confirms it.
+    Stalls,
     /// Says nothing after the connection.
     Silent,
 }
@@ -131,6 +133,11 @@ fn dialogue(
                     }
                     mail.push_str(&line);
                     mail.push('\n');
+                }
+                if behaviour == Behaviour::Stalls {
+                    // The client ends the wait.
+                    next_line(&mut io)?;
+                    return Ok(());
                 }
                 taken.lock().unwrap().push(mail);
                 io.get_mut().write_all(b"250 taken\r\n")?;

@@ -50,7 +50,7 @@ fn shown(fixture: &Fixture) -> Vec<(String, String)> {
 }
 
 /// Lets the rules be evaluated some times: what must not be sent has no event to wait for.
-fn let_evaluate(fixture: &Fixture, times: u64) {
+pub fn let_evaluate(fixture: &Fixture, times: u64) {
     until("the watch", || master_is_watching(fixture));
     std::thread::sleep(std::time::Duration::from_secs(times));
 }
@@ -101,7 +101,7 @@ fn restart_repeats_no_message_and_forgets_no_end() {
     assert!(master.stop().success());
 }
 
-fn master_is_watching(fixture: &Fixture) -> Option<()> {
+pub fn master_is_watching(fixture: &Fixture) -> Option<()> {
     fixture.json(&["queue:alerts", "--channel", "default"])["watched_by"].as_str().map(|_| ())
 }
 
@@ -212,18 +212,6 @@ fn store_that_is_down_fires_an_alert_of_its_host() {
 }
 
 #[test]
-fn check_of_a_wrong_command_line_is_unknown() {
-    let fixture = Fixture::new(SQLITE, "[channels.default]\n");
-    for args in [&["queue:status", "--check", "--bogus"][..], &["queue:status", "--check", "-t", "nothing"]] {
-        assert_eq!(fixture.run(args).status.code(), Some(3), "{args:?}");
-    }
-    fixture.write("aint-queue.toml", "[channels\n");
-    let broken = fixture.run(&["queue:status", "--check"]);
-    assert_eq!(broken.status.code(), Some(3), "{broken:?}");
-    assert!(crate::fixture::text(&broken.stdout).starts_with("AINT-QUEUE UNKNOWN - "), "{broken:?}");
-}
-
-#[test]
 fn muted_and_failing_receivers_are_shown_by_every_host() {
     let ding = Receiver::start(|_| {
         let refusal = r#"{"errcode":130101,"errmsg":"send too fast"}"#.to_owned();
@@ -257,33 +245,6 @@ fn muted_and_failing_receivers_are_shown_by_every_host() {
     assert!(shown.contains("Receiver slack: failed ") && shown.contains("404 Not Found"), "{shown}");
     assert!(shown.contains("Receiver slack on ") && shown.contains(" failed\n"), "{shown}");
     assert!(master.stop().success());
-}
-
-#[test]
-fn two_masters_call_one_heartbeat() {
-    let service = Receiver::start(|_| crate::receiver::status(200));
-    let server = Server::start();
-    let driver = crate::drain::redis_line(&server);
-    let text = |path: &str| {
-        format!(
-            "[channels.default]\n[channels.other]\n[alerts]\nevaluate_every = 1\n[alerts.receivers]\n\
-             alive = {{ type = \"heartbeat\", url = \"http://127.0.0.1:{}/{path}\", every = 1 }}\n",
-            service.port()
-        )
-    };
-    let (one, two) = (Fixture::new(&driver, &text("one")), Fixture::new(&driver, &text("two")));
-    let first = one.listen(&["--channel", "default"]);
-    until("the watch of the first master", || master_is_watching(&one));
-    let second = two.listen(&["--channel", "other"]);
-    until("the watches of both", || {
-        (two.json(&["queue:alerts", "--channel", "other"])["hosts"].as_array()?.len() == 1).then_some(())
-    });
-    let calls = |path: &str| service.requests().iter().filter(|request| request.path == path).count();
-    until("three calls", || (calls("/one") >= 3).then_some(()));
-    assert_eq!(calls("/two"), 0, "the first master watches the first channel");
-    assert!(first.stop().success());
-    until("calls of the second master", || (calls("/two") >= 2).then_some(()));
-    assert!(second.stop().success());
 }
 
 #[test]

@@ -18,12 +18,15 @@ mod receiver;
 mod smtp_sink;
 
 mod adversarial_workers;
+mod alert_reloads;
 mod alerts;
 mod broken_config;
+mod check;
 mod clock;
 mod conditions;
 mod control;
 mod drain;
+mod heartbeats;
 mod idle;
 mod interrupted_clear;
 mod kept_jobs;

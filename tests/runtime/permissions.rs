@@ -12,7 +12,7 @@ use crate::fixture::{Fixture, Master, text};
 const USER: u32 = 65_534;
 
 /// A fixture whose directory every user may read, with a copy of the binary in it.
-fn shared() -> Option<Fixture> {
+pub fn shared() -> Option<Fixture> {
     // Only root can become another user.
     if !geteuid().is_root() {
         return None;
@@ -28,7 +28,7 @@ fn set_mode(path: &Path, mode: u32) {
 }
 
 /// Runs a command as another user; returns its exit code and all that it printed.
-fn as_user(fixture: &Fixture, args: &[&str]) -> (i32, String) {
+pub fn as_user(fixture: &Fixture, args: &[&str]) -> (i32, String) {
     let mut command = std::process::Command::new(fixture.file("aint-queue"));
     command.args(fixture.command(args).get_args()).current_dir("/").env_remove("XDG_RUNTIME_DIR");
     let output = command.env("NO_COLOR", "1").uid(USER).gid(USER).output().unwrap();

@@ -216,6 +216,19 @@ fn channel_without_workers_has_no_backlog_to_tell() {
 }
 
 #[test]
+fn host_without_a_store_has_no_other_alert_to_tell() {
+    let rules = vec![
+        rule("store_down", "waiting > 7", Severity::Critical),
+        rule("slow_store", "waiting > 5", Severity::Critical),
+    ];
+    let mut bench = Bench::new("", rules);
+    bench.run(0..60, 9.0);
+    assert_eq!(bench.of("team"), [(10, vec!["store_down"], vec![])]);
+    bench.run(60..120, 6.0);
+    assert_eq!(bench.of("team")[1..], [(70, vec!["slow_store"], vec!["store_down"])]);
+}
+
+#[test]
 fn alertmanager_is_sent_every_alert_each_minute() {
     let mut bench = Bench::new("", vec![rule("backlog", "waiting > 5", Severity::Warning)]);
     bench.settings = settings("receivers.am = { type = \"alertmanager\", url = \"http://127.0.0.1:9093\" }");

@@ -9,10 +9,10 @@ use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, CertificateStore, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 
-use super::super::notification::{AlertStatus, Notification};
+use super::super::notification::{AlertStatus, NEWS_AGE, Notification};
 use super::super::text::{SnapshotText, Text, escape};
 use super::request::{SendFailure, excerpt};
-use super::{REPEAT_SECONDS, message_key, snapshot};
+use super::{message_key, snapshot};
 use crate::config::alerts::{Language, SmtpServer, SmtpTls};
 use crate::snapshot::Snapshot;
 use crate::webhook::connector::{AddressRule, resolve};
@@ -82,10 +82,7 @@ fn finished(builder: MessageBuilder, plain: String, html: String) -> Result<Mess
 /// The id of a message. The first one about an alert has the id that all later ones refer to.
 fn message_id(notification: &Notification, domain: &str) -> String {
     match notification.alerts.as_slice() {
-        [only]
-            if only.status == AlertStatus::Firing
-                && notification.at.since(only.started_at).as_secs() < REPEAT_SECONDS =>
-        {
+        [only] if only.status == AlertStatus::Firing && notification.at.since(only.started_at) < NEWS_AGE => {
             thread_id(notification, domain)
         }
         _ => format!("<{}@{domain}>", message_key(notification)),

@@ -23,7 +23,7 @@ mod wecom;
 
 use std::time::Duration;
 
-use super::notification::{AlertStatus, Notification};
+use super::notification::{AlertStatus, NEWS_AGE, Notification};
 use crate::config::stable_hash;
 use crate::config::webhook::SigningKey;
 use crate::job::Timestamp;
@@ -55,9 +55,6 @@ fn query_value(text: &str) -> String {
     value
 }
 
-/// The time within which a message about the same alerts is the same message: a master that takes over may send it again.
-const REPEAT_SECONDS: u64 = 600;
-
 /// The identity of a message: the same for a message that a master sends again because the one before it died, another one for each
 /// repeat and each change.
 fn message_key(notification: &Notification) -> String {
@@ -76,7 +73,7 @@ fn message_key(notification: &Notification) -> String {
     let hash = stable_hash(all.as_bytes());
     let repeat = match (first.status, end) {
         (AlertStatus::Resolved(_), Some(_)) => "end".to_owned(),
-        _ => (notification.at.since(first.started_at).as_secs() / REPEAT_SECONDS).to_string(),
+        _ => (notification.at.since(first.started_at).as_secs() / NEWS_AGE.as_secs()).to_string(),
     };
     format!("{}-{}-{repeat}-{hash:016x}", first.fingerprint, first.started_at.0)
 }

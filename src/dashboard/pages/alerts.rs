@@ -12,7 +12,7 @@ use maud::{Markup, html};
 use super::Asked;
 use super::moments::since;
 use super::notice::notice;
-use crate::alerts::{AlertRecord, Answer, ChannelAlerts, DeliveryReport, PresentAlert};
+use crate::alerts::{AlertRecord, Answer, ChannelAlerts, PresentAlert, ReceiverStatus};
 use crate::config::alerts::{Receiver, Rule};
 use crate::dashboard::Dashboard;
 use crate::dashboard::parts::{Words, age, channel_path, clock_time, count, field_value};
@@ -242,7 +242,7 @@ impl View<'_> {
     fn receivers(&self, receivers: &[&Receiver]) -> Markup {
         let words = self.words;
         let mut last: BTreeMap<&str, (Timestamp, &Answer)> = BTreeMap::new();
-        let mut troubles: BTreeMap<&str, Vec<(&str, &DeliveryReport)>> = BTreeMap::new();
+        let mut troubles: BTreeMap<&str, Vec<(&str, &ReceiverStatus)>> = BTreeMap::new();
         for (_, alerts) in self.known() {
             for (receiver, answer) in alerts.answers() {
                 if last.get(&**receiver).is_none_or(|(_, known)| known.at < answer.at) {
@@ -310,19 +310,19 @@ impl View<'_> {
         }
     }
 
-    fn trouble(&self, host: &str, delivery: &DeliveryReport) -> Markup {
+    fn trouble(&self, host: &str, delivery: &ReceiverStatus) -> Markup {
         let words = self.words;
-        let DeliveryReport { failed, dropped, waiting, muted_until, error, .. } = delivery;
+        let ReceiverStatus { counts, waiting, muted_until, last_error, .. } = delivery;
         let counts = [
             (words.alert.waiting, *waiting as u64),
-            (words.alert.failed, *failed),
-            (words.alert.dropped, *dropped),
+            (words.alert.failed, counts.failed),
+            (words.alert.dropped, counts.dropped),
         ];
         let counts = counts.iter().filter(|(_, number)| *number > 0);
         let mut parts: Vec<_> =
             counts.map(|(word, number)| format!("{word} {}", count(Some(*number)))).collect();
         parts.extend(muted_until.map(|until| format!("{} {}", words.alert.muted, clock_time(until))));
-        let error = error.as_deref().filter(|_| self.visitor.sees_payloads);
+        let error = last_error.as_deref().filter(|_| self.visitor.sees_payloads);
         parts.extend(error.map(|error| sanitize::line(error).into_owned()));
         html! { div class="note" { (sanitize::line(host)) ": " (parts.join(", ")) } }
     }

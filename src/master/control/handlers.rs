@@ -29,7 +29,7 @@ use crate::master::signals::with_signals_blocked;
 use crate::metrics::{ChannelMetrics, Metrics};
 use crate::pool::RunOutput;
 use crate::producer_memory::ProducerMemory;
-use crate::snapshot::{Attention, HandlerThread, NamedHandler, Recent, Sampler};
+use crate::snapshot::{Attention, HandlerStatuses, HandlerThread, NamedHandler, Recent, Sampler};
 use crate::span_export::SpanExport;
 use crate::store::{JobCounts, StoreIdentity};
 
@@ -84,6 +84,8 @@ pub(in crate::engine::master) struct ChannelHandlers {
     pub(in crate::engine::master) sampler: Arc<Sampler>,
     /// The end of the channel.
     pub(in crate::engine::master) ended: watch::Receiver<Option<Stopped>>,
+    /// The results of the handlers of snapshots.
+    pub(in crate::engine::master) handler_statuses: Arc<HandlerStatuses>,
     /// A command has asked for the end of this channel.
     pub(in crate::engine::master) stop_requested: AtomicBool,
     pub(in crate::engine::master) shared: Arc<MasterShared>,
@@ -286,6 +288,7 @@ impl RequestHandler for ChannelHandlers {
                     report,
                     recent: Some(Box::new(recent)),
                     trends: Some(Box::new(self.sampler.trends())),
+                    snapshot_handlers: self.handler_statuses.all(),
                 })
             }
             ControlRequest::Look { id } => {

@@ -1,5 +1,6 @@
 //! Splits a changed configuration into settings that a running master adopts and settings that need a restart. Pure.
 
+use std::collections::BTreeMap;
 use std::mem::discriminant;
 
 use super::alerts::{Alerts, Receiver};
@@ -106,11 +107,12 @@ fn declared_alerts(config: &Config) -> Option<Alerts> {
     Some(alerts)
 }
 
-/// The receivers of alerts among the snapshot handlers of a channel.
-fn alert_handlers<'a>(config: &'a Config, channel: &str) -> Vec<&'a Receiver> {
+/// The receivers of alerts among the snapshot handlers of a channel, by name: their order has no meaning.
+fn alert_handlers<'a>(config: &'a Config, channel: &str) -> BTreeMap<&'a str, &'a Receiver> {
     let channel = config.channels.get(channel);
     let handlers = channel.into_iter().flat_map(|channel| &channel.snapshot.handlers);
-    handlers.filter(|handler| handler.rule.is_some()).map(|handler| &handler.receiver).collect()
+    let receivers = handlers.filter(|handler| handler.rule.is_some()).map(|handler| &handler.receiver);
+    receivers.map(|receiver| (receiver.name.as_str(), receiver)).collect()
 }
 
 fn once_per_job(handler: &Handler) -> bool {
@@ -197,6 +199,21 @@ mod tests {
         );
         assert_eq!(changed_tables(&old, &new), ["http"]);
         assert_eq!(changed_tables(&new, &new), Vec::<String>::new());
+    }
+
+    #[test]
+    fn added_alert_handler_needs_a_restart_and_order_does_not() {
+        let handlers = |paths: &[&str]| {
+            let item =
+                |path: &&str| format!("{{ type = \"file\", path = \"{path}\", when = \"waiting > 1\" }}");
+            let items: Vec<_> = paths.iter().map(item).collect();
+            config(&format!("[channels.default]\njob_snapshot.handler = [{}]\n", items.join(", ")))
+        };
+        let changed = |old: &[&str], new: &[&str]| changed_tables(&handlers(old), &handlers(new));
+        assert_eq!(changed(&["a", "b"], &["b", "a"]), Vec::<String>::new());
+        for (old, new) in [(&["a"][..], &["b", "a"][..]), (&["a", "b"], &["b"]), (&["a"], &["b"])] {
+            assert_eq!(changed(old, new), ["channels.default.job_snapshot.handler with when"]);
+        }
     }
 
     #[test]

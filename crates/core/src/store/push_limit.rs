@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use tokio::sync::Notify;
+
 use super::{ChannelLimits, JobCounts, PushError, Pushed, Store, StoreError, driver_rules};
 use crate::config;
 use crate::job::NewJob;
@@ -15,6 +17,9 @@ use crate::mutex::lock;
 
 /// The refused pushes of this process, by channel: a master pushes by several queues of a channel, on several threads.
 static REFUSED: Mutex<BTreeMap<Arc<str>, Arc<Counters>>> = Mutex::new(BTreeMap::new());
+
+/// Wakes the log of refused pushes.
+static COUNTED: Notify = Notify::const_new();
 
 /// The limits of one channel; none by default.
 #[derive(Clone, Debug, Default)]
@@ -65,6 +70,13 @@ impl RefusedPushes {
         lock(&REFUSED).get(channel).map(|counters| counters.read()).unwrap_or_default()
     }
 
+    /// Wakes one waiter after each refused push of this process.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn counted() -> &'static Notify {
+        &COUNTED
+    }
+
     /// Counts a push into a declared channel that the master had no memory for.
     pub fn count_without_memory(channel: &str) {
         let counters = Arc::clone(lock(&REFUSED).entry(channel.into()).or_default());
@@ -95,6 +107,7 @@ impl Counters {
     fn count(&self, counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
         *lock(&self.last) = Some(Instant::now());
+        COUNTED.notify_one();
     }
 
     fn read(&self) -> RefusedPushes {

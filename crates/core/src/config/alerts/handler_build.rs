@@ -25,22 +25,42 @@ pub(in crate::config) fn snapshot_handlers(
     base: &Path,
     diagnostics: &mut Diagnostics<'_>,
 ) -> Vec<SnapshotHandler> {
-    let mut numbers: BTreeMap<String, usize> = BTreeMap::new();
-    let mut build = |item: &Node| {
-        let table = item.value.as_table()?;
-        let kind = table.get("type").and_then(|node| node.value.as_text()).unwrap_or("handler");
-        let number = numbers.entry(kind.to_owned()).or_default();
-        *number += 1;
-        handler(channel, &format!("{kind}-{number}"), item, language, base, diagnostics)
-    };
-    items.iter().filter_map(&mut build).collect()
+    let mut names = Names::default();
+    items.iter().filter_map(|item| handler(channel, item, &mut names, language, base, diagnostics)).collect()
+}
+
+/// The names of the handlers of a channel so far, each with the number of its handlers.
+#[derive(Default)]
+struct Names(BTreeMap<String, usize>);
+
+impl Names {
+    /// The name of a handler of snapshots: its type and its number among those of the type.
+    fn numbered(&mut self, kind: &str) -> String {
+        format!("{kind}-{}", self.count(kind))
+    }
+
+    /// The name of a handler of alerts. A running master keeps its receivers at a reload, so the name must not depend on other
+    /// handlers, but for those with the same target.
+    fn of_target(&mut self, kind: &ReceiverKind) -> String {
+        let identity = kind.identity();
+        match self.count(&identity) {
+            1 => identity,
+            number => format!("{identity}-{number}"),
+        }
+    }
+
+    fn count(&mut self, name: &str) -> usize {
+        let count = self.0.entry(name.to_owned()).or_default();
+        *count += 1;
+        *count
+    }
 }
 
 /// The handler that an item describes; `None` when it has a mistake, which is then reported.
 fn handler(
     channel: &str,
-    name: &str,
     item: &Node,
+    names: &mut Names,
     language: Language,
     base: &Path,
     diagnostics: &mut Diagnostics<'_>,
@@ -49,8 +69,7 @@ fn handler(
     if let Value::Table(table) = &mut item.value {
         read_durations(table);
     }
-    let receiver_name = format!("{channel}/{name}");
-    let mut receiver = receiver(&receiver_name, &mut item, &HANDLER_KEYS, language, base, diagnostics)?;
+    let mut receiver = receiver(channel, &mut item, &HANDLER_KEYS, language, base, diagnostics)?;
     receiver.is_handler = true;
     let table = item.value.as_table()?;
     let of_rule = table.iter().filter(|(key, _)| HANDLER_RULE_KEYS.contains(&key.as_str()));
@@ -62,7 +81,9 @@ fn handler(
         return None;
     }
     if of_rule.contains_key("when") {
-        let rule = rule_of_handler(&item, &of_rule, name, &receiver.name, diagnostics)?;
+        let name = names.of_target(&receiver.kind);
+        receiver.name = format!("{channel}/{name}");
+        let rule = rule_of_handler(&item, &of_rule, &name, &receiver.name, diagnostics)?;
         return Some(SnapshotHandler { receiver, rule: Some(rule) });
     }
     if let Some(node) = of_rule.values().next() {
@@ -80,6 +101,7 @@ fn handler(
         diagnostics.problems.of_value(&item, message, remedy);
         return None;
     }
+    receiver.name = format!("{channel}/{}", names.numbered(kind));
     Some(SnapshotHandler { receiver, rule: None })
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::language::Language;
 use super::smtp_server::SmtpServer;
 use crate::config::webhook::{SigningKey, WebhookUrl};
-use crate::config::{CommandLine, Secret};
+use crate::config::{CommandLine, Secret, stable_hash};
 
 /// A receiver of alerts.
 #[derive(Clone, Debug, PartialEq)]
@@ -168,6 +168,22 @@ impl ReceiverKind {
             | Self::Heartbeat { target, .. } => Some(target),
             Self::Email { .. } | Self::Command { .. } | Self::Log | Self::File { .. } => None,
         }
+    }
+
+    /// A short name that follows from type and target alone: the same in each master, and after each change of other settings.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        let url = |target: &HttpTarget| target.url.uri().to_string();
+        let place = match self {
+            Self::PagerDuty { target, routing_key } => format!("{} {}", url(target), routing_key.reveal()),
+            Self::Email { server, to, .. } => format!("{}:{} {}", server.host, server.port, to.join(" ")),
+            Self::Command { command, directory, .. } => format!("{directory:?} {:?}", command.argv()),
+            Self::File { path, .. } => format!("{path:?}"),
+            Self::Log => return self.type_name().to_owned(),
+            _ => self.target().map(url).unwrap_or_default(),
+        };
+        // A target may be a secret, of which so few bits of a hash betray nothing.
+        format!("{}-{:06x}", self.type_name(), stable_hash(place.as_bytes()) & 0xff_ffff)
     }
 
     /// The words that no log line, no error and no output may show.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::alerts::keys::{ALERT_KEYS, RECEIVER_KEYS};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, SnapshotHandler};
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
     Config::parse(&format!("{text}\n[channels.mail]\n[channels.reports]\n"), "/etc/app/aint-queue.toml")
@@ -315,13 +315,13 @@ fn handler_with_a_condition_is_a_receiver_and_its_rule() {
     assert!(file.rule.is_none());
     let rule = webhook.rule.as_ref().unwrap();
     let seconds = Duration::from_secs;
-    assert_eq!((&*rule.name, rule.for_time, rule.resend), ("webhook-1", seconds(60), Some(seconds(1_800))));
-    assert_eq!(rule.to.as_deref(), Some(&["jobs/webhook-1".to_owned()][..]));
+    assert_eq!((rule.for_time, rule.resend), (seconds(60), Some(seconds(1_800))));
+    assert_eq!(rule.to.as_deref(), Some(&[format!("jobs/{}", rule.name)][..]));
     assert_eq!(slack.rule.as_ref().map(|rule| (&*rule.name, rule.for_time)), Some(("pile", seconds(5))));
     assert_eq!(channel.rules.len(), 2, "built-in rules are on with a declared receiver only");
     let alerts = config.alerts.as_ref().unwrap();
     let names: Vec<_> = alerts.receivers.keys().map(String::as_str).collect();
-    assert_eq!(names, ["jobs/slack-1", "jobs/webhook-1"]);
+    assert!(names[0].starts_with("jobs/slack-") && names[1].starts_with("jobs/webhook-"), "{names:?}");
     assert_eq!(alerts.receivers_of("jobs", "backlog", Severity::Critical), [""; 0]);
     let shown = config.to_json();
     let handler = &shown["channels"]["jobs"]["job_snapshot"]["handler"];
@@ -331,8 +331,34 @@ fn handler_with_a_condition_is_a_receiver_and_its_rule() {
         serde_json::json!({ "type": "file", "path": "/etc/app/counts.jsonl", "max_bytes": 1000 })
     );
     assert!(shown["channels"]["jobs"]["alerts"]["rule"].is_null(), "{shown}");
-    assert!(!shown["alerts"].to_string().contains("webhook-1"), "{shown}");
+    assert!(!shown["alerts"].to_string().contains("webhook-"), "{shown}");
     assert!(!config.to_toml().contains("hunter2") && !format!("{config:?}").contains("hunter2"));
+}
+
+#[test]
+fn name_of_an_alert_handler_is_that_of_its_target() {
+    let named = |items: &[&str]| {
+        let config = parse(&handlers(&items.join(", "))).unwrap();
+        let of = |handler: &SnapshotHandler| {
+            let (receiver, rule) = (&handler.receiver, handler.rule.as_ref().unwrap());
+            assert_eq!(rule.to.as_deref(), Some(std::slice::from_ref(&receiver.name)));
+            (receiver.name.clone(), rule.name.to_string())
+        };
+        config.channels["jobs"].snapshot.handlers.iter().map(of).collect::<Vec<_>>()
+    };
+    let a = r#"{ type = "webhook", url = "https://a.example/x", when = "waiting > 1" }"#;
+    let b = r#"{ type = "webhook", url = "https://a.example/y", when = "waiting > 1" }"#;
+    let other_condition =
+        r#"{ type = "webhook", url = "https://a.example/x", when = "failed > 1", language = "zh-CN" }"#;
+    let file = r#"{ type = "file", path = "a.jsonl", when = "failed > 1", name = "pile" }"#;
+    let both = named(&[a, b, file]);
+    assert_eq!(named(&[file, b, a]), [both[2].clone(), both[1].clone(), both[0].clone()]);
+    assert_eq!(named(&[b])[0], both[1], "another one is removed");
+    assert_eq!(named(&[other_condition])[0], both[0], "the target is the same");
+    assert_ne!(both[0], both[1]);
+    assert_eq!((both[0].0.as_str(), both[2].1.as_str()), (format!("jobs/{}", both[0].1).as_str(), "pile"));
+    assert_eq!(named(&[a, other_condition])[1].1, format!("{}-2", both[0].1));
+    assert_eq!(named(&[r#"{ type = "log", when = "failed > 1" }"#])[0].1, "log");
 }
 
 #[test]
