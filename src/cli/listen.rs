@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::log::LogFormat;
-use super::{CommandContext, Exit, Failure};
+use super::{CommandContext, Exit, Failure, time};
 use crate::config::Config;
 use crate::master::{self, Handover, ListenError, LockError, MasterExit};
 use crate::store::StoreIdentity;
@@ -43,6 +43,9 @@ impl Listen {
         for channel in &channels {
             CommandContext::check_served(channel, "run the jobs")?;
             context.warn_of_no_handlers(channel);
+        }
+        if let Err(unknown) = time::check_zone() {
+            context.warn(&format!("{}: pushes with a local time are refused", unknown.message()));
         }
         let channels = channels.iter().map(|channel| channel.name.clone()).collect();
         let config = Arc::new(context.checked_config()?.clone());

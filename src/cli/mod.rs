@@ -57,6 +57,7 @@ mod why;
 mod wrap;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{ColorChoice, FromArgMatches, Parser, Subcommand};
@@ -177,6 +178,39 @@ impl Command {
         )
     }
 
+    /// Whether the command changes jobs or masters.
+    fn is_change(&self) -> bool {
+        match self {
+            Self::Alerts(command) => command.is_change(),
+            Self::Stop(_)
+            | Self::Quiet(_)
+            | Self::Pause(_)
+            | Self::Resume(_)
+            | Self::Scale(_)
+            | Self::Reload(_)
+            | Self::Run(_)
+            | Self::Push(_)
+            | Self::Cancel(_)
+            | Self::ReloadFailed(_)
+            | Self::Forget(_)
+            | Self::Flush(_)
+            | Self::Clear(_) => true,
+            Self::Demo(_)
+            | Self::Listen(_)
+            | Self::Status(_)
+            | Self::History(_)
+            | Self::Jobs(_)
+            | Self::Running(_)
+            | Self::Failed(_)
+            | Self::Show(_)
+            | Self::Why(_)
+            | Self::ConfigCheck(_)
+            | Self::List(_)
+            | Self::Completions(_)
+            | Self::Man(_) => false,
+        }
+    }
+
     fn run(self, context: &CommandContext) -> Result<(), Failure> {
         if self.prints_local_times() && !context.json() {
             time::check_zone()?;
@@ -233,8 +267,14 @@ pub(crate) fn main(program: Program, registry: Registry, args: Vec<OsString>) ->
         Ok(cli) => cli,
         Err(error) => {
             let error = help::with_one_suggestion(error, &line);
-            // A write error has no remedy: the terminal is gone.
-            let _ = error.print();
+            if let Err(unwritten) = error.print()
+                && !error.use_stderr()
+                && unwritten.kind() != std::io::ErrorKind::BrokenPipe
+            {
+                // Help that was asked for did not arrive. An error of standard error has no other place.
+                let _ = writeln!(std::io::stderr(), "error: could not write to standard output: {unwritten}");
+                return ExitCode::FAILURE;
+            }
             if is_check && error.use_stderr() {
                 return ExitCode::from(status::check::UNKNOWN);
             }
@@ -243,7 +283,8 @@ pub(crate) fn main(program: Program, registry: Registry, args: Vec<OsString>) ->
     };
     let context = CommandContext::new(cli.globals, registry)
         .of_program(program)
-        .of_control(cli.command.controls_masters());
+        .of_control(cli.command.controls_masters())
+        .of_change(cli.command.is_change());
     if let Command::Status(status) = &cli.command
         && status.check
     {

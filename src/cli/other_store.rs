@@ -15,6 +15,8 @@ pub(super) struct OtherStore {
     pub(super) pid: Option<i32>,
     served: StoreIdentity,
     meant: StoreIdentity,
+    /// The configuration of the master, if its record names one.
+    config: Option<String>,
     /// Whether the master was started from this configuration, which meant its store then: only the paths, their targets or
     /// the text of the configuration have changed since.
     pub(super) is_own: bool,
@@ -40,7 +42,8 @@ impl OtherStore {
                 return None;
             }
         }
-        Some(Self { channel: channel.name.clone(), pid: presence.pid, served, meant, is_own })
+        let config = presence.served.config.clone();
+        Some(Self { channel: channel.name.clone(), pid: presence.pid, served, meant, config, is_own })
     }
 
     /// The difference between the store of a reply and the store that a command has open.
@@ -53,7 +56,7 @@ impl OtherStore {
         let (served, meant) = (served?, meant?);
         let differs = !served.is_same(&meant);
         let is_own = served.is_same_setting(&meant);
-        differs.then(|| Self { channel: channel.name.clone(), pid, served, meant, is_own })
+        differs.then(|| Self { channel: channel.name.clone(), pid, served, meant, config: None, is_own })
     }
 
     /// Whether a request to the master makes sense nevertheless: it shows the difference, or ends it.
@@ -91,11 +94,19 @@ impl OtherStore {
     }
 
     /// The remedy, in the imperative.
-    pub(super) fn remedy(&self) -> &'static str {
+    pub(super) fn remedy(&self) -> String {
         if self.is_own {
-            "stop that master with queue:stop, then start one with queue:listen; or make the path mean the former store again"
-        } else {
-            "use the configuration of that master, or give this configuration a pid_path of its own"
+            return "stop that master with queue:stop, then start one with queue:listen; or make the path mean the former store again"
+                .to_owned();
+        }
+        match (&self.config, self.pid) {
+            (Some(config), Some(pid)) => format!(
+                "to end that master, use queue:stop --config {} or send SIGTERM to {pid}, then start one with queue:listen; to keep it, \
+                 give this configuration a pid_path of its own",
+                crate::sanitize::line(config)
+            ),
+            _ => "use the configuration of that master, or give this configuration a pid_path of its own"
+                .to_owned(),
         }
     }
 

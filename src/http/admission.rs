@@ -62,6 +62,7 @@ struct Places {
 #[derive(Default)]
 struct Events {
     closed_idle: EventCount,
+    closed_of_peer: EventCount,
     refused: EventCount,
 }
 
@@ -95,14 +96,17 @@ impl Admission {
         let mut places = self.places();
         // All programs of this machine share one address.
         let is_full = !peer.is_local() && places.of(peer) >= self.0.max_per_peer;
-        if is_full && !self.close_idle(&mut places, |connection| connection.peer == peer) {
-            self.0.metrics.refused.inc();
-            places.events.refused.add();
-            places.log(now);
-            return None;
+        if is_full {
+            if !self.close_idle(&mut places, |connection| connection.peer == peer) {
+                self.0.metrics.refused.inc();
+                places.events.refused.add();
+                places.log(now);
+                return None;
+            }
+            places.events.closed_of_peer.add();
         }
-        if places.by_number.len() >= self.0.max {
-            self.close_idle(&mut places, |_| true);
+        if places.by_number.len() >= self.0.max && self.close_idle(&mut places, |_| true) {
+            places.events.closed_idle.add();
         }
         places.log(now);
         let number = places.next;
@@ -149,14 +153,13 @@ impl Places {
         if let Some(task) = task {
             task.abort();
         }
-        self.events.closed_idle.add();
         true
     }
 
     /// Logs events that are due.
     fn log(&mut self, now: Instant) {
         let (most, open) = (self.peer_with_most(), self.by_number.len());
-        let Events { closed_idle, refused } = &mut self.events;
+        let Events { closed_idle, closed_of_peer, refused } = &mut self.events;
         if let Some(closed) = closed_idle.take_due(now) {
             warn!(
                 closed,
@@ -164,6 +167,14 @@ impl Places {
                 most,
                 "HTTP connections at their limit: closed those that were idle for longest; raise max_connections in [http], or \
                  close idle connections earlier in the clients"
+            );
+        }
+        if let Some(closed) = closed_of_peer.take_due(now) {
+            warn!(
+                closed,
+                most,
+                "HTTP connections of one address at their limit: closed those that were idle for longest; raise max_connections_per_peer \
+                 in [http] if the address is a proxy, or close idle connections earlier in its clients"
             );
         }
         if let Some(refused) = refused.take_due(now) {

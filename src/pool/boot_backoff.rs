@@ -60,6 +60,13 @@ impl BootBackoff {
         self.until = Some(now + self.delay() + jitter);
     }
 
+    /// Replaces the cause of the last failure, if it is `short`, by one that says more.
+    pub(super) fn explain(&mut self, short: &str, whole: String) {
+        if self.why == short {
+            self.why = whole;
+        }
+    }
+
     /// A worker is ready.
     pub(super) fn ready(&mut self, started_at: Instant, now: Instant) {
         if self.failures > 0 && self.is_since(started_at) && self.probation.is_none() {

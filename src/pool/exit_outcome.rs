@@ -33,11 +33,13 @@ pub(super) struct WorkerDeath {
     pub(super) begun: bool,
 }
 
-/// The outcome of a run whose worker speaks the protocol and died without answering it.
-pub(super) fn wire(death: &WorkerDeath) -> Outcome {
+/// The outcome of a run whose worker speaks the protocol and died without answering it; `tail` is the end of the worker's output, which
+/// may be of any of its runs.
+pub(super) fn wire(death: &WorkerDeath, tail: &str) -> Outcome {
     if let Some(limit) = death.overdue {
         let how = if death.kill_reason.is_some() { KILLED_WITH_WORKER } else { "its worker died then" };
-        return Outcome::TimedOut { limit, how: how.to_owned() };
+        let tail = if death.with_others { "" } else { tail };
+        return Outcome::TimedOut { limit, how: with_last_output(how, tail) };
     }
     let exit = match death.end {
         WorkerEnd::NotStarted | WorkerEnd::NoRoom => return Outcome::Interrupted,
@@ -95,6 +97,10 @@ fn time_out(end: WorkerEnd, is_killed: bool, tail: &str) -> String {
         }
         (true, _) => "SIGTERM was not enough, and it was killed",
     };
+    with_last_output(how, tail)
+}
+
+fn with_last_output(how: &str, tail: &str) -> String {
     match last_line(tail) {
         Some(last) => format!("{how}; its last output: {last}"),
         None => how.to_owned(),
@@ -138,23 +144,26 @@ mod tests {
 
     #[test]
     fn lone_job_is_crashed_and_several_are_suspects() {
-        assert_eq!(wire(&DIED), Outcome::Crashed { how: "was killed by SIGSEGV without a result".into() });
-        assert_eq!(wire(&WorkerDeath { with_others: true, ..DIED }), Outcome::CrashedWithOthers);
+        assert_eq!(
+            wire(&DIED, ""),
+            Outcome::Crashed { how: "was killed by SIGSEGV without a result".into() }
+        );
+        assert_eq!(wire(&WorkerDeath { with_others: true, ..DIED }, ""), Outcome::CrashedWithOthers);
         let silent = WorkerDeath { end: WorkerEnd::Exited(Exit::Code(0)), ..DIED };
-        assert_eq!(wire(&silent), Outcome::Crashed { how: "exited with 0 without a result".into() });
+        assert_eq!(wire(&silent, ""), Outcome::Crashed { how: "exited with 0 without a result".into() });
     }
 
     #[test]
     fn kills_by_the_pool_are_not_the_jobs_fault() {
         for reason in [KillReason::Stopping, KillReason::Stuck, KillReason::Ordered] {
-            assert_eq!(wire(&WorkerDeath { kill_reason: Some(reason), ..DIED }), Outcome::Interrupted);
+            assert_eq!(wire(&WorkerDeath { kill_reason: Some(reason), ..DIED }, ""), Outcome::Interrupted);
         }
         let not_started = WorkerDeath { end: WorkerEnd::NotStarted, ..DIED };
         assert_eq!(
-            (wire(&not_started), exec(&not_started, "")),
+            (wire(&not_started, ""), exec(&not_started, "")),
             (Outcome::Interrupted, Outcome::Interrupted)
         );
-        assert_eq!(wire(&WorkerDeath { begun: false, ..DIED }), Outcome::Interrupted);
+        assert_eq!(wire(&WorkerDeath { begun: false, ..DIED }, ""), Outcome::Interrupted);
         assert_eq!(
             exec(&WorkerDeath { kill_reason: Some(KillReason::Stopping), ..DIED }, ""),
             Outcome::Interrupted
@@ -164,13 +173,13 @@ mod tests {
     #[test]
     fn run_whose_guardian_died_is_lost() {
         let lost = WorkerDeath { end: WorkerEnd::GuardianDied, with_others: true, ..DIED };
-        assert_eq!((wire(&lost), exec(&lost, "x")), (Outcome::Lost, Outcome::Lost));
-        assert_eq!(wire(&WorkerDeath { kill_reason: Some(KillReason::Stuck), ..lost }), Outcome::Lost);
+        assert_eq!((wire(&lost, ""), exec(&lost, "x")), (Outcome::Lost, Outcome::Lost));
+        assert_eq!(wire(&WorkerDeath { kill_reason: Some(KillReason::Stuck), ..lost }, ""), Outcome::Lost);
         // Neither a run that had not begun nor a worker that was being stopped is a suspect.
-        assert_eq!(wire(&WorkerDeath { begun: false, ..lost }), Outcome::Interrupted);
+        assert_eq!(wire(&WorkerDeath { begun: false, ..lost }, ""), Outcome::Interrupted);
         let stopping = WorkerDeath { kill_reason: Some(KillReason::Stopping), ..lost };
-        assert_eq!((wire(&stopping), exec(&stopping, "")), (Outcome::Interrupted, Outcome::Interrupted));
-        assert!(matches!(wire(&WorkerDeath { overdue: Some(LIMIT), ..lost }), Outcome::TimedOut { .. }));
+        assert_eq!((wire(&stopping, ""), exec(&stopping, "")), (Outcome::Interrupted, Outcome::Interrupted));
+        assert!(matches!(wire(&WorkerDeath { overdue: Some(LIMIT), ..lost }, ""), Outcome::TimedOut { .. }));
     }
 
     #[test]
@@ -181,11 +190,11 @@ mod tests {
             ..DIED
         };
         let how = "used 700 MiB of memory, more than memory_hard_limit = 512 MiB, and was killed";
-        for outcome in [wire(&large), exec(&large, "")] {
+        for outcome in [wire(&large, ""), exec(&large, "")] {
             assert_eq!(outcome, Outcome::Crashed { how: how.into() });
         }
-        assert_eq!(wire(&WorkerDeath { with_others: true, ..large }), Outcome::CrashedWithOthers);
-        assert_eq!(wire(&WorkerDeath { begun: false, ..large }), Outcome::Interrupted);
+        assert_eq!(wire(&WorkerDeath { with_others: true, ..large }, ""), Outcome::CrashedWithOthers);
+        assert_eq!(wire(&WorkerDeath { begun: false, ..large }, ""), Outcome::Interrupted);
     }
 
     #[test]
@@ -197,7 +206,15 @@ mod tests {
             ..DIED
         };
         let timed_out = |how: &str| Outcome::TimedOut { limit: LIMIT, how: how.to_owned() };
-        assert_eq!(wire(&late), timed_out("it did not end when asked, and its worker was killed"));
+        assert_eq!(wire(&late, ""), timed_out("it did not end when asked, and its worker was killed"));
+        let alone = WorkerDeath { with_others: false, ..late };
+        let said = "it did not end when asked, and its worker was killed; its last output: page 7";
+        assert_eq!(wire(&alone, "page 6\npage 7\n"), timed_out(said));
+        assert_eq!(
+            wire(&late, "of whichever run"),
+            timed_out(KILLED_WITH_WORKER),
+            "the line may be of another run"
+        );
         let by_kill = WorkerDeath { end: WorkerEnd::Exited(Exit::Signal(9)), ..late };
         let killed = "SIGTERM was not enough, and it was killed; its last output: page 7";
         assert_eq!(exec(&by_kill, "page 6\npage 7\n\n"), timed_out(killed));

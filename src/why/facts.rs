@@ -61,7 +61,7 @@ pub(crate) struct OtherStore {
     /// The difference as a clause.
     pub(crate) clause: String,
     /// The remedy, in the imperative.
-    pub(crate) remedy: &'static str,
+    pub(crate) remedy: String,
 }
 
 impl Master {

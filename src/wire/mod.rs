@@ -5,10 +5,11 @@
 //! so that a late result cannot end a later delivery. `ask` numbers a request that a worker makes during a run.
 //!
 //! `frames` has the types; `to_worker` and `to_master` are the codecs of the two directions, `lines` splits the stream,
-//! `salvage` reads damaged lines.
+//! `salvage` reads damaged lines, and `long_line` shortens those that are too long.
 
 mod frames;
 mod lines;
+mod long_line;
 mod salvage;
 mod to_master;
 mod to_worker;
@@ -18,7 +19,8 @@ pub use frames::{
     PROTOCOL_VERSION, ReadFrame, RequestId, RunFrame, RunId, SLOTS_VARIABLE, WireError,
 };
 pub use lines::{Line, LineBuffer};
-pub use salvage::{decode_cut_line, decode_from_worker};
+pub use long_line::LongLine;
+pub use salvage::{decode_cut_line, decode_from_worker, may_continue};
 pub use to_master::encode_to_master;
 pub use to_worker::{decode_from_master, encode_to_worker};
 

@@ -47,6 +47,23 @@ pub fn decode_cut_line(start: &[u8]) -> Result<ReadFrame, WireError> {
     salvage(start, &WireError::TooLong).0
 }
 
+/// Reads a line that was too long and is shortened: some of its values are cut.
+///
+/// # Errors
+/// As those of [`decode_cut_line`].
+pub(super) fn decode_shortened(line: &[u8]) -> Result<ReadFrame, WireError> {
+    match Object::scan(line) {
+        Some((object, end)) => object.frame(&line[..end], &WireError::TooLong),
+        None => Err(not_a_frame(WireError::TooLong.detail(), line)),
+    }
+}
+
+/// Whether the fields that the start of a long line lacks may be in the rest of it.
+#[must_use]
+pub fn may_continue(error: &WireError, start: &[u8]) -> bool {
+    !matches!(error, WireError::UnreadableHello { .. }) && Object::scan(start).is_some()
+}
+
 /// Reads a line that is not a frame as it stands, for the reason `why`. Returns also the rest of the line behind its object.
 ///
 /// Only the object is read: in a long line of many objects, each would otherwise cost the whole rest.

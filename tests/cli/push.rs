@@ -203,3 +203,36 @@ fn unknown_time_zone_is_an_error() {
         assert_eq!(code, Some(0), "{args:?}: {said}");
     }
 }
+
+#[test]
+fn unwritten_result_of_a_change_is_repeated_on_stderr() {
+    let mut fixture = Fixture::new();
+    let jobs: Vec<_> = (0..4).map(|_| fixture.push(&["noop"]).to_string()).collect();
+    fixture.write("jobs.jsonl", "{\"job\":\"noop\"}\n{\"job\":\"noop\"}\n".to_owned());
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let run = |args: &[&str]| {
+        let mut command = fixture.command(args);
+        let output = command.stdout(full()).stderr(std::process::Stdio::piped()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for (args, result) in [
+        (&["queue:push", "--file", "jobs.jsonl"][..], "pushed 2 jobs"),
+        (&["queue:cancel", &jobs[0]], &jobs[0]),
+        (&["queue:retry", &jobs[0]], "1 "),
+        (&["queue:pause"], "paused"),
+        (&["queue:resume", "--json"], "\"channel\""),
+        (&["queue:clear", "--yes"], "6 "),
+    ] {
+        let (code, said) = run(args);
+        assert_eq!(code, Some(1), "{args:?}: {said}");
+        assert!(said.contains("could not write the result to standard output"), "{args:?}: {said}");
+        assert!(said.contains("do not repeat the command") && said.contains(result), "{args:?}: {said}");
+    }
+    // A command that only reads has nothing to repeat.
+    let (code, said) = run(&["queue:status"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("could not write to standard output") && !said.contains("do not repeat"), "{said}");
+    let (code, said) = run(&["queue:push", "--help"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("could not write to standard output"), "{said}");
+}

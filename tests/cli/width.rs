@@ -138,15 +138,23 @@ fn tables_of_workers_fit_the_terminal() {
 fn size_of_a_terminal_is_used() {
     let fixture = fixture();
     fixture.fail(&[(&names()[0], &"word ".repeat(100))]);
-    let size = Winsize { ws_row: 24, ws_col: 64, ws_xpixel: 0, ws_ypixel: 0 };
-    let pty = openpty(&size, None).unwrap();
-    let end = |fd: &OwnedFd| Stdio::from(fd.try_clone().unwrap());
-    let args = ["queue:jobs", "--state", "failed"];
-    let mut child = fixture.command(&args).stdin(Stdio::null()).stdout(end(&pty.slave)).spawn().unwrap();
-    drop(pty.slave);
-    let (mut terminal, mut shown) = (File::from(pty.master), Vec::new());
-    // The read fails once the last process has closed the terminal.
-    let _ = terminal.read_to_end(&mut shown);
-    assert!(child.wait().unwrap().success());
-    check_lines(&args, &String::from_utf8_lossy(&shown), 64);
+    let long = names()[0].clone() + " ";
+    for (args, code) in [
+        (&["queue:jobs", "--state", "failed"][..], 0),
+        (&["queue:jobs", "-t", "a-channel-that-is-not-declared"], 2),
+        (&["queue:push", &long], 2),
+    ] {
+        let size = Winsize { ws_row: 24, ws_col: 64, ws_xpixel: 0, ws_ypixel: 0 };
+        let pty = openpty(&size, None).unwrap();
+        let end = |fd: &OwnedFd| Stdio::from(fd.try_clone().unwrap());
+        let mut command = fixture.command(args);
+        command.stdin(Stdio::null()).stdout(end(&pty.slave)).stderr(end(&pty.slave));
+        let mut child = command.spawn().unwrap();
+        drop((command, pty.slave));
+        let (mut terminal, mut shown) = (File::from(pty.master), Vec::new());
+        // The read fails once the last process has closed the terminal.
+        let _ = terminal.read_to_end(&mut shown);
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{args:?}");
+        check_lines(args, &String::from_utf8_lossy(&shown), 64);
+    }
 }

@@ -10,7 +10,7 @@ const IMAGE = `${process.env.DASHBOARD_IMAGES}/grafana.webp`;
 const SECONDS = Number(process.env.DASHBOARD_MINUTES) * 60;
 const STEP = 5;
 /** Panels below this row of the grid are not in the picture. */
-const ROWS = 43;
+const ROWS = 42;
 const CELL = { width: 60, height: 30, gap: 8 };
 const COLOURS = ["#73bf69", "#f2cc0c", "#5794f2", "#ff9830", "#f2495c", "#b877d9", "#8ab8ff", "#96d98d", "#ffa6b0", "#cccccc"];
 
@@ -58,7 +58,7 @@ const escaped = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", 
 /** Lines, or areas on each other, with their axes and their legend. */
 function chart(panel, all, width, height) {
   const { unit, custom } = panel.fieldConfig.defaults;
-  const [left, right, top, bottom] = [52, 8, 6, 40];
+  const [left, right, top, bottom] = [62, 8, 6, 40];
   const isStacked = custom.stacking?.mode === "normal";
   const sums = new Map();
   const lines = all.map(({ name, points }) => ({
@@ -69,7 +69,7 @@ function chart(panel, all, width, height) {
       return [time, below, below + value];
     }),
   }));
-  const most = Math.max(...lines.flatMap(({ points }) => points.map(([, , value]) => value)), Number.MIN_VALUE) * 1.05;
+  const most = Math.max(...lines.flatMap(({ points }) => points.map(([, , value]) => value)), 0) * 1.05 || 1;
   const x = (time) => left + ((time - (now - SECONDS)) / SECONDS) * (width - left - right);
   const y = (value) => height - bottom - (value / most) * (height - top - bottom);
   const isStepped = custom.lineInterpolation === "stepAfter";
@@ -122,9 +122,10 @@ function heatmap(all, width, height) {
 }
 
 function stat(panel, all) {
-  const { unit, thresholds } = panel.fieldConfig.defaults;
+  const { unit, thresholds, decimals } = panel.fieldConfig.defaults;
   const last = all.map(({ points }) => points.at(-1)?.[1]).filter((value) => value !== undefined);
-  const value = last.length === 0 ? undefined : Math.max(...last);
+  const most = last.length === 0 ? undefined : Math.max(...last);
+  const value = decimals === undefined ? most : Number(most?.toFixed(decimals));
   const step = thresholds?.steps.findLast((each) => each.value === null || value >= each.value);
   const colour = step?.color === "red" ? COLOURS[4] : step?.color === "orange" ? COLOURS[3] : COLOURS[0];
   return `<b style="color:${colour}">${value === undefined ? "No data" : shown(value, unit)}</b>`;
@@ -148,7 +149,7 @@ for (const panel of dashboard.panels) {
 
 const html = `<!doctype html><meta charset="utf-8"><style>
 body { margin: 0; background: #111217; font: 12px Inter, "DejaVu Sans", sans-serif; color: #ccccdc }
-main { position: relative; margin: 12px; width: ${24 * CELL.width}px; height: ${(ROWS - 1) * CELL.height}px }
+main { position: relative; margin: 12px; width: ${24 * CELL.width}px; height: ${ROWS * CELL.height}px }
 main > * { position: absolute; box-sizing: border-box; margin: 0 }
 section { background: #181b1f; border: 1px solid #25282e; border-radius: 2px; padding: 0 8px }
 h2 { font-size: 15px; font-weight: 500 } h3 { font-size: 13px; font-weight: 500; margin: 6px 0 }
@@ -157,7 +158,7 @@ text { font-size: 10.5px; fill: #a0a4ae }
 </style><main>${panels.join("")}</main>`;
 
 await withBrowser(async (browser) => {
-  const page = await browser.newPage({ viewport: { width: 24 * CELL.width + 24, height: (ROWS - 1) * CELL.height + 24 } });
+  const page = await browser.newPage({ viewport: { width: 24 * CELL.width + 24, height: ROWS * CELL.height + 24 } });
   await page.setContent(html);
   const session = await page.context().newCDPSession(page);
   const { data } = await session.send("Page.captureScreenshot", { format: "webp", quality: 80 });

@@ -81,6 +81,27 @@ fn status_reports_failing_worker_starts() {
 }
 
 #[test]
+fn worker_without_a_hello_shows_its_last_line() {
+    let fixture = Fixture::sqlite(
+        r#"
+[channels.default.worker]
+type = "process-pool"
+min_worker_number = 1
+boot_timeout_seconds = 0.3
+command = ["sh", "-c", "echo waiting for a lock; sleep 600"]
+"#,
+    );
+    let master = fixture.listen(&[]);
+    let error = until("the last line in the status", || {
+        let status = fixture.json(&["queue:status"]);
+        status["worker_error"].as_str().filter(|error| error.contains("lock")).map(str::to_owned)
+    });
+    assert_eq!(error, "it sent no hello within 300ms: waiting for a lock");
+    assert!(fixture.ok(&["queue:why"]).contains("waiting for a lock"));
+    assert!(master.stop().success());
+}
+
+#[test]
 fn queue_run_runs_one_job() {
     let fixture = Fixture::sqlite("[channels.default.worker]\ntype = \"process-pool\"\n");
     assert!(fixture.ok(&["queue:run"]).contains("No job is waiting"));

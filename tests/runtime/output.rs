@@ -29,6 +29,34 @@ min_worker_number = 1
 }
 
 #[test]
+fn first_lines_of_a_worker_name_its_process() {
+    let fixture = Fixture::sqlite(
+        r#"
+[channels.default.worker]
+type = "process-pool"
+command = ["sh", "-c", "echo one; echo two >&2; exec sleep 600"]
+min_worker_number = 8
+max_worker_number = 8
+boot_timeout_seconds = 600
+"#,
+    );
+    let master = fixture.listen(&[]);
+    let lines = until("the lines of all workers", || {
+        let log = master.log();
+        let lines: Vec<serde_json::Value> = log
+            .lines()
+            .filter(|line| line.contains("\"stream\""))
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        (lines.len() >= 16).then_some(lines)
+    });
+    for line in lines {
+        assert!(line["pid"].as_u64().is_some(), "{line}");
+    }
+    master.force_stop();
+}
+
+#[test]
 fn job_output_is_logged_with_channel_worker_and_id() {
     let fixture =
         Fixture::sqlite("[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 1\n");

@@ -32,6 +32,16 @@ fn second_master_names_the_first() {
 }
 
 #[test]
+fn unknown_time_zone_is_a_warning() {
+    let fixture = Fixture::sqlite(POOL).with_environment([("TZ", "Mars/Olympus".to_owned())]);
+    let master = fixture.listen(&[]);
+    let log = master.log();
+    assert!(log.contains("TZ is \\\"Mars/Olympus\\\", which is no known time zone"), "{log}");
+    assert!(log.contains("pushes with a local time are refused"), "{log}");
+    assert!(master.stop().success());
+}
+
+#[test]
 fn run_dir_that_is_a_file_is_refused() {
     let fixture = Fixture::sqlite(POOL);
     fs::write(fixture.file("run"), "").unwrap();

@@ -55,6 +55,11 @@ pub(crate) struct Alerts {
 }
 
 impl Alerts {
+    /// Whether the command changes silences or sends messages.
+    pub(super) fn is_change(&self) -> bool {
+        self.silence.is_some() || self.unsilence.is_some() || self.test.is_some()
+    }
+
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
         let Self { all, condition, for_time, last, silence, comment, test, unsilence } = self;
         if let Some(condition) = condition {

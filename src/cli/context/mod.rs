@@ -30,6 +30,8 @@ pub(crate) struct CommandContext {
     colours: bool,
     /// Whether the command controls running masters, and does so without a valid configuration.
     controls_masters: bool,
+    /// Whether the command changes jobs or masters, so that its result must reach its user.
+    is_change: bool,
     /// The log of a command that runs jobs, which then also takes notes, warnings and failures.
     log: OnceCell<Log>,
 }
@@ -47,6 +49,7 @@ impl CommandContext {
             runtime: OnceCell::new(),
             colours: false,
             controls_masters: false,
+            is_change: false,
             log: OnceCell::new(),
         };
         context.colours = context.colours_for(io::stdout().is_terminal());
@@ -61,6 +64,11 @@ impl CommandContext {
     /// The same context for a command that controls running masters, even if the configuration is broken.
     pub(super) fn of_control(self, controls_masters: bool) -> Self {
         Self { controls_masters, ..self }
+    }
+
+    /// The same context for a command that changes jobs or masters.
+    pub(super) fn of_change(self, is_change: bool) -> Self {
+        Self { is_change, ..self }
     }
 
     /// The program that runs.

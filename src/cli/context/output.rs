@@ -10,6 +10,8 @@ use crate::cli::{sanitize, wrap};
 const MIN_COLUMNS: usize = 40;
 /// Columns of a terminal that does not tell its size.
 const USUAL_COLUMNS: usize = 80;
+/// Most characters of a result that is repeated on standard error.
+const MAX_REPEATED: usize = 1_000;
 /// Rows of a terminal whose size is not known.
 const USUAL_ROWS: usize = 24;
 
@@ -17,7 +19,8 @@ impl CommandContext {
     /// Whether a stream may contain colours; `terminal` says whether it is a terminal.
     pub(crate) fn colours_for(&self, terminal: bool) -> bool {
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        colours(self.globals.ansi, self.globals.no_ansi, no_color, terminal)
+        let is_dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
+        colours(self.globals.ansi, self.globals.no_ansi, no_color || is_dumb, terminal)
     }
 
     /// Whether standard output may contain colours.
@@ -52,22 +55,39 @@ impl CommandContext {
 
     /// Prints text for programs, such as a script or a configuration, to standard output as it is, except with `--quiet`.
     pub(crate) fn print_verbatim(&self, text: &str) -> Result<(), Failure> {
-        if self.globals.quiet { Ok(()) } else { write_out(text) }
+        if self.globals.quiet { Ok(()) } else { self.write_out(text) }
     }
 
     /// Prints JSON to standard output, even with `--quiet`.
     pub(crate) fn print_json(&self, value: &impl serde::Serialize) -> Result<(), Failure> {
-        write_out(&format!("{}\n", sanitize::json(value)))
+        self.write_out(&format!("{}\n", sanitize::json(value)))
     }
 
     /// Prints a result that is JSON or text already; with `--quiet` only JSON.
     pub(crate) fn print_result(&self, shown: &str) -> Result<(), Failure> {
-        if self.json() { write_out(shown) } else { self.print(shown) }
+        if self.json() { self.write_out(shown) } else { self.print(shown) }
     }
 
     /// Prints a result, as JSON or as text.
     pub(crate) fn show(&self, json: &impl serde::Serialize, text: &str) -> Result<(), Failure> {
         if self.json() { self.print_json(json) } else { self.print(text) }
+    }
+
+    /// A reader that has left wants nothing more, unless the command has changed something.
+    fn write_out(&self, text: &str) -> Result<(), Failure> {
+        let mut out = io::stdout().lock();
+        let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) else { return Ok(()) };
+        if self.is_change {
+            let result: String = text.trim_end().chars().take(MAX_REPEATED).collect();
+            let hint = format!("do not repeat the command, which has done its work; its result is: {result}");
+            return Err(Failure::new(Exit::Failed, "write the result to standard output")
+                .because(error)
+                .hint(hint));
+        }
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Err(Failure::silent());
+        }
+        Err(Failure::new(Exit::Failed, "write to standard output").because(error))
     }
 
     /// Reports all failures but the last, which becomes the result of the command.
@@ -146,17 +166,13 @@ fn colours(ansi: bool, no_ansi: bool, no_color: bool, terminal: bool) -> bool {
     }
 }
 
-fn write_out(text: &str) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::silent()),
-        written => written.map_err(|e| Failure::new(Exit::Failed, "write to standard output").because(e)),
-    }
-}
-
-/// Writes a line to standard error. A write error has no remedy, because there is no other place to report it.
+/// Writes a line to standard error, in lines that fit a terminal. A write error has no remedy, because there is no other place to
+/// report it.
 fn print_error(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let mut error = io::stderr();
+    let size = error.is_terminal().then(|| terminal_size::terminal_size_of(&error)).flatten();
+    let fitting = size.map(|(width, _)| wrap::wrapped(line, usize::from(width.0).max(MIN_COLUMNS)));
+    let _ = writeln!(error, "{}", fitting.as_deref().unwrap_or(line));
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::pool::lifetimes::EndFacts;
 use crate::pool::run_process::RunProcess;
 use crate::pool::runs::ActiveRun;
 use crate::pool::sizing::decision::shown;
-use crate::pool::workers::state::{KillReason, Role, WorkerEnd, WorkerState};
+use crate::pool::workers::state::{FailedBoot, KillReason, Role, WorkerEnd, WorkerState};
 use crate::pool::workers::worker::Worker;
 use crate::wire::RunId;
 
@@ -105,7 +105,7 @@ impl Pool {
                 let begun = worker.ready_at.is_some();
                 let death = WorkerDeath { end, kill_reason, overdue, with_others, begun };
                 let outcome =
-                    if is_exec { exit_outcome::exec(&death, tail) } else { exit_outcome::wire(&death) };
+                    if is_exec { exit_outcome::exec(&death, tail) } else { exit_outcome::wire(&death, tail) };
                 entry.after_death(outcome, kill_reason.is_some() || end == WorkerEnd::GuardianDied)
             });
         }
@@ -128,8 +128,13 @@ impl Pool {
         let exit = exit_of(end);
         let how = exit.map_or_else(|| "ended".to_owned(), exit_outcome::describe);
         let generation = worker.origin.generation;
-        if let WorkerState::Dying { boot_failure: Some(why), .. } = &worker.state {
-            self.on_boot_failed(generation, &with_last_line(why, tail), now);
+        if let WorkerState::Dying { boot_failure: Some(failed), .. } = &worker.state {
+            let whole = with_last_line(&failed.reason, tail);
+            if failed.is_counted {
+                self.backoff.explain(&failed.reason, whole);
+            } else {
+                self.on_boot_failed(generation, &whole, now);
+            }
         } else if worker.is_failed_boot(exit, now) {
             let is_configured = spec.cwd.is_some();
             let when = match worker.ready_at.map(|at| now.duration_since(at)) {
@@ -152,14 +157,15 @@ impl Pool {
     pub(super) fn note_failed_boot(&mut self, child: ChildId, why: &str, now: Instant) {
         let Some(worker) = self.workers.get_mut(child) else { return };
         let generation = worker.origin.generation;
-        if let (Role::Canary, WorkerState::Dying { boot_failure, .. }) =
-            (worker.origin.role, &mut worker.state)
-        {
-            // No other worker boots in its place before it has ended, and its last output may tell more.
-            boot_failure.get_or_insert_with(|| why.to_owned());
-        } else {
-            self.on_boot_failed(generation, why, now);
+        // No other worker boots in the place of a canary before it has ended, and its last output may say more.
+        let is_counted = worker.origin.role != Role::Canary;
+        if let WorkerState::Dying { boot_failure, .. } = &mut worker.state {
+            boot_failure.get_or_insert_with(|| FailedBoot { reason: why.to_owned(), is_counted });
+            if !is_counted {
+                return;
+            }
         }
+        self.on_boot_failed(generation, why, now);
     }
 }
 

@@ -194,6 +194,8 @@ struct FrameReader {
     lines: LineBuffer,
     /// Whether the rest of a line that is too long is still to come.
     is_in_long_line: bool,
+    /// That line, while its frame is not known.
+    long_line: Option<wire::LongLine>,
     /// Whether nothing follows what was read, so that the last line needs no line break.
     is_at_end: bool,
     /// Frames behind the first one of the last line, whose line break was missing, and the length of that line.
@@ -204,7 +206,14 @@ struct FrameReader {
 impl FrameReader {
     fn new() -> Self {
         let lines = LineBuffer::new(MAX_LINE, READ_CHUNK);
-        Self { lines, is_in_long_line: false, is_at_end: false, rest_of_line: VecDeque::new(), line_bytes: 0 }
+        Self {
+            lines,
+            is_in_long_line: false,
+            long_line: None,
+            is_at_end: false,
+            rest_of_line: VecDeque::new(),
+            line_bytes: 0,
+        }
     }
 
     /// The next frame of the complete lines, with the length of its line in bytes; an error for a line that is none.
@@ -222,8 +231,21 @@ impl FrameReader {
             };
             let is_rest = std::mem::replace(&mut self.is_in_long_line, matches!(line, Line::Truncated(_)));
             match line {
-                _ if is_rest => {}
-                Line::Truncated(start) => return Some((start.len(), wire::decode_cut_line(start))),
+                Line::Whole(part) | Line::Truncated(part) if is_rest => {
+                    let Some(long) = &mut self.long_line else { continue };
+                    long.add(part);
+                    if !self.is_in_long_line || long.is_endless() {
+                        let frame = long.frame();
+                        self.long_line = None;
+                        return Some((part.len(), frame));
+                    }
+                }
+                Line::Truncated(start) => match wire::decode_cut_line(start) {
+                    Err(error) if wire::may_continue(&error, start) => {
+                        self.long_line = Some(wire::LongLine::new(start));
+                    }
+                    read => return Some((start.len(), read)),
+                },
                 Line::Whole(b"") => {}
                 Line::Whole(line) => {
                     let mut frames = wire::decode_from_worker(line);
@@ -243,7 +265,10 @@ impl FrameReader {
     fn read_last_line(&mut self) {
         let line = self.lines.rest();
         self.line_bytes = line.len();
-        if !self.is_in_long_line {
+        if let Some(mut long) = self.long_line.take() {
+            long.add(line);
+            self.rest_of_line.extend(long.frame().ok().map(Ok));
+        } else if !self.is_in_long_line {
             self.rest_of_line.extend(wire::decode_from_worker(line).filter(Result::is_ok));
         }
     }
@@ -299,8 +324,10 @@ mod tests {
     #[test]
     fn long_line_ends_its_run_and_the_next_line_is_read() {
         let mut reader = FrameReader::new();
-        let long = format!("{{\"type\":\"failed\",\"run\":1,\"error\":\"{}\"}}\n", "x".repeat(3 * MAX_LINE));
-        let stream = [long.as_bytes(), b"{\"type\":\"done\",\"run\":2}\n"].concat();
+        let text = "x".repeat(3 * MAX_LINE);
+        let early = format!("{{\"type\":\"failed\",\"run\":1,\"error\":\"{text}\"}}\n");
+        let late = format!("{{\"error\":\"{text}\",\"run\":3,\"type\":\"failed\"}}\n");
+        let stream = [early.as_bytes(), b"{\"type\":\"done\",\"run\":2}\n", late.as_bytes()].concat();
         let (mut runs, mut violations) = (Vec::new(), 0);
         for part in stream.chunks(READ_CHUNK) {
             let filled = reader.lines.fill(|space| {
@@ -319,7 +346,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!((runs, violations), (vec![1, 2], 0));
+        assert_eq!((runs, violations), (vec![1, 2, 3], 0));
     }
 
     fn last_frames(stream: &str) -> Vec<ReadFrame> {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use aint_queue_core::mutex::lock;
 use tokio::net::unix::pipe;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::field::{DisplayValue, display};
 use tracing::{debug, error, info, warn};
@@ -32,7 +33,7 @@ const TAIL_BYTES: usize = 2048;
 /// The log of one worker: process and run of its lines, and its share.
 #[derive(Debug)]
 pub(crate) struct WorkerLog {
-    pid: AtomicU64,
+    pid: watch::Sender<Option<u32>>,
     /// The only run of the worker.
     run: Mutex<Option<RunTag>>,
     channel: Arc<str>,
@@ -47,7 +48,7 @@ impl WorkerLog {
         static WORKERS: AtomicU64 = AtomicU64::new(0);
         let worker = WORKERS.fetch_add(1, Ordering::Relaxed);
         Self {
-            pid: AtomicU64::new(0),
+            pid: watch::Sender::new(None),
             run: Mutex::default(),
             channel: Arc::clone(channel),
             origin: WorkerOrigin { worker, dropped: Arc::clone(&drops.slow_reader) },
@@ -57,7 +58,7 @@ impl WorkerLog {
     }
 
     pub(super) fn set_pid(&self, pid: i32) {
-        self.pid.store(u64::from(pid.unsigned_abs()), Ordering::Relaxed);
+        self.pid.send_replace(Some(pid.unsigned_abs()));
     }
 
     /// Sets the run that printed lines belong to; `None` when the worker has several or none.
@@ -65,8 +66,16 @@ impl WorkerLog {
         *lock(&self.run) = run;
     }
 
-    fn pid(&self) -> Option<u64> {
-        Some(self.pid.load(Ordering::Relaxed)).filter(|pid| *pid > 0)
+    fn pid(&self) -> Option<u32> {
+        *self.pid.borrow()
+    }
+
+    /// Waits until the process id is known: lines that are printed before must name it, too.
+    async fn identified(&self) {
+        if self.pid().is_none() {
+            // The sender lives as long as the log.
+            let _ = self.pid.subscribe().wait_for(Option::is_some).await;
+        }
     }
 
     /// Logs a line within the share of the worker.
@@ -168,8 +177,11 @@ impl Output {
     /// Waits until there is something to read; for ever once the stream has ended.
     pub(super) async fn readable(&self) {
         match &self.pipe {
-            // The read that follows meets the same error.
-            Some(pipe) => drop(pipe.readable().await),
+            Some(pipe) => {
+                self.log.identified().await;
+                // The read that follows meets the same error.
+                drop(pipe.readable().await);
+            }
             None => pending().await,
         }
     }
@@ -177,6 +189,10 @@ impl Output {
     /// Reads the output printed before a frame, so that it is logged while its job is still known. Bounded, like every
     /// read.
     pub(super) fn catch_up(&mut self) {
+        if self.log.pid().is_none() {
+            // No run begins before the process id is known.
+            return;
+        }
         // Reads the pipe directly: the runtime may not have noticed yet that it is readable.
         let direct = |pipe: &pipe::Receiver, space: &mut [u8]| Ok(nix::unistd::read(pipe, space)?);
         for _ in 0..4 {

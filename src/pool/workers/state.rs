@@ -45,9 +45,18 @@ pub(crate) enum WorkerState {
     /// Being killed.
     Dying {
         reason: KillReason,
-        /// Why its death counts as a failed boot, if it does.
-        boot_failure: Option<String>,
+        /// Why its death is a failed boot, if it is.
+        boot_failure: Option<FailedBoot>,
     },
+}
+
+/// The failed boot of a worker that is being killed for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FailedBoot {
+    /// The reason, without the last line of the worker.
+    pub(crate) reason: String,
+    /// Whether the failure counts already, so that the end of the worker adds only its last line.
+    pub(crate) is_counted: bool,
 }
 
 impl WorkerState {

@@ -208,7 +208,7 @@ pub(super) static HTTP_KEYS: &[Key] = keys! { h: Http;
     "max_connections": Integer(1, 10_000), "pushes" = "256", [Restart], h.max_connections,
         "pushes at once; more get 503; 64 more connections may be open for other requests, and above that the one that is idle for longest is closed";
     "max_connections_per_peer": Integer(1, 10_000), "connections" = "", [Restart], h.max_connections_per_peer,
-        "connections at once of one IPv4 address or one IPv6 /64; more are refused; three quarters of max_connections by default; not applied to loopback";
+        "connections at once of one IPv4 address or one IPv6 /64; a further one closes that of the address which is idle for longest, or is refused; three quarters of max_connections by default; not applied to loopback";
     "timeout_seconds": Number(0.1, 300.0), "seconds" = "10", [Restart], h.timeout,
         "longest time for the head of a request, its body, and each part of the response; longest idle time of a connection; a connection is closed after 30 times this time";
     "public_url": Text, = "", [Restart], h.public_url,

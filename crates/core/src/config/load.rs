@@ -171,7 +171,9 @@ fn load_found(file: &Path, directories: usize) -> Result<Config, ConfigError> {
     // Directories first: their owners can put any file there, also one of this user.
     for directory in file.ancestors().skip(1).take(directories) {
         let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-        trust::check_directory(directory).map_err(unreadable)??;
+        // The whole path, because the message may be read far from here, as in a mail of cron.
+        let directory = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
+        trust::check_directory(&directory).map_err(unreadable)??;
     }
     trust::check_owner(file, &link)?;
     trust::check_links(file, false)?;

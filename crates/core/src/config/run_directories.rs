@@ -16,7 +16,10 @@ pub fn run_directories(file: &Path) -> Vec<PathBuf> {
     let mut directories = vec![run_directory::of_user()];
     let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     let base = absolute.parent().unwrap_or(Path::new("/"));
-    let Ok(text) = read_file(&absolute) else { return directories };
+    // A pipe would block its reader.
+    let Some(text) = absolute.is_file().then(|| read_file(&absolute).ok()).flatten() else {
+        return directories;
+    };
     let env = |name: &str| env::var(name).ok();
     let interpolation = Interpolation::new(&env, base);
     let (document, _) = DeTable::parse_recoverable(&text);

@@ -83,9 +83,9 @@ impl LimitClaim {
     pub fn check(&self) -> Result<(), String> {
         let (key, number, time) = match self {
             Self::Lock { key, limit } => (key, ("limit", *limit), None),
-            Self::Rate { key, count, per, .. } => (key, ("count", *count), Some(("per", *per))),
+            Self::Rate { key, count, per, .. } => (key, ("count", *count), Some(("per_ms", *per))),
             Self::Breaker { key, failures, cooldown } => {
-                (key, ("failures", *failures), Some(("cooldown", *cooldown)))
+                (key, ("failures", *failures), Some(("cooldown_ms", *cooldown)))
             }
         };
         if !(1..=MAX_UNIQUE_KEY_BYTES).contains(&key.len()) {
@@ -228,7 +228,7 @@ mod tests {
         assert!(lock("k", 0).unwrap_err().contains("\"limit\""));
         let rate = |per| LimitClaim::Rate { key: "k".into(), count: 1, burst: 1, per }.check();
         assert_eq!(rate(Duration::from_millis(1)), Ok(()));
-        assert!(rate(Duration::ZERO).unwrap_err().contains("\"per\""));
+        assert!(rate(Duration::ZERO).unwrap_err().contains("\"per_ms\""));
         for burst in [0, 4] {
             let claim = LimitClaim::Rate { key: "k".into(), count: 3, burst, per: Duration::from_secs(1) };
             assert!(claim.check().unwrap_err().contains(&format!("\"burst\" is {burst}; 1 to")));

@@ -419,15 +419,14 @@ impl JobMeta {
 /// Whether `name` is a job name: 1 to 128 of `A-Z a-z 0-9 _ . : @ / -` and `\`, so that class names of PHP with a method
 /// (`app\job\Mail@send`) and paths (`module/Job`) are names.
 ///
-/// The parts of a path are neither empty nor `.` nor `..`: a program that makes a file name of the name stays in its folder.
+/// Neither the name nor a part of a path is empty, `.` or `..`: a program that makes a file name of the name stays in its folder.
 #[must_use]
 pub const fn is_job_name(name: &str) -> bool {
     let bytes = name.as_bytes();
-    let (mut at, mut part, mut is_path, mut has_bad_part) = (0, 0, false, false);
+    let (mut at, mut part, mut has_bad_part) = (0, 0, false);
     // A hand-written loop, because a `const fn` checks the names of job types at compile time.
     while at <= bytes.len() {
         if at == bytes.len() || bytes[at] == b'/' {
-            is_path |= at < bytes.len();
             let length = at - part;
             has_bad_part |= length == 0
                 || (bytes[part] == b'.' && (length == 1 || (length == 2 && bytes[part + 1] == b'.')));
@@ -439,7 +438,7 @@ pub const fn is_job_name(name: &str) -> bool {
         }
         at += 1;
     }
-    !bytes.is_empty() && bytes.len() <= 128 && !(is_path && has_bad_part)
+    bytes.len() <= 128 && !has_bad_part
 }
 
 /// The longest prefix of `text` with at most `max` bytes that ends on a character boundary.
@@ -465,12 +464,14 @@ mod tests {
 
     #[test]
     fn names_of_php_classes_and_paths_are_job_names() {
-        for name in ["noop", "app\\lib\\job\\Job2@task1", "module/Job1", "a/b/c.d", "a/..b", "..", "x@y/z:1"]
+        for name in ["noop", "app\\lib\\job\\Job2@task1", "module/Job1", "a/b/c.d", "a/..b", "...", "x@y/z:1"]
         {
             assert!(is_job_name(name), "{name}");
         }
         let long = "a/".repeat(64) + "a";
-        for name in ["", "/", "/a", "a/", "a//b", "./a", "a/.", "../a", "a/../b", "a b", "a\n", "é", &long] {
+        for name in
+            ["", ".", "..", "/", "/a", "a/", "a//b", "./a", "a/.", "../a", "a/../b", "a b", "a\n", "é", &long]
+        {
             assert!(!is_job_name(name), "{name}");
         }
         assert!(is_job_name(&long[1..].replace('/', "@")));

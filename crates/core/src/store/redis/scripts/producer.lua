@@ -73,7 +73,7 @@ local name, payload, given = ARGV[1] or '', ARGV[2] or '', ARGV[3] or ''
 if #ARGV < 2 or #ARGV > 3 then
   return wrong('arguments: there are ', #ARGV, '; give a name, a payload and, if any, options')
 end
-local path = string.find(name, '/', 1, true) and '/' .. name .. '/' or ''
+local path = '/' .. name .. '/'
 local has_bad_part = string.find(path, '//', 1, true) or string.find(path, '/./', 1, true)
   or string.find(path, '/../', 1, true)
 if #name > 128 or not string.find(name, '^[%w_.:@/\\-]+$') or has_bad_part then
