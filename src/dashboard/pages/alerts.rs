@@ -155,7 +155,7 @@ impl View<'_> {
                 }
                 td class="number" data-label=(words.alert.last_sent) { (sent(alerts.now, alert.last_sent, words)) }
                 @if self.is_operator() {
-                    td data-label=(words.alert.silence_for) {
+                    td class="wide" data-label=(words.alert.silence_for) {
                         @if !is_silent { (self.silence_form(&channel.name, &record.rule)) }
                     }
                 }
