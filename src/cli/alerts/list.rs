@@ -3,93 +3,19 @@
 use std::time::Duration;
 
 use aint_queue_core::condition::Field;
-use serde::Serialize;
 
 use super::try_condition::value_text;
-use crate::alerts::{AlertRecord, ChannelAlerts, DeliveryReport, EndedAlert, PresentAlert};
+use crate::alerts::{AlertRecord, ChannelAlerts, DeliveryReport, PresentAlert};
 use crate::cli::per_channel::{self, ChannelDone};
 use crate::cli::table::{Column, render};
 use crate::cli::{CommandContext, Failure, sanitize, time};
 use crate::config::Channel;
-use crate::config::alerts::Severity;
 use crate::job::Timestamp;
 use crate::master;
 use crate::store::{AlertRecords, Silence};
 
 /// Most characters of a text of the store in a line.
 const MAX_SHOWN: usize = 300;
-
-/// The alerts of a channel as JSON.
-#[derive(Debug, Serialize)]
-struct ChannelJson {
-    /// The host that watches the channel; absent if none does.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    watched_by: Option<String>,
-    /// Hosts whose masters take part.
-    hosts: Vec<String>,
-    /// Rules of the channel in this configuration.
-    rules: usize,
-    alerts: Vec<AlertJson>,
-    silences: Vec<SilenceJson>,
-    receivers: Vec<AnswerJson>,
-    deliveries: Vec<DeliveryJson>,
-    recent: Vec<EndedJson>,
-}
-
-#[derive(Debug, Serialize)]
-struct AlertJson {
-    rule: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    host: Option<String>,
-    severity: Severity,
-    state: &'static str,
-    condition: String,
-    since: Option<String>,
-    values: std::collections::BTreeMap<String, f64>,
-    silenced: bool,
-    last_sent: Option<String>,
-    fingerprint: String,
-}
-
-#[derive(Debug, Serialize)]
-struct SilenceJson {
-    rule: String,
-    until: Option<String>,
-    comment: String,
-}
-
-#[derive(Debug, Serialize)]
-struct AnswerJson {
-    receiver: String,
-    at: Option<String>,
-    delivered: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct DeliveryJson {
-    host: String,
-    receiver: String,
-    sent: u64,
-    failed: u64,
-    dropped: u64,
-    waiting: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    muted_until: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct EndedJson {
-    rule: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    host: Option<String>,
-    severity: Severity,
-    from: Option<String>,
-    to: Option<String>,
-}
 
 /// The known alerts of a channel.
 struct Seen(ChannelAlerts);
@@ -101,7 +27,7 @@ pub(super) fn list(context: &CommandContext, channels: &[&Channel]) -> Result<()
         let records = context.call_store(channel, doing, async |store| store.alerts().await)?;
         let seen = Seen::of(channel, records);
         let text = seen.text(channel, context.columns());
-        Ok(ChannelDone::new(channel, text, seen.json(channel)))
+        Ok(ChannelDone::new(channel, text, seen.0.json(channel.rules.len())))
     })
 }
 
@@ -213,59 +139,6 @@ impl Seen {
         }
         let (receiver, host) = (shown(receiver), shown(host));
         format!("Receiver {receiver} on {host}: {}\n", parts.join(": "))
-    }
-
-    fn json(&self, channel: &Channel) -> ChannelJson {
-        let alert = |alert: PresentAlert<'_>| AlertJson {
-            rule: alert.record.rule.clone(),
-            host: alert.record.host.clone(),
-            severity: alert.record.severity,
-            state: alert.state(),
-            condition: alert.record.condition.clone(),
-            since: time::rfc3339(alert.since),
-            values: alert.record.values.clone(),
-            silenced: self.0.is_silenced(&alert.record.rule),
-            last_sent: alert.last_sent.and_then(time::rfc3339),
-            fingerprint: alert.fingerprint.to_string(),
-        };
-        let silence = |silence: &Silence| SilenceJson {
-            rule: silence.rule.clone(),
-            until: time::rfc3339(silence.until),
-            comment: silence.comment.clone(),
-        };
-        let ended = |ended: &EndedAlert| EndedJson {
-            rule: ended.rule.clone(),
-            host: ended.host.clone(),
-            severity: ended.severity,
-            from: time::rfc3339(ended.ended.since),
-            to: time::rfc3339(ended.ended.at),
-        };
-        let answers = self.0.answers().map(|(receiver, answer)| AnswerJson {
-            receiver: receiver.clone(),
-            at: time::rfc3339(answer.at),
-            delivered: answer.error.is_none(),
-            error: answer.error.clone(),
-        });
-        let delivery = |(host, receiver, delivery): &(String, String, DeliveryReport)| DeliveryJson {
-            host: host.clone(),
-            receiver: receiver.clone(),
-            sent: delivery.sent,
-            failed: delivery.failed,
-            dropped: delivery.dropped,
-            waiting: delivery.waiting,
-            muted_until: delivery.muted_until.and_then(time::rfc3339),
-            error: delivery.error.clone(),
-        };
-        ChannelJson {
-            watched_by: self.0.watched_by.clone(),
-            hosts: self.0.hosts.iter().cloned().collect(),
-            rules: channel.rules.len(),
-            alerts: self.0.present().into_iter().map(alert).collect(),
-            silences: self.0.silences.iter().map(silence).collect(),
-            receivers: answers.collect(),
-            deliveries: self.0.deliveries.iter().map(delivery).collect(),
-            recent: self.0.recent().into_iter().map(ended).collect(),
-        }
     }
 }
 

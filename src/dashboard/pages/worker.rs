@@ -28,7 +28,7 @@ const MAX_OUTPUTS: usize = 3;
 /// Most done jobs of the worker.
 const MAX_DONE: usize = 20;
 /// Runs of the channel that are searched for those of the worker.
-const SEARCHED_RUNS: u16 = 1_000;
+const SEARCHED_RUNS: u16 = 200;
 /// Most steps by which a process is indented.
 const MAX_INDENT: usize = 12;
 /// The part of the page that its script refreshes.

@@ -76,6 +76,12 @@ fn activity_names_actors_actions_and_results() {
     // A filter keeps events of the whole master.
     let shown = served.send(&page("/activity?channel=idle").token(TEAM)).text;
     assert!(shown.contains("60 s") && !shown.contains(">quiet<") && shown.contains(">started<"), "{shown}");
+    let api = served.send(&page("/api/v1/activity?channel=idle").token(TEAM)).json();
+    assert_eq!(
+        (&api["entries"][0]["who"], &api["entries"][0]["action"]),
+        (&"ann".into(), &"pause".into()),
+        "{api}"
+    );
     assert_eq!(served.send(&page("/activity?channel=nowhere").token(TEAM)).status, 404);
     assert_eq!(served.send(&page("/activity?from=x").token(TEAM)).status, 400);
     // Without a token a visitor learns no names of people.
