@@ -151,6 +151,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "snapshot",
             "metrics",
             "channel::status",
+            "wording",
         ],
     ),
     ("control", &["job", "store", "pool", "channel", "snapshot", "access", "trust"]),

@@ -6,10 +6,11 @@
 //! `notification` is the message, `outbox` its way to `delivery` and the way of its result back.
 //!
 //! `delivery` sends messages to their receivers: `message_queue` has those that wait, `text` the words, `receivers` the services.
-//! `channel_alerts` is the state of all this for display, `silences` changes the rules that are silent.
+//! `channel_alerts` is the state of all this for display (`alerts_json` as JSON), `silences` changes the rules that are silent.
 //! `heartbeat` decides when heartbeat receivers are called. `test_message` is the message of `queue:alerts --test`.
 //! `snapshot_receiver` sends snapshots in place of messages.
 
+mod alerts_json;
 mod book;
 mod channel_alerts;
 mod delivery;
@@ -37,6 +38,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::stable_hash;
 
+pub use alerts_json::ChannelAlertsJson;
 pub use book::{AlertBook, AlertRecord, Answer, Circumstances, EndedAlert};
 pub use channel_alerts::{ChannelAlerts, PresentAlert};
 pub use delivery::{Deliveries, test_receiver};

@@ -10,10 +10,11 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::Dashboard;
-use super::pages::{Asked, Range};
+use super::pages::{Asked, Range, activity_entries};
 use super::picture::{ChannelPicture, Picture};
 use super::refusal::Refusal;
 use super::rights::{Can, See};
+use crate::activity::ActivityEntry;
 
 /// The description of the API.
 const DESCRIPTION: &str = include_str!("openapi.json");
@@ -72,6 +73,46 @@ pub(super) async fn series(
         "scaled": scaled,
     });
     Ok(Json(body))
+}
+
+/// `GET /api/v1/alerts`.
+pub(super) async fn alerts(State(dashboard): State<Arc<Dashboard>>, can: Can<See>) -> Json<Value> {
+    let picture = dashboard.camera.picture().await;
+    let known = picture.channels.iter().filter_map(|channel| {
+        let rules = dashboard.config.channels.get(&channel.name).map_or(0, |channel| channel.rules.len());
+        let json = channel.alert_records.as_deref()?.json(rules);
+        let mut json = json!(if can.visitor.sees_payloads { json } else { json.without_texts() });
+        json["channel"] = channel.name.as_str().into();
+        Some(json)
+    });
+    let channels: Vec<_> = known.collect();
+    Json(json!({ "as_of": at(&picture), "firing": picture.firing(), "channels": channels }))
+}
+
+/// `GET /api/v1/activity`.
+pub(super) async fn activity(
+    State(dashboard): State<Arc<Dashboard>>,
+    can: Can<See>,
+    asked: Asked,
+) -> Result<Json<Value>, Refusal> {
+    let picture = dashboard.camera.picture().await;
+    let only = match asked.field("channel") {
+        Some(name) => Some(dashboard.found(&picture, &name)?),
+        None => None,
+    };
+    let shown = |text: String| can.visitor.sees_payloads.then_some(text);
+    let entry = |entry: ActivityEntry| {
+        json!({
+            "at": entry.at.0,
+            "who": shown(entry.who),
+            "action": entry.action,
+            "channel": entry.channel,
+            "target": entry.target,
+            "result": shown(entry.result),
+        })
+    };
+    let entries: Vec<_> = activity_entries(&dashboard, &picture, only).into_iter().map(entry).collect();
+    Ok(Json(json!({ "as_of": at(&picture), "entries": entries })))
 }
 
 fn at(picture: &Picture) -> u64 {

@@ -170,6 +170,8 @@ pub fn routes(
         .route("/api/v1/channels", get(api::channels))
         .route("/api/v1/channels/{channel}", get(api::channel))
         .route("/api/v1/channels/{channel}/series", get(api::series))
+        .route("/api/v1/alerts", get(api::alerts))
+        .route("/api/v1/activity", get(api::activity))
         .route("/api/v1/openapi.json", get(api::description))
         .fallback(pages::not_found)
         .method_not_allowed_fallback(pages::method_not_allowed)

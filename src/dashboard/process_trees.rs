@@ -22,7 +22,10 @@ const END_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The last trees, by the root.
 #[derive(Debug, Default)]
-pub(super) struct ProcessTrees(Mutex<HashMap<i32, (Instant, Arc<Vec<ProcessRow>>)>>);
+pub(super) struct ProcessTrees(Mutex<HashMap<i32, KnownTree>>);
+
+/// A tree and the time at which it was read.
+type KnownTree = (Instant, Arc<Vec<ProcessRow>>);
 
 /// The receipt of a kill: processes that have ended, and those that have not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

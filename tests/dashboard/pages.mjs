@@ -38,10 +38,8 @@ await withBrowser(async (browser) => {
       await checkAccessibility(page, where);
       await checkWidth(page, where);
       if (look === "light") await checkKeyboard(page, where);
-      if (look === "light" && name === "channel") {
-        await checkPaper(page, where);
-        await checkStillness(page, where);
-      }
+      if (look === "light" && ["channel", "report"].includes(name)) await checkPaper(page, where, name);
+      if (look === "light" && name === "channel") await checkStillness(page, where);
       await checkPolicy(page, where);
       await picture(page, `${name}-${look}`);
     }
@@ -149,14 +147,16 @@ async function checkKeyboard(page, where) {
 }
 
 /** Paper has the content and no navigation. */
-async function checkPaper(page, where) {
+async function checkPaper(page, where, name) {
   await page.emulateMedia({ media: "print" });
   const shown = await page.evaluate(() => {
     const isShown = (selector) => [...document.querySelectorAll(selector)].some((element) => element.checkVisibility());
-    return { controls: isShown("nav, .tools, .ranges, dialog"), figures: isShown(".figures"), charts: isShown("svg.chart") };
+    const controls = isShown("nav, .tools, .ranges, .actions, main form, dialog");
+    return { controls, figures: isShown(".figures, main td.number"), charts: isShown("svg.chart") };
   });
   check(where, "navigation or controls are printed", !shown.controls);
   check(where, "figures and charts are not printed", shown.figures && shown.charts);
+  await picture(page, `${name}-paper`);
   const paper = await page.pdf({ format: "A4" });
   check(where, "there is no PDF", paper.subarray(0, 5).toString() === "%PDF-");
   await page.emulateMedia({ media: "screen" });

@@ -7,12 +7,11 @@ use aint_queue_core::condition::Field;
 use serde::Serialize;
 
 use super::try_condition::value_text;
-use crate::alerts::{AlertRecord, ChannelAlerts, EndedAlert, PresentAlert, ReceiverStatus};
+use crate::alerts::{AlertRecord, ChannelAlerts, ChannelAlertsJson, PresentAlert, ReceiverStatus};
 use crate::cli::per_channel::{self, ChannelDone};
 use crate::cli::table::{Column, render};
 use crate::cli::{CommandContext, Failure, control, sanitize, time};
 use crate::config::Channel;
-use crate::config::alerts::Severity;
 use crate::control::{ControlRequest, ControlResponse};
 use crate::job::Timestamp;
 use crate::master;
@@ -24,80 +23,12 @@ const MAX_SHOWN: usize = 300;
 
 /// The alerts of a channel as JSON.
 #[derive(Debug, Serialize)]
-struct ChannelJson {
-    /// The host that watches the channel; absent if none does.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    watched_by: Option<String>,
-    /// Hosts whose masters take part.
-    hosts: Vec<String>,
-    /// Rules of the channel in this configuration.
-    rules: usize,
-    alerts: Vec<AlertJson>,
-    silences: Vec<SilenceJson>,
-    receivers: Vec<AnswerJson>,
-    deliveries: Vec<DeliveryJson>,
-    /// Further ones, which the reports of the masters have no room for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    deliveries_left_out: Option<usize>,
+struct SeenJson {
+    #[serde(flatten)]
+    alerts: ChannelAlertsJson,
     /// The snapshot handlers of the master on this machine.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     snapshot_handlers: BTreeMap<String, HandlerStatus>,
-    recent: Vec<EndedJson>,
-}
-
-#[derive(Debug, Serialize)]
-struct AlertJson {
-    rule: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    host: Option<String>,
-    severity: Severity,
-    state: &'static str,
-    condition: String,
-    since: Option<String>,
-    values: BTreeMap<String, f64>,
-    silenced: bool,
-    last_sent: Option<String>,
-    fingerprint: String,
-}
-
-#[derive(Debug, Serialize)]
-struct SilenceJson {
-    rule: String,
-    until: Option<String>,
-    comment: String,
-}
-
-#[derive(Debug, Serialize)]
-struct AnswerJson {
-    receiver: String,
-    at: Option<String>,
-    delivered: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct DeliveryJson {
-    host: String,
-    receiver: String,
-    sent: u64,
-    failed: u64,
-    dropped: u64,
-    waiting: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    muted_until: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct EndedJson {
-    rule: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    host: Option<String>,
-    severity: Severity,
-    from: Option<String>,
-    to: Option<String>,
 }
 
 /// The known alerts of a channel.
@@ -250,60 +181,8 @@ impl Seen {
         failing.map(line).collect()
     }
 
-    fn json(&self, channel: &Channel) -> ChannelJson {
-        let alert = |alert: PresentAlert<'_>| AlertJson {
-            rule: alert.record.rule.clone(),
-            host: alert.record.host.clone(),
-            severity: alert.record.severity,
-            state: alert.state(),
-            condition: alert.record.condition.clone(),
-            since: time::rfc3339(alert.since),
-            values: alert.record.values.clone(),
-            silenced: self.alerts.is_silenced(&alert.record.rule),
-            last_sent: alert.last_sent.and_then(time::rfc3339),
-            fingerprint: alert.fingerprint.to_string(),
-        };
-        let silence = |silence: &Silence| SilenceJson {
-            rule: silence.rule.clone(),
-            until: time::rfc3339(silence.until),
-            comment: silence.comment.clone(),
-        };
-        let ended = |ended: &EndedAlert| EndedJson {
-            rule: ended.rule.clone(),
-            host: ended.host.clone(),
-            severity: ended.severity,
-            from: time::rfc3339(ended.ended.since),
-            to: time::rfc3339(ended.ended.at),
-        };
-        let answers = self.alerts.answers().map(|(receiver, answer)| AnswerJson {
-            receiver: receiver.clone(),
-            at: time::rfc3339(answer.at),
-            delivered: answer.error.is_none(),
-            error: answer.error.clone(),
-        });
-        let delivery = |(host, receiver, delivery): &(String, String, ReceiverStatus)| DeliveryJson {
-            host: host.clone(),
-            receiver: receiver.clone(),
-            sent: delivery.counts.sent,
-            failed: delivery.counts.failed,
-            dropped: delivery.counts.dropped,
-            waiting: delivery.waiting,
-            muted_until: delivery.muted_until.and_then(time::rfc3339),
-            error: delivery.last_error.clone(),
-        };
-        ChannelJson {
-            watched_by: self.alerts.watched_by.clone(),
-            hosts: self.alerts.hosts.iter().cloned().collect(),
-            rules: channel.rules.len(),
-            alerts: self.alerts.present().into_iter().map(alert).collect(),
-            silences: self.alerts.silences.iter().map(silence).collect(),
-            receivers: answers.collect(),
-            deliveries: self.alerts.deliveries.iter().map(delivery).collect(),
-            deliveries_left_out: (!self.alerts.left_out.is_empty())
-                .then(|| self.alerts.left_out.iter().map(|(_, left_out)| left_out).sum()),
-            snapshot_handlers: self.handlers.clone(),
-            recent: self.alerts.recent().into_iter().map(ended).collect(),
-        }
+    fn json(&self, channel: &Channel) -> SeenJson {
+        SeenJson { alerts: self.alerts.json(channel.rules.len()), snapshot_handlers: self.handlers.clone() }
     }
 }
 

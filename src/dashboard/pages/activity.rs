@@ -40,7 +40,7 @@ pub(in crate::engine::dashboard) async fn activity(
     };
     let skip = asked.parameter("from").map_or(Ok(0), str::parse);
     let skip: usize = skip.map_err(|_| Refusal::BadRequest("from is a number of rows".to_owned()))?;
-    let mut rows = rows(&dashboard, &picture, only);
+    let mut rows = entries(&dashboard, &picture, only);
     let more = rows.len() > skip.saturating_add(PAGE_ROWS);
     let rows: Vec<_> = rows.drain(..).skip(skip).take(PAGE_ROWS).collect();
     let path = |from: usize| address(only, from);
@@ -77,7 +77,11 @@ fn address(only: Option<&ChannelPicture>, from: usize) -> String {
 }
 
 /// The actions and the decisions about the number of workers, the newest first.
-fn rows(dashboard: &Dashboard, picture: &Picture, only: Option<&ChannelPicture>) -> Vec<ActivityEntry> {
+pub(in crate::engine::dashboard) fn entries(
+    dashboard: &Dashboard,
+    picture: &Picture,
+    only: Option<&ChannelPicture>,
+) -> Vec<ActivityEntry> {
     let mut rows = dashboard.source.activity().entries();
     for channel in &picture.channels {
         let scaled = channel.status.iter().flat_map(|status| &status.pool.scaled);

@@ -155,7 +155,7 @@ impl View<'_> {
                 }
                 td class="number" data-label=(words.alert.last_sent) { (sent(alerts.now, alert.last_sent, words)) }
                 @if self.is_operator() {
-                    td data-label=(words.alert.silence_for) {
+                    td class="wide" data-label=(words.alert.silence_for) {
                         @if !is_silent { (self.silence_form(&channel.name, &record.rule)) }
                     }
                 }
@@ -400,33 +400,44 @@ impl View<'_> {
                                     None => { (words.alert.unwatched) },
                                 }
                             }
-                            (rule_table(rules, words))
+                            (self.rule_table(&channel.name, rules))
                         }
                     }
                 }
             }
         }
     }
-}
 
-fn rule_table(rules: &[Rule], words: &Words) -> Markup {
-    html! {
-        table {
-            thead {
-                tr {
-                    th scope="col" { (words.alert.rule) }
-                    th scope="col" { (words.alert.severity) }
-                    th scope="col" { (words.alert.condition) }
-                    th scope="col" class="number" { (words.alert.lasting) }
-                }
-            }
-            tbody {
-                @for rule in rules {
+    fn rule_table(&self, channel: &str, rules: &[Rule]) -> Markup {
+        let words = self.words;
+        html! {
+            table {
+                thead {
                     tr {
-                        td data-label=(words.alert.rule) { (rule.name) }
-                        td data-label=(words.alert.severity) { (rule.severity) }
-                        td class="wide" data-label=(words.alert.condition) { code { (rule.when.to_string()) } }
-                        td class="number" data-label=(words.alert.lasting) { (lasting(rule.for_time)) }
+                        th scope="col" { (words.alert.rule) }
+                        th scope="col" { (words.alert.severity) }
+                        th scope="col" { (words.alert.condition) }
+                        th scope="col" class="number" { (words.alert.lasting) }
+                        @if self.is_operator() { th scope="col" { (words.alert.silence_for) } }
+                    }
+                }
+                tbody {
+                    @for rule in rules {
+                        tr {
+                            td data-label=(words.alert.rule) { (rule.name) }
+                            td data-label=(words.alert.severity) { (rule.severity) }
+                            td class="wide" data-label=(words.alert.condition) { code { (rule.when.to_string()) } }
+                            td class="number" data-label=(words.alert.lasting) { (lasting(rule.for_time)) }
+                            @if self.is_operator() {
+                                td class="wide" data-label=(words.alert.silence_for) { (self.silence_form(channel, &rule.name)) }
+                            }
+                        }
+                    }
+                    @if self.is_operator() {
+                        tr {
+                            td colspan="4" data-label=(words.alert.rule) { (words.alert.all_rules) }
+                            td class="wide" data-label=(words.alert.silence_for) { (self.silence_form(channel, Silence::ALL_RULES)) }
+                        }
                     }
                 }
             }

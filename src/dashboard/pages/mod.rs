@@ -29,7 +29,7 @@ use std::convert::Infallible;
 use super::Dashboard;
 use super::parts::{Language, Page};
 
-pub(super) use activity::activity;
+pub(super) use activity::{activity, entries as activity_entries};
 pub(super) use alerts::alerts;
 pub(super) use channel::{age_note, channel, channel_figures};
 pub(super) use charts::Range;

@@ -162,7 +162,7 @@ pub(super) fn alerts<'a>(
         div data-part="alerts" data-every="5" {
             @if !firing.is_empty() {
                 section class="alerts" aria-label=(words.alerts) {
-                    h2 { (words.firing) " " (firing.len()) }
+                    h2 { a href=(dashboard.frame.link("/alerts")) { (words.firing) " " (firing.len()) } }
                     ul {
                         @for (channel, alert) in firing.iter().take(MAX_ALERTS) {
                             li {

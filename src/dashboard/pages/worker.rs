@@ -10,7 +10,7 @@ use super::Asked;
 use super::channel_actions::post_button;
 use super::jobs::job_path;
 use super::notice::notice;
-use crate::channel::DoneRun;
+use crate::channel::{ChannelStatus, DoneRun};
 use crate::control::{ControlRequest, ControlResponse};
 use crate::dashboard::Dashboard;
 use crate::dashboard::parts::{Words, bytes, channel_path, clock_time, millis};
@@ -28,7 +28,7 @@ const MAX_OUTPUTS: usize = 3;
 /// Most done jobs of the worker.
 const MAX_DONE: usize = 20;
 /// Runs of the channel that are searched for those of the worker.
-const SEARCHED_RUNS: u16 = 1_000;
+const SEARCHED_RUNS: u16 = 200;
 /// Most steps by which a process is indented.
 const MAX_INDENT: usize = 12;
 /// The part of the page that its script refreshes.
@@ -88,11 +88,21 @@ async fn look(
     if !channel.is_served {
         return Err(Refusal::NotServedHere);
     }
-    let rows = channel.status.as_ref().map_or(&[][..], |status| &status.pool.rows);
-    let row = rows.iter().find(|row| row.pid == Some(pid)).ok_or(Refusal::NoSuchWorker)?.clone();
     let ask = async |request| match dashboard.camera.ask(&channel.name, request).await {
         Some(Ok(answer)) => Some(answer),
         _ => None,
+    };
+    let of_status =
+        |status: &ChannelStatus| status.pool.rows.iter().find(|row| row.pid == Some(pid)).cloned();
+    let row = match channel.status.as_ref().and_then(of_status) {
+        Some(row) => row,
+        // A program of one job may have started after the picture was taken.
+        None => match ask(ControlRequest::Look { id: None }).await {
+            Some(ControlResponse::Look { view, .. }) => {
+                of_status(&view.report).ok_or(Refusal::NoSuchWorker)?
+            }
+            _ => return Err(Refusal::NoSuchWorker),
+        },
     };
     let mut runs = match ask(ControlRequest::Runs).await {
         Some(ControlResponse::Runs { runs, .. }) => runs,

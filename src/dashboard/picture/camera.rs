@@ -312,3 +312,40 @@ fn picture_of(
         waiting_hour,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Owner, Published, Summary};
+
+    fn view(pid: i32, is_alive: bool) -> OwnerView {
+        let summary = serde_json::json!({
+            "version": 1, "host": "web-1\u{1b}", "boot": "b1", "pid": pid, "program": "0.1.0", "started_at": 7,
+            "mode": "process", "state": "running", "workers": {"wanted": 1, "serving": 1, "busy": 0}, "memory": 0,
+            "runs": {"ended": 0, "failed": 0}, "running": 0, "jobs": [],
+        });
+        OwnerView {
+            owner: Owner::named(pid.to_string()),
+            lease_left: is_alive.then_some(Duration::from_secs(9)),
+            published: Some(Published {
+                at: Timestamp(9),
+                age: Duration::ZERO,
+                summary: Summary::new(summary.to_string()),
+            }),
+        }
+    }
+
+    #[test]
+    fn masters_that_come_and_go_are_noted_once() {
+        let activity = Activity::default();
+        let (first, both) = (vec![view(1, true)], vec![view(1, true), view(2, true)]);
+        let second = vec![view(1, false), view(2, true)];
+        note_masters(&activity, "mail", None, Some(&first));
+        note_masters(&activity, "mail", Some(&first), Some(&both));
+        note_masters(&activity, "mail", Some(&both), Some(&both));
+        note_masters(&activity, "mail", Some(&both), Some(&second));
+        let noted: Vec<_> = activity.entries().into_iter().map(|entry| (entry.who, entry.action)).collect();
+        let expected = [("web-1\\u{1b} pid 1", "master went"), ("web-1\\u{1b} pid 2", "master came")];
+        assert_eq!(noted, expected.map(|(who, action)| (who.to_owned(), action)));
+    }
+}

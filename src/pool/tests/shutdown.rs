@@ -108,3 +108,19 @@ async fn worker_that_closes_its_socket_and_stays_is_killed() {
     fixture.pass(2 * GRACE).await;
     assert_eq!(kills(&mut fixture.script), [ScriptedSignal::Kill(worker.child)]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn kill_by_an_operator_interrupts_other_runs() {
+    let mut fixture = Fixture::new(coroutine(2));
+    let worker = fixture.boot().await;
+    fixture.dispatch(1);
+    fixture.dispatch(2);
+    fixture.settle().await;
+    fixture.pool.kill_run(1, Instant::now());
+    assert_eq!(kills(&mut fixture.script), [ScriptedSignal::Kill(worker.child)], "at once");
+    worker.exited(Exit::Signal(9), "");
+    let ended = fixture.settle().await;
+    assert_eq!(outcomes(&ended), [(1, &Outcome::Cancelled { killed: true }), (2, &Outcome::Interrupted)]);
+    assert_eq!(fixture.pool.status(Instant::now()).lifetimes.killed["operator"], 1);
+    assert!(!fixture.pool.end_worker(-1, true, Instant::now()), "no such worker");
+}

@@ -252,6 +252,34 @@ fn killed_job_leaves_no_process_behind() {
 }
 
 #[test]
+fn program_is_shown_with_its_children_and_killed_with_them() {
+    let program = r#"["sh", "-c", "echo '<i>printed'; sleep 600 & wait", "<script>alert(1)</script>"]"#;
+    let served = guarded_with(&format!(
+        "[channels.default.worker]\ntype = \"process\"\nprotocol = \"exec\"\nmax_execute_seconds = 600\ncommand = {program}"
+    ));
+    let ann = Operator::new(&served);
+    let id = ann.push("default", r#"{"job":"any"}"#);
+    let path = format!("/channels/default/jobs/{id}");
+    let worker = until("the worker of the job", || {
+        let shown = ann.page(&path);
+        let link = shown.split("href=\"/channels/default/workers/").nth(1)?;
+        link.split('"').next()?.parse::<i32>().ok()
+    });
+    let shown = until("the child and the output", || {
+        let shown = ann.page(&format!("/channels/default/workers/{worker}"));
+        (shown.contains("└ ") && shown.contains("&lt;i&gt;printed")).then_some(shown)
+    });
+    for expected in ["sleep 600", "&lt;script&gt;alert(1)"] {
+        assert!(shown.contains(expected), "{expected}: {shown}");
+    }
+    assert!(!shown.contains("<script>alert") && !shown.contains("<i>printed"), "{shown}");
+    let (result, _) = ann.act(&format!("{path}/kill"), "");
+    let ended: u32 = result.strip_prefix("killed.").unwrap().strip_suffix(".0").unwrap().parse().unwrap();
+    assert!(ended >= 2, "{result}");
+    served.until("default", "the job to be failed", |counts| counts.failed == 1 && counts.reserved == 0);
+}
+
+#[test]
 fn delayed_job_runs_now_and_a_pushed_one_waits() {
     let served = guarded("");
     let ann = Operator::new(&served);

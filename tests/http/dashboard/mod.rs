@@ -311,6 +311,11 @@ fn hostile_addresses_appear_as_text() {
             format!("/?lang={text}&x=%22%3E{text}"),
             format!("/assets/{text}"),
             format!("/events?channel={text}"),
+            format!("/activity?channel={text}"),
+            format!("/activity?from={text}"),
+            format!("/report?range={text}&channel={text}"),
+            format!("/channels/default/workers/{text}"),
+            format!("/channels/default/jobs/{text}"),
             format!("/api/v1/channels/{text}"),
             format!("/api/v1/channels/default/series?range={text}"),
         ] {

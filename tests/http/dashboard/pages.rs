@@ -1,8 +1,8 @@
 //! The pages of activity, of the system and of the report, and rules that all pages keep.
 
 use super::{ANN, OPEN, PUSH, TEAM, form, guarded, page, signed_in};
-use crate::client::{HttpFixture, Request};
-use crate::fixture::until;
+use crate::client::{CHANNELS, HttpFixture, Request, address};
+use crate::fixture::{Fixture, SQLITE, until};
 
 #[test]
 fn every_page_is_whole_in_both_languages_and_needs_a_visitor() {
@@ -76,6 +76,12 @@ fn activity_names_actors_actions_and_results() {
     // A filter keeps events of the whole master.
     let shown = served.send(&page("/activity?channel=idle").token(TEAM)).text;
     assert!(shown.contains("60 s") && !shown.contains(">quiet<") && shown.contains(">started<"), "{shown}");
+    let api = served.send(&page("/api/v1/activity?channel=idle").token(TEAM)).json();
+    assert_eq!(
+        (&api["entries"][0]["who"], &api["entries"][0]["action"]),
+        (&"ann".into(), &"pause".into()),
+        "{api}"
+    );
     assert_eq!(served.send(&page("/activity?channel=nowhere").token(TEAM)).status, 404);
     assert_eq!(served.send(&page("/activity?from=x").token(TEAM)).status, 400);
     // Without a token a visitor learns no names of people.
@@ -147,6 +153,27 @@ fn channels_named_by_dots_have_pages() {
     let shown = served.send(&page("/channels/~.."));
     assert!(shown.status == 200 && shown.text.contains("<h1>.. "), "{shown:?}");
     assert_eq!(served.send(&page("/channels/~../jobs?state=waiting")).status, 200);
+}
+
+#[test]
+fn channel_that_ends_is_neither_stuck_nor_without_its_store() {
+    let fixture = Fixture::new(SQLITE, &format!("{CHANNELS}[http]\nlisten = \"127.0.0.1:0\"\n{OPEN}\n"));
+    let master = fixture.listen(&["--all"]);
+    let address = address(&master);
+    let state = || page("/api/v1/channels/idle").send(address).json()["state"].as_str().unwrap().to_owned();
+    until("both channels", || (state() == "idle").then_some(()));
+    let mut seen = std::collections::BTreeSet::new();
+    std::thread::scope(|scope| {
+        let stopping = scope.spawn(|| fixture.ok(&["queue:stop", "-t", "idle"]));
+        until("the end of the channel", || {
+            let now = state();
+            seen.insert(now.clone());
+            (now == "no_master").then_some(())
+        });
+        stopping.join().unwrap();
+    });
+    seen.retain(|state| !["idle", "stopping", "no_master"].contains(&state.as_str()));
+    assert!(seen.is_empty(), "{seen:?}");
 }
 
 #[test]
