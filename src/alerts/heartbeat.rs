@@ -33,14 +33,16 @@ pub(super) struct Watcher<'a> {
     pub(super) name: &'a str,
     /// Whether it holds the watch.
     pub(super) holds: bool,
-    /// Its report.
+    /// The report of the watcher.
     pub(super) report: &'a HostReport,
 }
 
-/// Whether `own` calls this heartbeat, among these other watchers of the channel.
+/// Whether `own` calls this heartbeat, among these other watchers of the channel. A new holder says so with its second look only: until
+/// then no other master calls in its place.
 pub(super) fn is_chosen(heartbeat: &str, own: &Watcher<'_>, others: &[Watcher<'_>]) -> bool {
-    let callers = || others.iter().filter(|other| other.report.heartbeats().contains(heartbeat));
-    own.holds || callers().all(|other| !other.holds && own.name < other.name)
+    let mut callers = others.iter().filter(|other| other.report.heartbeats().contains(heartbeat));
+    let is_holder_known = others.iter().any(|other| other.holds);
+    own.holds || (is_holder_known && callers.all(|other| !other.holds && own.name < other.name))
 }
 
 /// Signs of life of a watch.
@@ -192,7 +194,8 @@ mod tests {
             (true, own("2", false), vec![other("1", true, &lacks)]),
             (true, own("1", false), vec![other("3", true, &lacks), other("2", false, &has)]),
             (false, own("2", false), vec![other("3", true, &lacks), other("1", false, &has)]),
-            (true, own("1", false), vec![]),
+            (false, own("1", false), vec![other("2", false, &has)]),
+            (true, own("1", true), vec![]),
         ] {
             assert_eq!(is_chosen(ALIVE, &own, &others), wanted, "{own:?} {others:?}");
         }

@@ -22,7 +22,7 @@ pub struct Handlers {
     pub all: Vec<NamedHandler>,
     /// The runtime; without one no handler is called.
     pub runtime: Option<Handle>,
-    /// Their results.
+    /// The results of the handlers.
     pub statuses: Arc<HandlerStatuses>,
 }
 

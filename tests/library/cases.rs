@@ -16,7 +16,9 @@ use aint_queue::store::{JobState, Pushed};
 use crate::after_run_end::*;
 use crate::fixture::{Fixture, Options, job, start_channel, until_async};
 use crate::jobs::LOG;
-use crate::snapshots::registered_handlers_get_snapshots_and_bad_ones_delay_no_job;
+use crate::snapshots::{
+    handler_with_an_unusable_name_ends_the_start, registered_handlers_get_snapshots_and_bad_ones_delay_no_job,
+};
 
 type Case = fn() -> Pin<Box<dyn Future<Output = ()>>>;
 
@@ -62,6 +64,7 @@ cases![
     callback_does_not_count_as_the_next_job,
     suspect_callback_waits_for_a_capable_worker,
     demo_of_an_application_runs_the_demo_jobs,
+    handler_with_an_unusable_name_ends_the_start,
     registered_handlers_get_snapshots_and_bad_ones_delay_no_job,
 ];
 

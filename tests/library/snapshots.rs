@@ -11,8 +11,18 @@ use crate::jobs::LOG;
 /// Environment variable with the path of the file of snapshots.
 const SNAPSHOTS: &str = "LIBRARY_TEST_SNAPSHOTS";
 
+/// Environment variable with the name of a further handler.
+const NAME: &str = "LIBRARY_TEST_HANDLER_NAME";
+
 pub fn register(app: App) -> App {
-    app.snapshot_handler("writes", Writes).snapshot_handler("panics", Panics).snapshot_handler("hangs", Hangs)
+    let app = app
+        .snapshot_handler("writes", Writes)
+        .snapshot_handler("panics", Panics)
+        .snapshot_handler("hangs", Hangs);
+    match std::env::var(NAME) {
+        Ok(name) => app.snapshot_handler(name, Panics),
+        Err(_) => app,
+    }
 }
 
 struct Writes;
@@ -92,4 +102,23 @@ pub async fn registered_handlers_get_snapshots_and_bad_ones_delay_no_job() {
     assert!(!log.contains("please report this bug"), "{log}");
     assert!(command(&["queue:stop"]).stderr(Stdio::null()).status().unwrap().success());
     assert!(master.0.wait().unwrap().success());
+}
+
+pub async fn handler_with_an_unusable_name_ends_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("aint-queue.toml");
+    std::fs::write(&file, "[channels.default]\npid_path = \"run\"\n").unwrap();
+    for (name, why) in [
+        ("writes", "the name \"writes\" of a snapshot handler of this program: another handler has it"),
+        ("a\nb", "the name \"a\\nb\" of a snapshot handler of this program: use 1 to 60 of the characters"),
+        ("", "the name \"\" of a snapshot handler"),
+    ] {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let listen =
+            command.args(["queue:listen", "--config"]).arg(&file).env(NAME, name).stdin(Stdio::null());
+        let ended = listen.output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(4), "{said}");
+        assert!(said.contains(why), "{said}");
+    }
 }

@@ -15,7 +15,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio_rustls::TlsAcceptor;
 
 /// A received request.
@@ -48,6 +48,8 @@ pub enum CannedResponse {
     Never,
     /// 200 as soon as this many requests have arrived.
     AfterConcurrent(usize),
+    /// 200 as soon as the semaphore is closed.
+    Held(Arc<Semaphore>),
     /// No response; the connection is closed.
     Close,
 }
@@ -235,6 +237,12 @@ async fn respond(reply: CannedResponse, seen: Arc<ReceiverLog>) -> Result<Respon
                 }
             }
             drop(waiting);
+            response.status(200).body(Full::from("").boxed())
+        }
+        CannedResponse::Held(gate) => {
+            let _waiting = PendingRequest::count(&seen);
+            // An error is the end of the wait.
+            let _ = gate.acquire().await;
             response.status(200).body(Full::from("").boxed())
         }
         CannedResponse::Close => return Err("closed on request of the test".to_owned()),
