@@ -27,6 +27,8 @@ mod layer;
 mod pages;
 mod parts;
 mod picture;
+mod private;
+mod readings;
 mod refusal;
 mod rights;
 mod source;
@@ -39,6 +41,8 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use tokio::time::timeout;
 
+pub use private::{OneTimeSecret, private_routes};
+pub use readings::Readings;
 pub use source::{ChannelLook, Source, Stores};
 
 use crate::config::{Config, Http};
@@ -67,6 +71,11 @@ struct Dashboard {
 }
 
 impl Dashboard {
+    fn new(gate: Gate, frame: Frame, camera: Camera, stores: Stores, hide: &[String]) -> Arc<Self> {
+        let streams = Permits::new(MAX_STREAMS, "close some pages of the dashboard");
+        Arc::new(Self { gate, frame, camera, stores, hidden: HiddenKeys::new(hide), streams })
+    }
+
     /// A channel of a picture.
     fn found<'a>(&self, picture: &'a Picture, name: &str) -> Result<&'a ChannelPicture, Refusal> {
         let declared = || picture.channels.iter().map(|channel| channel.name.clone()).collect();
@@ -99,15 +108,13 @@ pub fn routes(
 ) -> Option<Router> {
     let own = settings.dashboard.as_ref()?;
     let frame = Frame::new(settings, own, host);
-    let base = frame.base_path().to_owned();
-    let dashboard = Arc::new(Dashboard {
-        gate: Gate::new(settings, own),
-        camera: Camera::new(Arc::clone(config), stores.clone(), source),
-        stores,
-        hidden: HiddenKeys::new(&own.hide),
-        streams: Permits::new(MAX_STREAMS, "close some pages of the dashboard"),
-        frame,
-    });
+    let gate = Gate::new(settings, own);
+    let camera = Camera::new(Arc::clone(config), stores.clone(), source);
+    Some(router(Dashboard::new(gate, frame, camera, stores, &own.hide)))
+}
+
+fn router(dashboard: Arc<Dashboard>) -> Router {
+    let base = dashboard.frame.base_path().to_owned();
     let mut pages = Router::new();
     if !base.is_empty() {
         // `nest` has no route for the path with a slash at its end.
@@ -133,5 +140,5 @@ pub fn routes(
         .layer(from_fn_with_state(Arc::clone(&dashboard), layer::identify))
         .with_state(dashboard);
     // A proxy may pass the path of `public_url` on, or remove it.
-    Some(if base.is_empty() { pages } else { pages.clone().nest(&base, pages) })
+    if base.is_empty() { pages } else { pages.clone().nest(&base, pages) }
 }

@@ -50,4 +50,5 @@ mod stdio;
 mod strangers;
 mod stuck_log;
 mod timeouts;
+mod top;
 mod unique_keys;

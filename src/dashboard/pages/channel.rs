@@ -39,7 +39,7 @@ pub(in crate::engine::dashboard) async fn channel(
     let range = asked.parameter("range").and_then(Range::parse).unwrap_or(Range::Quarter);
     let part = match asked.part.as_deref() {
         Some("head") => Some(head(shown, can.visitor.sees_payloads, words)),
-        Some("charts") => Some(charts(&dashboard, &picture, shown, range, words)),
+        Some("charts") => Some(charts(&dashboard, &picture, shown, range, words).await),
         Some("alerts") => Some(alerts(&dashboard, &picture, [shown], words)),
         Some("workers") => Some(workers(&picture, shown, words)),
         _ => None,
@@ -72,7 +72,7 @@ pub(in crate::engine::dashboard) async fn channel(
                             aria-current=[(one == range).then_some("true")] { (one.as_str()) }
                     }
                 }
-                div data-part="charts" data-every="5" { (charts(&dashboard, &picture, shown, range, words)) }
+                div data-part="charts" data-every="5" { (charts(&dashboard, &picture, shown, range, words).await) }
                 div data-part="workers" data-every="1" { (workers(&picture, shown, words)) }
             } @else {
                 p class="note" { (words.not_served) }
@@ -187,7 +187,7 @@ fn figures(channel: &ChannelPicture, words: &Words) -> Markup {
     }
 }
 
-fn charts(
+async fn charts(
     dashboard: &Dashboard,
     picture: &Picture,
     channel: &ChannelPicture,
@@ -195,10 +195,10 @@ fn charts(
     words: &Words,
 ) -> Markup {
     let (step, period) = range.chart_ring();
-    let (points, scaled) = dashboard.camera.history(&channel.name, step, period);
+    let (points, scaled) = dashboard.camera.history(&channel.name, step, period).await;
     let (detailed, _) = range.ring();
     let fine = match detailed {
-        Step::Second => dashboard.camera.history(&channel.name, detailed, period).0,
+        Step::Second => dashboard.camera.history(&channel.name, detailed, period).await.0,
         _ => Vec::new(),
     };
     let samples = Samples {
