@@ -28,6 +28,10 @@ use crate::config::{self, Config, Http, Secret};
 
 /// The path of the exchange.
 const ENTRANCE: &str = "/entrance";
+/// The path of the form that asks for a token elsewhere.
+const LOGIN: &str = "/login";
+/// The beginning of the paths of style sheet and scripts, which have no data.
+const ASSETS: &str = "/assets/";
 /// The name of the only viewer.
 const VISITOR: &str = "queue:dashboard";
 /// Random bytes of a secret.
@@ -105,14 +109,15 @@ async fn guard(State(private): State<Arc<Private>>, request: Request, next: Next
         (StatusCode::METHOD_NOT_ALLOWED, allow, "These pages change nothing.\n").into_response()
     } else if request.uri().path() == ENTRANCE {
         private.exchange(request.headers())
+    } else if request.uri().path() == LOGIN {
+        // These pages have no token to sign in with.
+        StatusCode::NOT_FOUND.into_response()
+    } else if request.uri().path().starts_with(ASSETS) || private.knows(request.headers()).await {
+        return next.run(request).await;
+    } else if accepts_html(request.headers()) {
+        private.entrance(Language::of(request.uri().query(), request.headers()))
     } else {
-        let wants_page = accepts_html(request.headers());
-        let language = Language::of(request.uri().query(), request.headers());
-        let response = next.run(request).await;
-        if response.status() != StatusCode::UNAUTHORIZED || !wants_page {
-            return response;
-        }
-        private.entrance(language)
+        StatusCode::UNAUTHORIZED.into_response()
     };
     protect(&mut response);
     response
@@ -124,6 +129,11 @@ fn accepts_html(headers: &HeaderMap) -> bool {
 }
 
 impl Private {
+    /// Whether a request has the cookie.
+    async fn knows(&self, headers: &HeaderMap) -> bool {
+        self.dashboard.gate.visitor(headers, None).await.is_ok_and(|visitor| visitor.has_signed_in())
+    }
+
     /// The cookie for the secret, once.
     fn exchange(&self, headers: &HeaderMap) -> Response {
         let mut secret = lock(&self.secret);

@@ -16,8 +16,11 @@ use crate::fixture::{BINARY, Fixture, Master, text, until};
 
 const COLUMNS: u16 = 100;
 const ROWS: u16 = 30;
-const TWO_CHANNELS: &str =
-    "[channels.default.worker]\ntype = \"coroutine\"\nmax_worker_number = 4\n[channels.idle]";
+const TWO_CHANNELS: &str = "[channels.default.worker]\ntype = \"process-pool\"\nmin_worker_number = 2\nmax_worker_number = 4\n[channels.idle]";
+
+fn screen_of(rows: u16, columns: u16) -> vt100::Parser {
+    vt100::Parser::new(rows.try_into().unwrap(), columns.try_into().unwrap(), 0)
+}
 
 /// A command on a terminal of its own. Dropping it kills the command.
 struct OnTerminal {
@@ -44,7 +47,7 @@ impl OnTerminal {
         command.stdin(slave()).stdout(slave()).stderr(slave());
         let child = command.spawn().unwrap();
         drop(command);
-        let screen = Arc::new(Mutex::new(vt100::Parser::new(ROWS, COLUMNS, 0)));
+        let screen = Arc::new(Mutex::new(screen_of(ROWS, COLUMNS)));
         let (mut output, drawn) = (File::from(pair.master.try_clone().unwrap()), Arc::clone(&screen));
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
@@ -122,7 +125,7 @@ fn busy() -> (Fixture, Master, u64) {
     fixture.push("noop", "{}", &[]);
     fixture.push("fail", r#"{"message":"no such mailbox","final":true}"#, &[]);
     fixture.until("default", "a failed job", |counts| counts.failed == 1 && counts.done == 1);
-    let id = fixture.push("sleep", r#"{"ms":600000}"#, &[]);
+    let id = fixture.push("sleep", r#"{"ms":600000}"#, &["--timeout", "0"]);
     fixture.push("noop", "{}", &["--delay", "1h"]);
     fixture.until("default", "it to run", |counts| counts.reserved == 1);
     (fixture, master, id)
@@ -134,7 +137,7 @@ fn every_list_and_text_has_its_key() {
     let mut top = OnTerminal::start(&fixture, &["-t", "default"], &[]);
     top.shows("CHANNELS 2");
     assert!(top.is_raw());
-    top.shows(&format!("{id} sleep"));
+    top.shows(&format!("…{:03} sleep", id % 1000));
     top.press("2", "ID");
     top.press("3", "no such mailbox");
     top.press("4", "No job waits.");
@@ -144,11 +147,13 @@ fn every_list_and_text_has_its_key() {
     top.press("8", "TOOK");
     top.press("\t", "STATE");
     top.press("\x1b[Z", "TOOK");
-    top.press("3\r", "errors, oldest first");
+    top.press("3", "no such mailbox");
+    top.press("\r", "errors, oldest first");
     top.press("o", "No output is kept.");
     top.press("w", "· why");
     top.press("\x1b", "REASON");
-    top.press("2t", "· processes");
+    top.press("2", "PROG");
+    top.press("t", "· processes");
     top.shows("queue:listen");
     top.press("\x1b", "PROG");
     top.press("?", "any key closes");
@@ -174,7 +179,7 @@ fn actions_are_those_of_the_commands() {
     let (fixture, master, id) = busy();
     let status = || fixture.json(&["queue:status"]);
     let mut top = OnTerminal::start(&fixture, &["-t", "default"], &[]);
-    top.shows(&format!("{id} sleep"));
+    top.shows(&format!("…{:03} sleep", id % 1000));
     top.press("p", "Pause \"default\"");
     top.press("n", "Nothing was done.");
     assert_eq!(status()["paused"], false);
@@ -187,13 +192,15 @@ fn actions_are_those_of_the_commands() {
     top.shows("‖ quiet");
     top.press("py", "no longer quiet");
     top.press("+y", "now has");
-    top.press("3ry", "Reloaded 1 job");
+    top.press("3", "no such mailbox");
+    top.press("ry", "Reloaded 1 job");
     fixture.until("default", "it to fail again", |counts| counts.failed == 1);
     top.shows("no such mailbox");
     top.press("xy", "u undoes");
     top.press("u", "Undone");
     assert_eq!(fixture.counts("default").failed, 1);
-    top.press("2cy", "is cancelled");
+    top.press("2", "runs");
+    top.press("cy", "is cancelled");
     let counts = fixture.until("default", "its end", |counts| counts.reserved == 0);
     assert_eq!(counts.failed, 2);
     top.press("Ry", "is reloaded");
@@ -251,7 +258,7 @@ fn resized_terminal_gets_a_frame_of_its_size() {
     fixture.push("noop", "{}", &[]);
     let top = OnTerminal::start(&fixture, &[], &[]);
     top.shows("CHANNELS 2");
-    top.screen.lock().unwrap().screen_mut().set_size(16, 60);
+    *top.screen.lock().unwrap() = screen_of(16, 60);
     let sized = Command::new("stty")
         .args(["rows", "16", "cols", "60"])
         .stdin(Stdio::from(top.terminal.try_clone().unwrap()))
@@ -279,13 +286,13 @@ fn numbers_are_those_of_the_status() {
     for state in ["waiting", "delayed", "reserved", "failed", "done"] {
         assert_eq!(channel["counts"][state], status[state], "{state}");
     }
-    let frame = once(&[]);
+    let frame = once(&["-t", "default"]);
     let row = frame.lines().find(|line| line.contains(">default")).unwrap_or_else(|| panic!("{frame}"));
     let cells: Vec<_> = row.split_whitespace().collect();
     // The mark and the name, the sign and the word of the state, waiting, front, running, failed.
     assert_eq!((cells[2], cells[3], cells[4]), ("✓", "works", "0"), "{row}");
     assert_eq!((cells[6], cells[7]), ("1", "1"), "{row}");
-    assert!(frame.contains(&format!("{id} sleep")), "{frame}");
+    assert!(frame.contains(&format!("…{:03} sleep", id % 1000)), "{frame}");
     assert!(!frame.contains('\u{1b}'));
     assert!(once(&["--ascii"]).is_ascii());
     assert!(master.force_stop().success());

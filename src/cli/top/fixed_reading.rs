@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::reading::{ChannelReading, Chosen, JobList, JobRow, Reading, SeriesAnswer};
+use super::reading::{ChannelReading, Chosen, JobList, JobRow, Pane, Reading, SeriesAnswer};
 use super::state::{Settings, State};
 use crate::job::{JobId, Timestamp};
 use crate::pool::{RunStatus, RunningJob};
@@ -92,7 +92,7 @@ pub(super) fn reading() -> Reading {
             run(1_796_029_196_000_002, HOSTILE, 27_083),
         ],
         why: format!("Channel \"default\": all 3 slots are busy; {HOSTILE}"),
-        jobs: JobList { jobs, ..JobList::default() },
+        jobs: JobList { pane: Pane::Failed, jobs, ..JobList::default() },
         ..Chosen::default()
     };
     Reading {

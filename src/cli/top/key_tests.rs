@@ -150,6 +150,18 @@ fn order_follows_the_keys() {
 }
 
 #[test]
+fn jobs_of_another_list_or_channel_are_never_chosen() {
+    let now = Instant::now();
+    let mut state = state();
+    press(&mut state, "3", now);
+    assert_eq!(state.chosen_jobs().len(), 1);
+    press(&mut state, "4", now);
+    assert_eq!(state.chosen_jobs(), [], "the rows are those of the failed jobs");
+    press(&mut state, "3:mail\nr", now);
+    assert_eq!((state.chosen_jobs(), &state.question), (vec![], &None));
+}
+
+#[test]
 fn troubles_alone_are_shown() {
     let now = Instant::now();
     let mut state = state();
@@ -188,13 +200,13 @@ fn clicks_choose_what_is_under_them() {
     assert_eq!((state.row, state.open), (1, None));
     click(&mut state, &Target::Column(0));
     assert_eq!(state.sort, Some((0, false)));
-    click(&mut state, &Target::Key('p'));
-    assert!(state.question.is_some());
-    assert_eq!(order(&click(&mut state, &Target::Key('y'))), Some(&Order::Pause));
     state.row = 0;
     click(&mut state, &Target::Row(0));
     assert!(state.open.is_some(), "the second click opens");
     click(&mut state, &Target::Key('⎋'));
     click(&mut state, &Target::Pane(Pane::Failed));
     assert_eq!(state.pane, Pane::Failed);
+    click(&mut state, &Target::Key('p'));
+    assert!(state.question.is_some());
+    assert_eq!(order(&click(&mut state, &Target::Key('y'))), Some(&Order::Pause));
 }

@@ -107,7 +107,8 @@ impl Local {
             Pane::Done => self.done(channel, &wanted.search),
             Pane::Workers | Pane::Running | Pane::Scaling | Pane::Alerts => Ok(JobList::default()),
         };
-        listed.unwrap_or_else(|why| JobList { note: why, ..JobList::default() })
+        let listed = listed.unwrap_or_else(|why| JobList { note: why, ..JobList::default() });
+        JobList { pane: wanted.pane, ..listed }
     }
 
     fn stored(&self, channel: &Channel, state: JobState, search: &str) -> Result<JobList, String> {

@@ -26,7 +26,7 @@ pub(super) struct Reading {
 impl Reading {
     /// The channel that is chosen first: one with trouble, else the first one.
     pub(super) fn first_choice(&self) -> &str {
-        let troubled = self.channels.iter().find(|channel| channel.state.is_trouble());
+        let troubled = self.channels.iter().find(|channel| channel.has_trouble());
         troubled.or(self.channels.first()).map_or("", |channel| channel.name.as_str())
     }
 
@@ -52,6 +52,8 @@ pub(super) struct Chosen {
 /// The list of jobs in the chosen pane.
 #[derive(Clone, Debug, Default)]
 pub(super) struct JobList {
+    /// The pane that the jobs are for.
+    pub(super) pane: Pane,
     pub(super) jobs: Vec<JobRow>,
     pub(super) done: Vec<DoneRun>,
     /// How far a search has come, or why there are no jobs.
@@ -184,6 +186,15 @@ pub(super) struct ChannelReading {
     pub(super) waiting_hour: Vec<Option<u64>>,
     pub(super) status: Option<ChannelStatus>,
     pub(super) store_error: Option<String>,
+}
+
+impl ChannelReading {
+    /// Whether the channel needs a look. A channel without a master and without jobs is none to worry about.
+    pub(super) fn has_trouble(&self) -> bool {
+        let waits = self.counts.is_none_or(|counts| counts.waiting > 0 || counts.reserved > 0);
+        let is_troubled = self.state.is_trouble() && (self.state != StateWord::NoMaster || waits);
+        is_troubled || !self.alerts.is_empty()
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]

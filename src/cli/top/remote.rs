@@ -139,7 +139,7 @@ impl Remote {
             scaled: series.scaled,
             runs,
             why,
-            jobs: JobList { note, ..JobList::default() },
+            jobs: JobList { pane: wanted.pane, note, ..JobList::default() },
             text,
         })
     }

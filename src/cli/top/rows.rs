@@ -242,6 +242,15 @@ fn ago(at: Timestamp, now: Timestamp) -> Cell {
     Cell::value(format!("{} ago", render::duration(passed)), passed as f64)
 }
 
+/// The ends of an id; the middle has the hours and minutes of the push.
+fn short(id: JobId) -> String {
+    let id = id.to_string();
+    match id.len() {
+        ..=8 => id,
+        length => format!("{}…{}", &id[..4], &id[length - 3..]),
+    }
+}
+
 fn workers(chosen: &Chosen) -> Table {
     let columns = vec![
         number("PID", 8, 0),
@@ -273,7 +282,7 @@ fn workers(chosen: &Chosen) -> Table {
         let cells = vec![
             Cell::or_none(worker.pid, |pid| Cell::value(pid.to_string(), f64::from(pid))),
             Cell::text(&render::word(worker.state)).toned(state),
-            Cell::or_none(job, |job| Cell::text(&format!("{} {}", job.id, job.name))),
+            Cell::or_none(job, |job| Cell::text(&format!("{} {}", short(job.id), job.name))),
             Cell::or_none(job, |job| Cell::millis(job.age_ms)),
             Cell::or_none(run.and_then(|run| run.run.limit_ms), Cell::millis),
             Cell::or_none(progress, |percent| Cell::value(format!("{percent} %"), percent.into())),

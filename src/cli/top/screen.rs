@@ -12,7 +12,7 @@ use ratatui::crossterm::cursor::{Hide, Show};
 use ratatui::crossterm::event::{DisableMouseCapture, EnableMouseCapture};
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{
-    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+    Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 
 /// Whether the terminal is taken.
@@ -50,7 +50,11 @@ impl Screen {
         // The modes of the terminal of now are those to give back later.
         give_back();
         take(self.has_mouse)?;
-        self.terminal.clear()
+        // A new terminal draws every cell. `Terminal::clear` would ask the terminal for its cursor, and wait for the answer, which the
+        // thread that reads keys would get.
+        execute!(stdout(), Clear(ClearType::All))?;
+        self.terminal = Terminal::new(CrosstermBackend::new(stdout()))?;
+        Ok(())
     }
 
     pub(super) fn set_mouse(&mut self, has_mouse: bool) -> io::Result<()> {

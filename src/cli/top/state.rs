@@ -144,15 +144,21 @@ impl State {
     /// The shown channels, in the order of the reading.
     pub(super) fn channels(&self) -> Vec<&ChannelReading> {
         let all = self.reading.iter().flat_map(|reading| &reading.channels);
-        let is_shown = |channel: &&ChannelReading| {
-            !self.only_trouble || channel.state.is_trouble() || !channel.alerts.is_empty()
-        };
+        let is_shown = |channel: &&ChannelReading| !self.only_trouble || channel.has_trouble();
         all.filter(is_shown).collect()
+    }
+
+    /// Whether the reading has the chosen list of the chosen channel: an action must not mean a job of another one.
+    pub(super) fn is_read(&self) -> bool {
+        let chosen = self.reading.as_ref().and_then(|reading| reading.chosen.as_ref());
+        let is_listed = |pane| !self.pane.is_stored() || pane == self.pane;
+        self.pane == Pane::Alerts
+            || chosen.is_some_and(|chosen| chosen.channel.name == self.channel && is_listed(chosen.jobs.pane))
     }
 
     /// The rows of the chosen list.
     pub(super) fn table(&self) -> Table {
-        let Some(reading) = &self.reading else { return Table::default() };
+        let Some(reading) = self.reading.as_ref().filter(|_| self.is_read()) else { return Table::default() };
         let mut table = rows::pane(self.pane, reading);
         // The store has searched in more than a row shows.
         if !self.pane.is_stored() || self.filter.starts_with('!') {

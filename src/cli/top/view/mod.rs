@@ -214,7 +214,7 @@ fn draw_list(state: &State, area: Rect, buffer: &mut Buffer, palette: Palette, p
     let drawn = table::draw(&marked(state, &table), Some(state.row), inner, buffer, palette);
     places.extend(drawn.heads.into_iter().map(|(area, column)| (area, Target::Column(column))));
     places.extend(drawn.rows.into_iter().map(|(area, row)| (area, Target::Row(row))));
-    let note = state.reading.as_ref().and_then(|reading| reading.chosen.as_ref());
+    let note = state.reading.as_ref().filter(|_| state.is_read()).and_then(|reading| reading.chosen.as_ref());
     let note = note.map(|chosen| chosen.jobs.note.as_str()).filter(|note| !note.is_empty());
     let note = note.map(|note| sanitize::line(note).into_owned());
     let note = note.or_else(|| table.rows.is_empty().then(|| nothing(state).to_owned()));
@@ -243,6 +243,9 @@ fn marked(state: &State, table: &Table) -> Table {
 
 /// The sentence in the place of an empty list.
 fn nothing(state: &State) -> &'static str {
+    if !state.is_read() {
+        return "reading …";
+    }
     if !state.filter.is_empty() {
         return "No row matches the filter; Esc clears it.";
     }
@@ -262,11 +265,11 @@ fn draw_tabs(state: &State, area: Rect, buffer: &mut Buffer, palette: Palette, p
     let mut x = area.x + 1;
     let end = area.right().saturating_sub(1);
     for (n, pane) in Pane::ALL.into_iter().enumerate() {
-        let title = format!("[{}]{}", n + 1, pane.title());
+        let title = format!("{} {}", n + 1, pane.title());
         let width = u16::try_from(title.len()).unwrap_or(u16::MAX);
         // A narrow frame has the number of a list, and the name of the chosen one.
-        let is_short = area.width < 82 && pane != state.pane;
-        let (title, width) = if is_short { (format!("[{}]", n + 1), 3) } else { (title, width) };
+        let is_short = area.width < 78 && pane != state.pane;
+        let (title, width) = if is_short { ((n + 1).to_string(), 1) } else { (title, width) };
         if x + width > end {
             return;
         }
