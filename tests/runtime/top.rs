@@ -154,7 +154,7 @@ fn every_list_and_text_has_its_key() {
     top.press("\x1b", "REASON");
     top.press("2", "PROG");
     top.press("t", "· processes");
-    top.shows("queue:listen");
+    top.shows("__worker");
     top.press("\x1b", "PROG");
     top.press("?", "any key closes");
     top.keyboard.write_all(b" ").unwrap();
@@ -290,8 +290,8 @@ fn numbers_are_those_of_the_status() {
     let row = frame.lines().find(|line| line.contains(">default")).unwrap_or_else(|| panic!("{frame}"));
     let cells: Vec<_> = row.split_whitespace().collect();
     // The mark and the name, the sign and the word of the state, waiting, front, running, failed.
-    assert_eq!((cells[2], cells[3], cells[4]), ("✓", "works", "0"), "{row}");
-    assert_eq!((cells[6], cells[7]), ("1", "1"), "{row}");
+    assert_eq!((cells[1], cells[2], cells[3]), ("✓", "works", "0"), "{row}");
+    assert_eq!((cells[5], cells[6]), ("1", "1"), "{row}");
     assert!(frame.contains(&format!("…{:03} sleep", id % 1000)), "{frame}");
     assert!(!frame.contains('\u{1b}'));
     assert!(once(&["--ascii"]).is_ascii());
