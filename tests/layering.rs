@@ -203,6 +203,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "suggest",
             "condition",
             "durations",
+            "mutex",
             "config",
             "store",
             "queue",

@@ -35,7 +35,7 @@ use state::{Settings, State};
 const PRINTED: (u16, u16) = (100, 40);
 const DOING: &str = "show the channels";
 
-/// Show all channels live: workers, jobs, alerts, charts, and actions by key
+/// Show all channels live, and act on them by key
 ///
 /// Masters are asked over their control sockets, and the stores for counts and lists. "?" shows the keys. The dashboard of another
 /// machine is shown with --remote, read-only.

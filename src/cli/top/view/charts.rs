@@ -1,4 +1,4 @@
-//! The three charts of the chosen channel: the last 15 minutes, the newest at the right.
+//! The three charts of the chosen channel: up to the last 15 minutes, the newest at the right.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -13,8 +13,9 @@ use crate::cli::top::state::State;
 use crate::pool::grouped;
 use crate::snapshot::Point;
 
-/// The time that the charts cover, in seconds.
-const SECONDS: f64 = 900.0;
+/// The longest and the shortest time that the charts cover, in seconds.
+const LONGEST: f64 = 900.0;
+const SHORTEST: f64 = 120.0;
 
 /// A line of a chart.
 struct Series {
@@ -26,11 +27,16 @@ impl Series {
     fn new(reading: &Reading, chosen: &Chosen, colour: Color, value: impl Fn(&Point) -> Option<f64>) -> Self {
         let at = |point: &Point| -reading.at.since(point.at).as_secs_f64();
         let points = chosen.points.iter().filter_map(|point| Some((at(point), value(point)?)));
-        Self { colour, points: points.filter(|(at, _)| *at >= -SECONDS).collect() }
+        Self { colour, points: points.filter(|(at, _)| *at >= -LONGEST).collect() }
     }
 
     fn last(&self) -> Option<f64> {
         self.points.last().map(|(_, value)| *value)
+    }
+
+    /// The age of the oldest value.
+    fn age(&self) -> f64 {
+        self.points.iter().map(|(at, _)| -at).fold(0.0, f64::max)
     }
 
     fn most(&self) -> f64 {
@@ -78,6 +84,7 @@ pub(super) fn draw(state: &State, area: Rect, buffer: &mut Buffer, palette: Pale
 
 fn chart(title: &str, series: &[Series], area: Rect, buffer: &mut Buffer, palette: Palette) {
     let most = series.iter().map(Series::most).fold(1.0, f64::max);
+    let period = series.iter().map(Series::age).fold(SHORTEST, f64::max);
     let dataset = |series: &'_ Series| {
         let style = if palette.colours { Style::new().fg(series.colour) } else { Style::new() };
         (style, series.points.clone())
@@ -91,7 +98,7 @@ fn chart(title: &str, series: &[Series], area: Rect, buffer: &mut Buffer, palett
         .collect();
     Chart::new(datasets)
         .block(Block::bordered().title(title.to_owned()))
-        .x_axis(Axis::default().bounds([-SECONDS, 0.0]))
+        .x_axis(Axis::default().bounds([-period, 0.0]))
         .y_axis(Axis::default().bounds([0.0, most]))
         .legend_position(None)
         .render(area, buffer);
