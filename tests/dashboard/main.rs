@@ -12,6 +12,7 @@ mod fixture;
 #[path = "../support/redis.rs"]
 mod redis;
 
+mod own_pages;
 mod pictures;
 
 use std::fs::{self, File};
