@@ -50,7 +50,7 @@ impl LocalMasters {
         {
             lock(&self.counts).insert(channel.to_owned(), (counts, Instant::now()));
         }
-        lock(&self.counts).get(channel).map(|(counts, at)| (counts.clone(), at.elapsed()))
+        lock(&self.counts).get(channel).map(|(counts, at)| (*counts, at.elapsed()))
     }
 }
 

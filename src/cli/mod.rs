@@ -179,6 +179,10 @@ impl Command {
 
     /// Whether the command only controls or shows running masters, which keep their configuration when the file is broken.
     fn controls_masters(&self) -> bool {
+        #[cfg(feature = "top")]
+        if matches!(self, Self::Top(_)) {
+            return true;
+        }
         matches!(
             self,
             Self::Status(_)

@@ -25,10 +25,9 @@ pub(super) fn collect(
 ) {
     let Ok(mut current) = wanted.recv() else { return };
     loop {
-        if current.period_ms > 0 || current.text.is_some() {
-            if !take(collector.read(&current)) {
-                return;
-            }
+        let is_wanted = current.period_ms > 0 || current.text.is_some();
+        if is_wanted && !take(collector.read(&current)) {
+            return;
         }
         let next = match current.period_ms {
             0 => wanted.recv().map_err(|_| RecvTimeoutError::Disconnected),

@@ -27,7 +27,7 @@ fn layout(columns: &[Column], width: u16) -> Vec<(usize, &Column, u16)> {
     let fixed: u16 = shown.iter().map(|(_, column)| column.width).sum();
     let shares = u16::try_from(shown.iter().filter(|(_, column)| column.width == 0).count()).unwrap_or(0);
     let rest = width.saturating_sub(fixed + gaps);
-    let share = if shares == 0 { 0 } else { (rest / shares).max(MIN_SHARE) };
+    let share = rest.checked_div(shares).map_or(0, |share| share.max(MIN_SHARE));
     shown
         .into_iter()
         .map(|(n, column)| (n, column, if column.width == 0 { share } else { column.width }))
