@@ -69,7 +69,11 @@ impl Top {
                 .hint("queue:status --watch needs none, and queue:top --once prints one frame"));
         }
         let channel = match (&self.remote, context.names_channel()) {
-            (None, true) => Some(context.channel()?.name.clone()),
+            (None, true) => {
+                let channel = context.channel()?;
+                CommandContext::check_served(channel, DOING)?;
+                Some(channel.name.clone())
+            }
             (Some(_), true) => context.first_name().map(str::to_owned),
             (_, false) => None,
         };
