@@ -129,6 +129,7 @@
 //! |---|---|---|
 //! | `server` | yes | master, workers, commands: [`App::run`] and the engine |
 //! | `sqlite`, `redis` | yes | the stores |
+//! | `top` | yes | `queue:top`, with `server` |
 //! | `otel` | no | spans of pushes and runs for OpenTelemetry; with `server` their export (`[otel]`) |
 //! | `tracing` | with `server` | log lines of jobs in tests and under the `sync` driver |
 //!

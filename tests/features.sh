@@ -48,6 +48,10 @@ for features in "" tracing sqlite redis server otel; do
     cargo clippy --quiet --package aint-queue-core --no-default-features --features "$features" -- -D warnings
 done
 
+# The terminal view, which the crate of producers does not know.
+echo "features: top"
+cargo clippy --quiet --lib --bins --no-default-features --features top -- -D warnings
+
 # A user's program without any feature, at the versions of this workspace and with what other checks have compiled.
 cp Cargo.lock tests/producer/
 CARGO_TARGET_DIR=target cargo clippy --quiet --manifest-path tests/producer/Cargo.toml --all-targets -- -D warnings

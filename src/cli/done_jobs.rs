@@ -59,6 +59,21 @@ struct DoneList {
     searched: Option<Searched>,
 }
 
+/// The last done jobs of a channel that `wanted` admits, newest first, for `queue:top`.
+#[cfg(feature = "top")]
+pub(super) fn last(
+    context: &CommandContext,
+    channel: &Channel,
+    wanted: Wanted<'_>,
+    limits: SearchLimits,
+) -> Result<Vec<DoneRun>, Failure> {
+    let list = match channel.keep_done {
+        Some(_) => stored(context, channel, wanted, limits, None)?,
+        None => in_memory(channel, wanted, limits.matches, None)?,
+    };
+    Ok(list.runs)
+}
+
 /// A page of the last jobs in the memory of the master.
 fn in_memory(
     channel: &Channel,

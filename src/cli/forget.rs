@@ -6,6 +6,7 @@ use serde_json::json;
 use super::named_jobs::{self, NamedJobs};
 use super::per_channel::ChannelDone;
 use super::{CommandContext, Failure, render};
+use crate::config::Channel;
 use crate::job::JobId;
 use crate::store::{self, JobFilter};
 
@@ -24,23 +25,31 @@ impl Forget {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
         let channels = context.channels_of(NamedJobs::new(self.ids).ids())?;
         let dry_run = self.dry_run;
-        named_jobs::in_channels(context, channels, |channel, jobs| {
-            context.check_store(channel, "remove the failed jobs")?;
-            let filter = JobFilter { ids: jobs.ids().to_vec(), ..JobFilter::default() };
-            let removed = context.call_store(channel, "remove the failed jobs", async |store| {
-                if dry_run {
-                    store::count_failed(store, &filter).await
-                } else {
-                    store::remove_failed(store, &filter).await
-                }
-            })?;
-            let json = json!({ "channel": channel.name, "removed": removed, "dry_run": dry_run });
-            let doing = if jobs.ids().len() == 1 { "remove the named job" } else { "remove all named jobs" };
-            let failure = jobs.check(context, channel, doing, removed).err();
-            let text = removed_text(&channel.name, removed, dry_run);
-            Ok(ChannelDone { failure, ..ChannelDone::new(channel, text, json) })
-        })
+        named_jobs::in_channels(context, channels, |channel, jobs| remove(context, channel, jobs, dry_run))
     }
+}
+
+/// Removes the named failed jobs of a channel, or counts them.
+pub(super) fn remove(
+    context: &CommandContext,
+    channel: &Channel,
+    jobs: &NamedJobs,
+    dry_run: bool,
+) -> Result<ChannelDone, Failure> {
+    context.check_store(channel, "remove the failed jobs")?;
+    let filter = JobFilter { ids: jobs.ids().to_vec(), ..JobFilter::default() };
+    let removed = context.call_store(channel, "remove the failed jobs", async |store| {
+        if dry_run {
+            store::count_failed(store, &filter).await
+        } else {
+            store::remove_failed(store, &filter).await
+        }
+    })?;
+    let json = json!({ "channel": channel.name, "removed": removed, "dry_run": dry_run });
+    let doing = if jobs.ids().len() == 1 { "remove the named job" } else { "remove all named jobs" };
+    let failure = jobs.check(context, channel, doing, removed).err();
+    let text = removed_text(&channel.name, removed, dry_run);
+    Ok(ChannelDone { failure, ..ChannelDone::new(channel, text, json) })
 }
 
 /// The result of removing failed jobs, as a sentence.

@@ -68,6 +68,17 @@ const GROUPS: [Group; 4] = [
         title: "Control",
         commands: &[
             ("queue:status", &["queue:status --all", "queue:status --workers", "queue:status --json"]),
+            #[cfg(feature = "top")]
+            (
+                "queue:top",
+                &[
+                    "queue:top",
+                    "queue:top --channel mail --read-only",
+                    "queue:top --once",
+                    "queue:top --remote https://queue.example.com",
+                ],
+            ),
+            ("queue:dashboard", &["queue:dashboard", "queue:dashboard --no-open"]),
             ("queue:history", &["queue:history", "queue:history --last 6h --channel mail"]),
             (
                 "queue:alerts",

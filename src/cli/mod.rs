@@ -11,6 +11,7 @@ mod completions;
 mod config_check;
 mod context;
 mod control;
+mod dashboard;
 mod demo;
 mod done_jobs;
 mod failed;
@@ -27,6 +28,7 @@ mod kept_jobs;
 mod known_masters;
 mod list;
 mod listen;
+mod local_masters;
 mod log;
 mod man;
 mod named_jobs;
@@ -53,6 +55,8 @@ mod status;
 mod stop;
 mod table;
 mod time;
+#[cfg(feature = "top")]
+mod top;
 mod why;
 mod wrap;
 
@@ -114,6 +118,11 @@ pub(crate) enum Command {
     Push(push::Push),
     #[command(name = "queue:status")]
     Status(status::Status),
+    #[cfg(feature = "top")]
+    #[command(name = "queue:top")]
+    Top(top::Top),
+    #[command(name = "queue:dashboard")]
+    Dashboard(dashboard::Dashboard),
     #[command(name = "queue:history")]
     History(history::History),
     #[command(name = "queue:alerts")]
@@ -151,6 +160,10 @@ pub(crate) enum Command {
 impl Command {
     /// Whether the text of the command may contain local times; JSON contains times in UTC.
     fn prints_local_times(&self) -> bool {
+        #[cfg(feature = "top")]
+        if matches!(self, Self::Top(_)) {
+            return true;
+        }
         matches!(
             self,
             Self::Pause(_)
@@ -167,6 +180,10 @@ impl Command {
 
     /// Whether the command only controls or shows running masters, which keep their configuration when the file is broken.
     fn controls_masters(&self) -> bool {
+        #[cfg(feature = "top")]
+        if matches!(self, Self::Top(_)) {
+            return true;
+        }
         matches!(
             self,
             Self::Status(_)
@@ -195,10 +212,13 @@ impl Command {
             | Self::Forget(_)
             | Self::Flush(_)
             | Self::Clear(_) => true,
+            #[cfg(feature = "top")]
+            Self::Top(_) => false,
             Self::Demo(_)
             | Self::Listen(_)
             | Self::Status(_)
             | Self::History(_)
+            | Self::Dashboard(_)
             | Self::Jobs(_)
             | Self::Running(_)
             | Self::Failed(_)
@@ -227,6 +247,9 @@ impl Command {
             Self::Run(command) => command.run(context),
             Self::Push(command) => command.run(context),
             Self::Status(command) => command.run(context),
+            #[cfg(feature = "top")]
+            Self::Top(command) => command.run(context),
+            Self::Dashboard(command) => command.run(context),
             Self::History(command) => command.run(context),
             Self::Alerts(command) => command.run(context),
             Self::Jobs(command) => command.run(context),

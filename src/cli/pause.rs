@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::per_channel::{self, ChannelDone};
 use super::{CommandContext, Failure, time};
+use crate::config::Channel;
 use crate::job::{MAX_DELAY, Timestamp};
 use crate::job_json::time::parse_duration;
 
@@ -36,17 +37,26 @@ fn length(text: &str) -> Result<Duration, String> {
 impl Pause {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), Failure> {
         per_channel::sequentially(context, &context.channels(self.all)?, |channel| {
-            let name = &channel.name;
-            let doing = format!("pause channel \"{name}\"");
-            context.check_store(channel, &doing)?;
-            // The pause is in the store, so a missing one is created.
-            let store = context.store(channel)?;
-            let paused = context.block_on(store.pause(self.time));
-            let until = paused.map_err(|error| Failure::store(doing, error))?;
-            let json = json!({ "paused": true, "paused_until": until.and_then(time::rfc3339) });
-            Ok(ChannelDone::new(channel, render(name, until), json))
+            pause(context, channel, self.time)
         })
     }
+}
+
+/// Pauses a channel for this time, or until it is resumed.
+pub(super) fn pause(
+    context: &CommandContext,
+    channel: &Channel,
+    length: Option<Duration>,
+) -> Result<ChannelDone, Failure> {
+    let name = &channel.name;
+    let doing = format!("pause channel \"{name}\"");
+    context.check_store(channel, &doing)?;
+    // The pause is in the store, so a missing one is created.
+    let store = context.store(channel)?;
+    let paused = context.block_on(store.pause(length));
+    let until = paused.map_err(|error| Failure::store(doing, error))?;
+    let json = json!({ "paused": true, "paused_until": until.and_then(time::rfc3339) });
+    Ok(ChannelDone::new(channel, render(name, until), json))
 }
 
 fn render(channel: &str, until: Option<Timestamp>) -> String {

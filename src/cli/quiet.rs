@@ -25,7 +25,8 @@ impl Quiet {
     }
 }
 
-fn quiet(channel: &Channel) -> Result<ChannelDone, Failure> {
+/// Lets the master of a channel on this machine lease no more jobs.
+pub(super) fn quiet(channel: &Channel) -> Result<ChannelDone, Failure> {
     let doing = format!("quiet the master of channel \"{}\"", channel.name);
     let take = |response| if let ControlResponse::Quiet(reply) = response { Some(reply) } else { None };
     let reply = control::ask(channel, &doing, ControlRequest::Quiet, |_| {}, take)?;

@@ -35,7 +35,12 @@ impl Reload {
     }
 }
 
-fn reload(channel: &Channel, mut progress: Progress, columns: Option<usize>) -> Result<ChannelDone, Failure> {
+/// Reloads the configuration of a master and replaces the workers of a channel.
+pub(super) fn reload(
+    channel: &Channel,
+    mut progress: Progress,
+    columns: Option<usize>,
+) -> Result<ChannelDone, Failure> {
     let doing = format!("reload channel \"{}\"", channel.name);
     let response =
         control::ask(channel, &doing, ControlRequest::Reload, |report| progress.show(report), Some)?;

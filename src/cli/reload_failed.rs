@@ -7,8 +7,9 @@ use super::job_options::FailedJobOptions;
 use super::named_jobs::{self, NamedJobs};
 use super::per_channel::ChannelDone;
 use super::{CommandContext, Exit, Failure, render};
+use crate::config::Channel;
 use crate::job::JobId;
-use crate::store;
+use crate::store::{self, JobFilter};
 
 /// Retry failed jobs with a new set of attempts
 #[derive(Debug, Args)]
@@ -67,24 +68,32 @@ impl ReloadFailed {
         };
         let (options, dry_run) = (self.options, self.dry_run);
         named_jobs::in_channels(context, channels, |channel, jobs| {
-            context.check_store(channel, "reload the failed jobs")?;
             let filter = options.clone().filter(jobs.ids().to_vec());
-            let moved = context.call_store(channel, "reload the failed jobs", async |store| {
-                if dry_run {
-                    store::count_failed(store, &filter).await
-                } else {
-                    store::reload_failed(store, &filter).await
-                }
-            })?;
-            let json = json!({ "channel": channel.name, "reloaded": moved, "dry_run": dry_run });
-            let doing = if jobs.ids().len() == 1 { "reload the named job" } else { "reload all named jobs" };
-            let failure = jobs.check(context, channel, doing, moved).err();
-            Ok(ChannelDone {
-                failure,
-                ..ChannelDone::new(channel, render(&channel.name, moved, dry_run), json)
-            })
+            reload(context, channel, jobs, &filter, dry_run)
         })
     }
+}
+
+/// Reloads the failed jobs of a channel that the filter selects, or counts them.
+pub(super) fn reload(
+    context: &CommandContext,
+    channel: &Channel,
+    jobs: &NamedJobs,
+    filter: &JobFilter,
+    dry_run: bool,
+) -> Result<ChannelDone, Failure> {
+    context.check_store(channel, "reload the failed jobs")?;
+    let moved = context.call_store(channel, "reload the failed jobs", async |store| {
+        if dry_run {
+            store::count_failed(store, filter).await
+        } else {
+            store::reload_failed(store, filter).await
+        }
+    })?;
+    let json = json!({ "channel": channel.name, "reloaded": moved, "dry_run": dry_run });
+    let doing = if jobs.ids().len() == 1 { "reload the named job" } else { "reload all named jobs" };
+    let failure = jobs.check(context, channel, doing, moved).err();
+    Ok(ChannelDone { failure, ..ChannelDone::new(channel, render(&channel.name, moved, dry_run), json) })
 }
 
 fn render(channel: &str, moved: u64, dry_run: bool) -> String {

@@ -23,7 +23,8 @@ impl Resume {
     }
 }
 
-fn resume(context: &CommandContext, channel: &Channel) -> Result<ChannelDone, Failure> {
+/// Ends the pause of a channel and the quiet mode of its master on this machine.
+pub(super) fn resume(context: &CommandContext, channel: &Channel) -> Result<ChannelDone, Failure> {
     let name = &channel.name;
     // Resume the master first, because that works even while the store is unavailable.
     let was_quiet = end_quiet(channel)?;

@@ -226,7 +226,8 @@ fn ending(row: &Row<'_>) -> Option<&'static str> {
     })
 }
 
-fn process_line(process: &ProcessRow, is_terminal: bool) -> String {
+/// A line about a process of a tree.
+pub(super) fn process_line(process: &ProcessRow, is_terminal: bool) -> String {
     let facts = format!(
         "{}{} {} {} MiB, cpu {}, age {}: ",
         "  ".repeat(process.depth.min(MAX_TREE_INDENT) + 1),

@@ -24,7 +24,8 @@ impl Scale {
     }
 }
 
-fn scale(channel: &Channel, order: ScaleOrder) -> Result<ChannelDone, Failure> {
+/// Sets the manual minimum of workers of a channel.
+pub(super) fn scale(channel: &Channel, order: ScaleOrder) -> Result<ChannelDone, Failure> {
     let doing = format!("scale channel \"{}\"", channel.name);
     let take = |response| if let ControlResponse::Scaled(floor) = response { Some(floor) } else { None };
     let floor = control::ask(channel, &doing, ControlRequest::Scale { order }, |_| {}, take)?;

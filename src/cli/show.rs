@@ -63,15 +63,7 @@ impl Show {
         }
         let mut json = JobJson::of(&job, channel);
         json.output = output.as_ref().map(|(of, output)| OutputJson { of, output });
-        let mut shown = render(&job, channel);
-        if let Some((of, output)) = &output {
-            let title = match of {
-                OutputOf::Running => format!("output so far, attempt {}", output.attempt),
-                OutputOf::LastFailure => format!("output of attempt {}", output.attempt),
-            };
-            shown.push_str(&job_output::section(&title, output));
-        }
-        context.show(&json, &shown)
+        context.show(&json, &(render(&job, channel) + &output_section(output.as_ref())))
     }
 
     /// Follows a job that runs. Answers what the master knows when the job does not run there; a failed job fails, as it would
@@ -119,6 +111,33 @@ impl Show {
         json["output"] = serde_json::to_value(output).expect("an output is plain data");
         context.show(&json, &job_output::done_text(&channel.name, run, output.as_ref()))
     }
+}
+
+/// The text of `queue:show` about a job, for `queue:top`.
+#[cfg(feature = "top")]
+pub(super) fn text(context: &CommandContext, channel: &Channel, id: JobId) -> Result<String, Failure> {
+    let (show, doing) = (Show { id, output: false, follow: false }, format!("show job {id}"));
+    let found = context.call_store(channel, &doing, async |store| store.get(id).await)?;
+    if let Some(job) = found {
+        let output = show.find_output(context, channel, &job, &doing)?;
+        return Ok(render(&job, channel) + &output_section(output.as_ref()));
+    }
+    match job_output::done_job(context, channel, id)? {
+        Some(DoneJob { channel, run, output }) => {
+            Ok(job_output::done_text(&channel.name, &run, output.as_ref()))
+        }
+        None => Ok(format!("channel \"{}\" has no job {id}: {GONE}\n", channel.name)),
+    }
+}
+
+/// The output at the end of the text.
+fn output_section(output: Option<&(OutputOf, JobOutput)>) -> String {
+    let Some((of, output)) = output else { return String::new() };
+    let title = match of {
+        OutputOf::Running => format!("output so far, attempt {}", output.attempt),
+        OutputOf::LastFailure => format!("output of attempt {}", output.attempt),
+    };
+    job_output::section(&title, output)
 }
 
 /// The remedy for a job that is nowhere.

@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 
 use super::Dashboard;
 use super::pages::{Asked, Range, activity_entries};
-use super::picture::{ChannelPicture, Picture};
+use super::picture::{ChannelPicture, FiringAlert, Picture};
 use super::refusal::Refusal;
 use super::rights::{Can, See};
 use crate::activity::ActivityEntry;
+use crate::snapshot::{Point, ScaledAt, Step};
 
 /// The description of the API.
 const DESCRIPTION: &str = include_str!("openapi.json");
@@ -26,9 +27,13 @@ pub(super) async fn description() -> Response {
 
 /// `GET /api/v1/channels`.
 pub(super) async fn channels(State(dashboard): State<Arc<Dashboard>>, _: Can<See>) -> Json<Value> {
-    let picture = dashboard.camera.picture().await;
+    Json(list(&*dashboard.camera.picture().await))
+}
+
+/// All channels.
+pub(super) fn list(picture: &Picture) -> Value {
     let channels: Vec<_> = picture.channels.iter().map(summary).collect();
-    Json(json!({ "as_of": at(&picture), "channels": channels }))
+    json!({ "as_of": at(picture), "channels": channels })
 }
 
 /// `GET /api/v1/channels/{channel}`.
@@ -39,14 +44,19 @@ pub(super) async fn channel(
 ) -> Result<Json<Value>, Refusal> {
     let picture = dashboard.camera.picture().await;
     let channel = dashboard.found(&picture, &name)?;
+    Ok(Json(details(&picture, channel, can.visitor.sees_payloads)))
+}
+
+/// One channel; errors of the store and of workers may hold text of jobs.
+pub(super) fn details(picture: &Picture, channel: &ChannelPicture, with_errors: bool) -> Value {
     let mut body = summary(channel);
-    body["as_of"] = at(&picture).into();
+    body["as_of"] = at(picture).into();
     body["trends"] = json!(channel.trends);
-    // Errors of the store and of workers may hold text of jobs.
-    if can.visitor.sees_payloads {
+    if with_errors {
         body["status"] = json!(channel.status);
+        body["store_error"] = json!(channel.store_error);
     }
-    Ok(Json(body))
+    body
 }
 
 /// `GET /api/v1/channels/{channel}/series`.
@@ -64,15 +74,20 @@ pub(super) async fn series(
             .ok_or_else(|| Refusal::BadRequest("range is one of 15m, 1h, 6h, 24h".to_owned()))?,
     };
     let (step, period) = range.ring();
-    let (points, scaled) = dashboard.camera.history(&channel.name, step, period);
-    let body = json!({
-        "as_of": at(&picture),
-        "range": range.as_str(),
+    let (points, scaled) = dashboard.camera.history(&channel.name, step, period).await;
+    let mut body = samples(&picture, step, &points, &scaled);
+    body["range"] = range.as_str().into();
+    Ok(Json(body))
+}
+
+/// Samples and changes of the number of workers.
+pub(super) fn samples(picture: &Picture, step: Step, points: &[Point], scaled: &[ScaledAt]) -> Value {
+    json!({
+        "as_of": at(picture),
         "step_seconds": step.seconds(),
         "points": points,
         "scaled": scaled,
-    });
-    Ok(Json(body))
+    })
 }
 
 /// `GET /api/v1/alerts`.
@@ -124,6 +139,9 @@ fn summary(channel: &ChannelPicture) -> Value {
     let counts = channel.counts.as_ref();
     let seconds = |time: Duration| time.as_secs_f64();
     let workers = channel.workers();
+    let alert =
+        |alert: &FiringAlert| json!({ "rule": alert.rule, "severity": alert.severity, "since": alert.since });
+    let alerts: Vec<_> = channel.alerts.iter().map(alert).collect();
     json!({
         "name": channel.name,
         "mode": channel.mode.as_str(),
@@ -138,6 +156,8 @@ fn summary(channel: &ChannelPicture) -> Value {
             "paused": counts.paused,
             "age_seconds": seconds(*age),
         })),
+        "alerts": alerts,
+        "waiting_hour": channel.waiting_hour.iter().map(|(_, waiting)| waiting).collect::<Vec<_>>(),
         "front_waits_seconds": channel.front_waits().map(seconds),
         "workers": workers.map(|(busy, serving)| json!({ "busy": busy, "serving": serving, "max": channel.max_workers })),
         "recent": channel.recent,

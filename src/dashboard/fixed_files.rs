@@ -19,7 +19,7 @@ struct FixedFile {
     version: String,
 }
 
-static FILES: LazyLock<[FixedFile; 2]> = LazyLock::new(|| {
+static FILES: LazyLock<[FixedFile; 3]> = LazyLock::new(|| {
     let file = |name, content_type, content: String| {
         let digest = digest(&SHA256, content.as_bytes());
         let version = digest.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
@@ -32,6 +32,7 @@ static FILES: LazyLock<[FixedFile; 2]> = LazyLock::new(|| {
             tight(&compact(&format!("{}\n{CHART_CSS}", include_str!("assets/app.css")))),
         ),
         file("app.js", "text/javascript; charset=utf-8", compact(include_str!("assets/app.js"))),
+        file("entrance.js", "text/javascript; charset=utf-8", compact(include_str!("assets/entrance.js"))),
     ]
 });
 

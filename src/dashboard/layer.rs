@@ -73,6 +73,12 @@ pub(super) async fn identify(
     if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
         response = refused(&refusal, &dashboard, &request_head);
     }
+    protect(&mut response);
+    response
+}
+
+/// Sets the headers by which browsers protect their user.
+pub(super) fn protect(response: &mut Response) {
     let headers = response.headers_mut();
     for (name, value) in [
         (CONTENT_SECURITY_POLICY, CONTENT_POLICY),
@@ -86,5 +92,4 @@ pub(super) async fn identify(
         headers.insert(name, HeaderValue::from_static(value));
     }
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    response
 }

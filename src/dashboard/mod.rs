@@ -33,7 +33,9 @@ mod layer;
 mod pages;
 mod parts;
 mod picture;
+mod private;
 mod process_trees;
+mod readings;
 mod refusal;
 mod rights;
 mod source;
@@ -48,6 +50,8 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use tokio::time::timeout;
 
+pub use private::{OneTimeSecret, private_routes};
+pub use readings::Readings;
 pub use source::{ChannelLook, OwnResources, Source, Stores};
 
 use crate::config::{Config, Http};
@@ -86,7 +90,43 @@ struct Dashboard {
     queues: QueueSet,
 }
 
+/// The parts of a dashboard that differ between a listener and the pages of one visitor.
+struct Parts<'a> {
+    gate: Gate,
+    frame: Frame,
+    stores: Stores,
+    /// Keys whose values are not shown.
+    hide: &'a [String],
+}
+
 impl Dashboard {
+    fn new(
+        parts: Parts,
+        config: &Arc<Config>,
+        source: Arc<dyn Source>,
+        metrics: &RequestMetrics,
+    ) -> Arc<Self> {
+        let Parts { gate, frame, stores, hide } = parts;
+        Arc::new(Self {
+            gate,
+            frame,
+            camera: Camera::new(Arc::clone(config), stores.clone(), Arc::clone(&source)),
+            stores,
+            hidden: HiddenKeys::new(hide),
+            streams: Permits::new(
+                RequestKind::Stream,
+                MAX_STREAMS,
+                "close some pages of the dashboard",
+                metrics,
+            ),
+            ticks: Ticks::default(),
+            trees: ProcessTrees::default(),
+            config: Arc::clone(config),
+            source,
+            queues: QueueSet::of(Arc::clone(config)),
+        })
+    }
+
     /// A channel of a picture, by the part of an address that names it.
     fn found<'a>(&self, picture: &'a Picture, part: &str) -> Result<&'a ChannelPicture, Refusal> {
         let declared = || picture.channels.iter().map(|channel| channel.name.clone()).collect();
@@ -130,20 +170,13 @@ pub fn routes(
 ) -> Option<Router> {
     let own = settings.dashboard.as_ref()?;
     let frame = Frame::new(settings, own, host);
-    let base = frame.base_path().to_owned();
-    let dashboard = Arc::new(Dashboard {
-        gate: Gate::new(settings, own, metrics),
-        camera: Camera::new(Arc::clone(config), stores.clone(), Arc::clone(&source)),
-        stores,
-        hidden: HiddenKeys::new(&own.hide),
-        streams: Permits::new(RequestKind::Stream, MAX_STREAMS, "close some pages of the dashboard", metrics),
-        ticks: Ticks::default(),
-        trees: ProcessTrees::default(),
-        config: Arc::clone(config),
-        source,
-        queues: QueueSet::of(Arc::clone(config)),
-        frame,
-    });
+    let gate = Gate::new(settings, own, metrics);
+    let parts = Parts { gate, frame, stores, hide: &own.hide };
+    Some(router(Dashboard::new(parts, config, source, metrics)))
+}
+
+fn router(dashboard: Arc<Dashboard>) -> Router {
+    let base = dashboard.frame.base_path().to_owned();
     let mut pages = Router::new();
     if !base.is_empty() {
         // `nest` has no route for the path with a slash at its end.
@@ -178,5 +211,5 @@ pub fn routes(
         .layer(from_fn_with_state(Arc::clone(&dashboard), layer::identify))
         .with_state(dashboard);
     // A proxy may pass the path of `public_url` on, or remove it.
-    Some(if base.is_empty() { pages } else { pages.clone().nest(&base, pages) })
+    if base.is_empty() { pages } else { pages.clone().nest(&base, pages) }
 }

@@ -51,7 +51,7 @@ pub trait Source: Send + Sync {
     async fn look(&self, channel: &str) -> Option<ChannelLook>;
 
     /// The samples of a served channel in the last `period`, the oldest first, and the changes of the number of workers.
-    fn history(&self, channel: &str, step: Step, period: Duration) -> (Vec<Point>, Vec<ScaledAt>);
+    async fn history(&self, channel: &str, step: Step, period: Duration) -> (Vec<Point>, Vec<ScaledAt>);
 
     /// The answer of a served channel to a request of an operator; `None` for a channel that the master does not serve.
     async fn ask(&self, channel: &str, request: ControlRequest) -> Option<Result<ControlResponse, String>>;

@@ -32,7 +32,7 @@ mod token_guesses;
 mod write_timeout;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -46,7 +46,7 @@ use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info};
 
-use crate::config::{Config, Http, Secret};
+use crate::config::{Config, Dashboard, Http, Secret};
 use crate::metrics::{OTHER_ROUTE, RequestMetrics};
 use crate::producer_memory::ProducerMemory;
 use crate::queue_set::QueueSet;
@@ -156,6 +156,43 @@ impl Listener {
         self.for_producers.then_some(&self.settings)
     }
 
+    /// A listener on a free port of loopback for the pages of this dashboard alone: no pushes and no metrics.
+    ///
+    /// # Errors
+    /// When the machine has no free port.
+    pub fn for_pages(dashboard: Dashboard) -> Result<Self, BindError> {
+        let settings = Http {
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            token: None,
+            hosts: Vec::new(),
+            max_body: 0,
+            max_connections: SCRAPE_CONNECTIONS,
+            max_connections_per_peer: SCRAPE_CONNECTIONS,
+            timeout: SCRAPE_TIMEOUT,
+            public_url: None,
+            dashboard: Some(dashboard),
+        };
+        let mut listener = Self::bind(settings, true, None)?;
+        listener.settings.listen = listener.address;
+        Ok(listener)
+    }
+
+    /// The settings, with the address that was taken.
+    #[must_use]
+    pub fn settings(&self) -> &Http {
+        &self.settings
+    }
+
+    /// Serves pages and nothing else on a new thread; the pages check the rights of their visitors.
+    ///
+    /// # Errors
+    /// When the system has no free thread or descriptor.
+    pub fn serve_pages(self, pages: Router, metrics: RequestMetrics) -> io::Result<RunningListener> {
+        let readers = Readers { token: None, is_own_listener: false };
+        let auth = Arc::new(Auth::new(&self.settings, self.address, readers, &metrics));
+        self.start(pages.layer(from_fn_with_state(auth, auth::authorize)), metrics, "pages")
+    }
+
     fn bind(settings: Http, for_producers: bool, scrape_token: Option<Secret>) -> Result<Self, BindError> {
         let bind = || {
             let socket = TcpListener::bind(settings.listen)?;
@@ -182,16 +219,25 @@ impl Listener {
         metrics: RequestMetrics,
         pages: Option<Router>,
     ) -> io::Result<RunningListener> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let name = if self.for_producers { "http" } else { "metrics" };
         let routes = self.routes(config, memory, observed, metrics.clone(), pages);
-        let Self { socket, settings, address, for_producers, .. } = self;
+        self.start(routes, metrics, name)
+    }
+
+    fn start(
+        self,
+        routes: Router,
+        metrics: RequestMetrics,
+        name: &'static str,
+    ) -> io::Result<RunningListener> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let Self { socket, settings, address, .. } = self;
         let socket = {
             let _inside = runtime.enter();
             tokio::net::TcpListener::from_std(socket)?
         };
         let (stop, stopped) = watch::channel(false);
         let (end, ended) = oneshot::channel();
-        let name = if for_producers { "http" } else { "metrics" };
         thread::Builder::new().name(name.to_owned()).spawn(move || {
             // A panic of the thread drops this too, so that the master does not wait in vain.
             let _end = end;

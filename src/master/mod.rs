@@ -43,7 +43,7 @@ pub use alerting::host_alerts_file;
 pub use listen::listen;
 pub use listen_error::ListenError;
 pub use listen_options::ListenOptions;
-pub use own_identity::boot;
+pub use own_identity::{boot, own_identity};
 pub use own_program::own_program;
 pub use receiver_test::test_receivers;
 pub use reexec::Handover;
@@ -51,4 +51,5 @@ pub use run_dir::{LockError, Presence, ServedStore, control_socket, presence, pr
 pub use run_once::run_once;
 pub use service_loop::MasterExit;
 pub use signals::block_signals;
+pub use start::page_stores;
 pub use worker_access::closed_to_workers;

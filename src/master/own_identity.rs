@@ -10,7 +10,8 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const NAMELESS: &str = "unknown";
 
 /// The identity of a master that starts now in this process.
-pub(super) fn own_identity() -> MasterIdentity {
+#[must_use]
+pub fn own_identity() -> MasterIdentity {
     let host = nix::unistd::gethostname().ok().map(|name| name.to_string_lossy().into_owned());
     MasterIdentity {
         host: host.filter(|name| !name.is_empty()).unwrap_or_else(|| NAMELESS.to_owned()),

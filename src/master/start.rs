@@ -131,7 +131,7 @@ pub(super) async fn start(
     tokio::spawn(place::watch(places));
     for port in ports {
         let pages = port.for_producers().and_then(|settings| {
-            let stores = || page_stores(&listen.config);
+            let stores = || page_stores(&listen.config, |_| false);
             let host = &shared.identity.host;
             settings.dashboard.is_some().then(|| {
                 dashboard::routes(
@@ -224,14 +224,25 @@ pub(super) async fn open_store(config: &config::Channel) -> Result<Arc<dyn Store
     open(config).await.map_err(|source| ListenError::Store { channel: config.name.clone(), source })
 }
 
-/// The stores that pages ask, by channel, with connections of their own.
-fn page_stores(config: &Config) -> dashboard::Stores {
+/// The stores that pages ask, by channel, with connections of their own. A store is not available while `is_absent` says that
+/// opening it would create it.
+#[must_use]
+pub fn page_stores(config: &Config, is_absent: fn(&config::Channel) -> bool) -> dashboard::Stores {
     let channels = config.channels.values().filter(|channel| channel.driver != Driver::Sync);
     let store = |channel: &config::Channel| {
-        let (driver, name) = (channel.driver.clone(), channel.name.clone());
+        let opened = channel.clone();
         let open = move || {
-            let (driver, name) = (driver.clone(), name.clone());
-            Box::pin(async move { store::open(&driver, &name).await }) as _
+            let channel = opened.clone();
+            Box::pin(async move {
+                if is_absent(&channel) {
+                    return Err(StoreError::Unavailable {
+                        place: channel.driver.to_string(),
+                        doing: "opening it",
+                        source: "it does not exist yet: a push or queue:listen creates it".into(),
+                    });
+                }
+                store::open(&channel.driver, &channel.name).await
+            }) as _
         };
         (channel.name.clone(), Arc::new(LazyStore::new(open)) as Arc<dyn Store>)
     };

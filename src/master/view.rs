@@ -84,7 +84,7 @@ impl Source for MasterView {
         })
     }
 
-    fn history(&self, channel: &str, step: Step, period: Duration) -> (Vec<Point>, Vec<ScaledAt>) {
+    async fn history(&self, channel: &str, step: Step, period: Duration) -> (Vec<Point>, Vec<ScaledAt>) {
         self.channel(channel).map_or_else(Default::default, |channel| channel.sampler.history(step, period))
     }
 

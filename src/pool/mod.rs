@@ -52,6 +52,8 @@ pub use run_output::{OutputPage, RunOutput};
 pub use run_process::RunProcess;
 pub use runs::{CancelReason, EndedRun, Run};
 pub use sizing::autoscaler::{MinWorkers, ScaleOrder};
+#[cfg(feature = "top")]
+pub(crate) use sizing::decision::grouped;
 pub use sizing::decision::{SizingChanges, SizingDecision, SizingInput, SizingReason};
 pub use sizing::sizer::Demand;
 pub use spec::{PoolSpec, Program};

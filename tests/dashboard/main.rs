@@ -14,6 +14,7 @@ mod prometheus_server;
 #[path = "../support/redis.rs"]
 mod redis;
 
+mod own_pages;
 mod pictures;
 
 use std::fs::{self, File};

@@ -23,6 +23,7 @@ mod load;
 mod memory;
 mod observed;
 mod outage;
+mod own_dashboard;
 mod places;
 mod producers;
 mod prometheus;

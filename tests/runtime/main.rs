@@ -53,4 +53,5 @@ mod stdio;
 mod strangers;
 mod stuck_log;
 mod timeouts;
+mod top;
 mod unique_keys;

@@ -34,10 +34,7 @@ impl Cancel {
         ids.retain(|id| seen.insert(*id));
         let mut results = Vec::with_capacity(ids.len());
         for (channel, ids) in context.channels_of(&ids)? {
-            context.check_store(channel, "cancel jobs")?;
-            let store = context.existing_store(channel)?;
-            // Cancel all jobs concurrently: a job that ignores the request takes long and must not delay the others.
-            let ended = context.block_on(all(channel, &store, &ids, context.quiet()));
+            let ended = cancel(context, channel, &ids)?;
             results.extend(ids.into_iter().zip(ended).map(|(id, ended)| (channel, id, ended)));
         }
         if context.json() {
@@ -49,24 +46,56 @@ impl Cancel {
         let mut failures = Vec::new();
         for (channel, id, result) in results {
             match result {
-                Ok(result) => match render::cancelled(id, &result) {
-                    Some(text) if !context.json() => context.print(&text)?,
-                    Some(_) => {}
-                    None => {
-                        let failure = render::failure(id, &result, &channel.name);
-                        let is_unknown = matches!(result, CancelResult::Unknown);
-                        let elsewhere = is_unknown.then(|| context.hint_of_channel(id, channel)).flatten();
-                        failures.push(match elsewhere {
-                            Some(hint) => failure.hint(hint),
-                            None => failure,
-                        });
-                    }
+                Ok(result) => match described(context, channel, id, &result) {
+                    Ok(text) if !context.json() => context.print(&text)?,
+                    Ok(_) => {}
+                    Err(failure) => failures.push(failure),
                 },
                 Err(error) => failures.push(Failure::store(format!("cancel job {id}"), error)),
             }
         }
         context.finish(failures)
     }
+}
+
+/// Cancels one job. Returns the result in words.
+#[cfg(feature = "top")]
+pub(super) fn cancel_one(context: &CommandContext, channel: &Channel, id: JobId) -> Result<String, Failure> {
+    let results = cancel(context, channel, &[id])?.into_iter();
+    let result = results.map(|result| match result {
+        Ok(result) => described(context, channel, id, &result),
+        Err(error) => Err(Failure::store(format!("cancel job {id}"), error)),
+    });
+    result.collect()
+}
+
+/// Cancels jobs of a channel, all at once: a job that ignores the request takes long and must not delay the others.
+fn cancel(
+    context: &CommandContext,
+    channel: &Channel,
+    ids: &[JobId],
+) -> Result<Vec<Result<CancelResult, StoreError>>, Failure> {
+    context.check_store(channel, "cancel jobs")?;
+    let store = context.existing_store(channel)?;
+    Ok(context.block_on(all(channel, &store, ids, context.quiet())))
+}
+
+/// The result in words, or the failure of a job that was not cancelled.
+fn described(
+    context: &CommandContext,
+    channel: &Channel,
+    id: JobId,
+    result: &CancelResult,
+) -> Result<String, Failure> {
+    if let Some(text) = render::cancelled(id, result) {
+        return Ok(text);
+    }
+    let failure = render::failure(id, result, &channel.name);
+    let is_unknown = matches!(result, CancelResult::Unknown);
+    Err(match is_unknown.then(|| context.hint_of_channel(id, channel)).flatten() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    })
 }
 
 async fn all(

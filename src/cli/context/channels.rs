@@ -78,6 +78,12 @@ impl CommandContext {
         Ok(chosen)
     }
 
+    /// The first channel that the command line names, declared or not.
+    #[cfg(feature = "top")]
+    pub(crate) fn first_name(&self) -> Option<&str> {
+        self.globals.channels.first().map(String::as_str)
+    }
+
     /// Whether the command line names a channel.
     pub(crate) fn names_channel(&self) -> bool {
         !self.globals.channels.is_empty()

@@ -71,6 +71,18 @@ impl CommandContext {
         Self { is_change, ..self }
     }
 
+    /// A context for another thread of the command, which prints neither notes nor warnings.
+    #[cfg(feature = "top")]
+    pub(super) fn silent_twin(&self) -> Self {
+        let globals = GlobalOptions { quiet: true, verbose: 0, ..self.globals.clone() };
+        let twin = Self::new(globals, self.registry.clone()).of_program(self.program.clone());
+        // The twin serves what this context was started with.
+        if let Some(config) = self.config.get() {
+            let _ = twin.config.set(config.clone());
+        }
+        twin
+    }
+
     /// The program that runs.
     pub(super) fn program(&self) -> &Program {
         &self.program

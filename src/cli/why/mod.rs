@@ -118,6 +118,32 @@ impl Why {
     }
 }
 
+/// The sentence about a channel as a whole or about one of its jobs, for `queue:top`.
+#[cfg(feature = "top")]
+pub(super) fn sentence(
+    context: &CommandContext,
+    channel: &Channel,
+    id: Option<JobId>,
+) -> Result<String, Failure> {
+    let doing = format!("find out what channel \"{}\" waits for", channel.name);
+    let looked_up = async |store: &dyn crate::store::Store| lookup::look_up(channel, store, id).await;
+    let (facts, job) = match context.call_store(channel, doing, looked_up) {
+        Err(failure) if failure.exit() == Exit::Store => {
+            let (channel_name, master) = (channel.name.clone(), lookup::ask(channel, id));
+            let without = NoStore { channel: channel_name, id, error: failure.cause(), master };
+            return Ok(without.explain().text);
+        }
+        found => found?,
+    };
+    let explanation = match (&job, id) {
+        (Some(job), _) => why::explain_job(job, &facts),
+        (None, Some(id)) => why::unknown(id, &channel.name),
+        (None, None) => why::explain_channel(&facts),
+    };
+    let attention = attention(&facts.master, &explanation);
+    Ok(format!("{}{attention}", explanation.text))
+}
+
 /// Differences between what the master holds and what its paths mean now, unless the sentence has them already.
 fn attention(master: &Master, said: &Explanation) -> String {
     let differences = master.differences();

@@ -48,7 +48,7 @@ pub(in crate::engine::dashboard) async fn channel(
     };
     let part = match asked.part.as_deref() {
         Some("head") => Some(head(shown, sees_payloads, why.as_deref(), words)),
-        Some("charts") => Some(charts(&dashboard, &picture, shown, range, words)),
+        Some("charts") => Some(charts(&dashboard, &picture, shown, range, words).await),
         Some("alerts") => Some(alerts(&dashboard, &picture, [shown], words)),
         Some("workers") => Some(workers(&dashboard, &picture, shown, words)),
         _ => None,
@@ -70,7 +70,7 @@ pub(in crate::engine::dashboard) async fn channel(
                         aria-current=[(one == range).then_some("true")] { (one.as_str()) }
                 }
             }
-            div data-part="charts" data-every="5" { (charts(&dashboard, &picture, shown, range, words)) }
+            div data-part="charts" data-every="5" { (charts(&dashboard, &picture, shown, range, words).await) }
             div data-part="workers" data-every="1" { (workers(&dashboard, &picture, shown, words)) }
         } @else {
             p class="note" { (words.not_served) }
@@ -169,7 +169,7 @@ fn figures(channel: &ChannelPicture, words: &Words) -> Markup {
     }
 }
 
-fn charts(
+async fn charts(
     dashboard: &Dashboard,
     picture: &Picture,
     channel: &ChannelPicture,
@@ -177,10 +177,10 @@ fn charts(
     words: &Words,
 ) -> Markup {
     let (step, period) = range.chart_ring();
-    let (points, scaled) = dashboard.camera.history(&channel.name, step, period);
+    let (points, scaled) = dashboard.camera.history(&channel.name, step, period).await;
     let (detailed, _) = range.ring();
     let fine = match detailed {
-        Step::Second => dashboard.camera.history(&channel.name, detailed, period).0,
+        Step::Second => dashboard.camera.history(&channel.name, detailed, period).await.0,
         _ => Vec::new(),
     };
     let samples = Samples {

@@ -46,11 +46,10 @@ pub(in crate::engine::dashboard) async fn report(
     let (_, period) = range.ring();
     let begin = Timestamp(picture.at.0.saturating_sub(u64::try_from(period.as_micros()).unwrap_or(u64::MAX)));
     let channels = only.map_or(&picture.channels[..], std::slice::from_ref);
-    let rows: Vec<_> = channels
-        .iter()
-        .filter(|channel| channel.is_served)
-        .map(|channel| row(&dashboard, channel, range))
-        .collect();
+    let mut rows = Vec::new();
+    for channel in channels.iter().filter(|channel| channel.is_served) {
+        rows.push(row(&dashboard, channel, range).await);
+    }
     let query = only.map_or_else(String::new, |channel| format!("&channel={}", channel.name));
     let content = html! {
         h1 { (words.report.title) @if let Some(channel) = only { ": " (channel.name) } }
@@ -71,7 +70,7 @@ pub(in crate::engine::dashboard) async fn report(
         }
         (alerts(channels, begin, words))
         @if let Some(channel) = only.filter(|channel| channel.is_served) {
-            (charts(&dashboard, &picture, channel, range, words))
+            (charts(&dashboard, &picture, channel, range, words).await)
         }
         p class="note" { (words.report.note) }
     };
@@ -79,9 +78,9 @@ pub(in crate::engine::dashboard) async fn report(
     Ok(dashboard.render(&asked.page(words.report.title, path, None, content), &can.visitor))
 }
 
-fn row<'a>(dashboard: &Dashboard, channel: &'a ChannelPicture, range: Range) -> Row<'a> {
+async fn row<'a>(dashboard: &Dashboard, channel: &'a ChannelPicture, range: Range) -> Row<'a> {
     let (step, period) = range.chart_ring();
-    let (points, scaled) = dashboard.camera.history(&channel.name, step, period);
+    let (points, scaled) = dashboard.camera.history(&channel.name, step, period).await;
     let ups = scaled.iter().filter(|change| change.decision.workers > change.from).count();
     Row { channel, figures: ReportFigures::of(&points), scaled: (ups, scaled.len() - ups) }
 }
@@ -286,7 +285,7 @@ fn alerts(channels: &[ChannelPicture], begin: Timestamp, words: &Words) -> Marku
     }
 }
 
-fn charts(
+async fn charts(
     dashboard: &Dashboard,
     picture: &Picture,
     channel: &ChannelPicture,
@@ -294,7 +293,7 @@ fn charts(
     words: &Words,
 ) -> Markup {
     let (step, period) = range.chart_ring();
-    let (points, scaled) = dashboard.camera.history(&channel.name, step, period);
+    let (points, scaled) = dashboard.camera.history(&channel.name, step, period).await;
     let samples = Samples {
         range,
         now: picture.at,

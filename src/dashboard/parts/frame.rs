@@ -29,6 +29,8 @@ pub(in crate::engine::dashboard) struct Frame {
     title: String,
     base_path: String,
     has_tokens: bool,
+    /// Whether the pages have no form that is posted.
+    is_private: bool,
 }
 
 /// A page.
@@ -73,7 +75,13 @@ impl Frame {
             title: own.title.clone().unwrap_or_else(|| host.to_owned()),
             base_path: base_path(settings.public_url.as_deref().unwrap_or_default()).to_owned(),
             has_tokens: !own.viewers.is_empty() || !own.operators.is_empty(),
+            is_private: false,
         }
+    }
+
+    /// The same frame for pages of one visitor, who neither signs in nor out.
+    pub(in crate::engine::dashboard) fn for_one_visitor(self) -> Self {
+        Self { has_tokens: false, is_private: true, ..self }
     }
 
     /// The path before all paths of the dashboard; empty for none.
@@ -169,6 +177,7 @@ impl Frame {
     fn session(&self, visitor: Option<&str>, words: &Words) -> Markup {
         html! {
             @match visitor {
+                Some(_) if self.is_private => {}
                 Some(name) => {
                     form method="post" action=(self.link("/logout")) class="session" {
                         span class="who" { (name) }

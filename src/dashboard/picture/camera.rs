@@ -107,13 +107,14 @@ impl Camera {
     }
 
     /// The samples of a channel in the last `period`.
-    pub(in crate::engine::dashboard) fn history(
+    pub(in crate::engine::dashboard) async fn history(
         &self,
         channel: &str,
         step: Step,
         period: Duration,
     ) -> (Vec<Point>, Vec<ScaledAt>) {
-        self.source.history(channel, step, period)
+        let history = self.source.history(channel, step, period);
+        timeout(STORE_TIMEOUT, history).await.unwrap_or_default()
     }
 
     /// The answer of a served channel to a request; `None` for a channel that this master does not serve.
@@ -135,8 +136,9 @@ impl Camera {
         for name in served.iter().cloned() {
             let source = Arc::clone(&self.source);
             looks.spawn(async move {
-                let look = timeout(LOOK_TIMEOUT, source.look(&name)).await;
-                (name, look.ok().flatten())
+                let looks = async { tokio::join!(source.look(&name), waiting_hour(&*source, &name)) };
+                let look = timeout(LOOK_TIMEOUT, looks).await;
+                (name, look.unwrap_or_default())
             });
         }
         self.ask_stores(&served, last).await;
@@ -146,8 +148,7 @@ impl Camera {
         let channels = self.channels().map(|channel| {
             let is_served = served.contains(&channel.name);
             let look = looks.iter().find(|(name, _)| *name == channel.name);
-            let look = look.and_then(|(_, look)| look.clone());
-            let waiting_hour = if is_served { self.waiting_hour(&channel.name) } else { Vec::new() };
+            let (look, waiting_hour) = look.map(|(_, look)| look.clone()).unwrap_or_default();
             let answer = answers.get(&channel.name).cloned().unwrap_or_default();
             picture_of(channel, is_served.then_some(look), answer, waiting_hour)
         });
@@ -159,11 +160,6 @@ impl Camera {
         };
         self.firing.store(picture.firing(), Ordering::Relaxed);
         picture
-    }
-
-    fn waiting_hour(&self, channel: &str) -> Vec<(Timestamp, Option<u64>)> {
-        let (points, _) = self.source.history(channel, Step::Minute, HOUR);
-        points.iter().map(|point| (point.at, point.store.map(|store| store.waiting))).collect()
     }
 
     /// Asks all stores at once, unless they were asked lately. A picture waits a moment for the answers and is made with the last ones
@@ -208,6 +204,12 @@ impl Camera {
             }
         })
     }
+}
+
+/// The waiting jobs of a served channel in the last hour.
+async fn waiting_hour(source: &dyn Source, channel: &str) -> Vec<(Timestamp, Option<u64>)> {
+    let (points, _) = source.history(channel, Step::Minute, HOUR).await;
+    points.iter().map(|point| (point.at, point.store.map(|store| store.waiting))).collect()
 }
 
 async fn ask_store(

@@ -25,6 +25,8 @@ pub(in crate::engine::dashboard) struct Gate {
     operators: BTreeMap<String, Secret>,
     anonymous: bool,
     anonymous_sees_payloads: bool,
+    /// The name of the cookie of a session. Cookies are not bound to a port.
+    cookie_name: String,
     /// The paths that the cookie is for.
     cookie_path: String,
     /// Whether people reach the dashboard by https.
@@ -63,12 +65,25 @@ impl Gate {
             operators: own.operators.clone(),
             anonymous: own.anonymous,
             anonymous_sees_payloads: own.anonymous_sees_payloads,
+            cookie_name: COOKIE_NAME.to_owned(),
             cookie_path: format!("{}/", crate::dashboard::parts::base_path(url)),
             is_https: url.starts_with("https://"),
             public: PublicAddress::of(settings),
             guesses: TokenGuesses::new(metrics),
             listener: settings.listen,
         }
+    }
+
+    /// The same gate with a session of its own beside those of other dashboards on this host.
+    pub(in crate::engine::dashboard) fn with_cookie(self, cookie_name: String) -> Self {
+        Self { cookie_name, ..self }
+    }
+
+    /// The value of `Set-Cookie` for a viewer that needs no token, because it has shown its right in another way.
+    pub(in crate::engine::dashboard) fn admit(&self, viewer: &str) -> Option<HeaderValue> {
+        let token = self.viewers.get(viewer)?;
+        let value = session::issue('v', viewer, token, SystemTime::now().into());
+        Some(self.cookie(&value, SESSION_TIME.as_secs()))
     }
 
     pub(in crate::engine::dashboard) fn has_tokens(&self) -> bool {
@@ -118,7 +133,7 @@ impl Gate {
         let sent = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
         let mut cookies = sent.flat_map(|value| value.split(';')).filter_map(|pair| {
             let (name, value) = pair.trim().split_once('=')?;
-            (name == COOKIE_NAME).then_some(value)
+            (name == self.cookie_name).then_some(value)
         });
         cookies.find_map(|cookie| {
             let claim = Claim::read(cookie)?;
@@ -186,10 +201,9 @@ impl Gate {
 
     fn cookie(&self, value: &str, seconds: u64) -> HeaderValue {
         let secure = if self.is_https { "; Secure" } else { "" };
-        let path = &self.cookie_path;
-        let text = format!(
-            "{COOKIE_NAME}={value}; HttpOnly; SameSite=Strict; Path={path}; Max-Age={seconds}{secure}"
-        );
+        let (name, path) = (&self.cookie_name, &self.cookie_path);
+        let text =
+            format!("{name}={value}; HttpOnly; SameSite=Strict; Path={path}; Max-Age={seconds}{secure}");
         HeaderValue::from_str(&text).expect("a cookie has visible characters only")
     }
 }

@@ -102,6 +102,14 @@ fn wrong_token(token: &str) -> Option<String> {
     weakness(token).map(|weakness| format!("{weakness} and may be guessed"))
 }
 
+impl Dashboard {
+    /// The names that `hide` has by default.
+    #[must_use]
+    pub fn usual_hide() -> Vec<String> {
+        default_hide()
+    }
+}
+
 fn default_hide() -> Vec<String> {
     let items = known(HTTP_KEYS, "dashboard.hide").default.trim_matches(['[', ']']).split(", ");
     items.map(|item| item.trim_matches('"').to_owned()).collect()

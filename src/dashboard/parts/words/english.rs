@@ -32,6 +32,7 @@ pub(in crate::engine::dashboard::parts) static ENGLISH: Words = Words {
     sign_in: "Sign in",
     sign_out: "Sign out",
     token: "Token",
+    one_time: "These pages belong to the person who started queue:dashboard. Its address opens them once, in one browser, with script. For another browser, start queue:dashboard again.",
     token_help: "The token of a viewer or an operator from [http.dashboard] in the configuration.",
     wrong_token: "No viewer or operator has this token.",
     too_many: "Too many wrong tokens from this address: try again in a minute.",

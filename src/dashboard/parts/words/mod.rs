@@ -43,6 +43,7 @@ pub(in crate::engine::dashboard) struct Words {
     pub sign_in: &'static str,
     pub sign_out: &'static str,
     pub token: &'static str,
+    pub one_time: &'static str,
     pub token_help: &'static str,
     pub wrong_token: &'static str,
     pub too_many: &'static str,

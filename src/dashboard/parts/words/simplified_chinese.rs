@@ -32,6 +32,7 @@ pub(in crate::engine::dashboard::parts) static SIMPLIFIED_CHINESE: Words = Words
     sign_in: "登录",
     sign_out: "退出登录",
     token: "令牌",
+    one_time: "这些页面只供运行 queue:dashboard 的人查看。其打印的地址只能在一个启用脚本的浏览器中打开一次；换用其他浏览器请重新运行 queue:dashboard。",
     token_help: "配置文件 [http.dashboard] 中某位查看者或操作员的令牌。",
     wrong_token: "没有查看者或操作员使用此令牌。",
     too_many: "来自此地址的错误令牌过多，请一分钟后再试。",
