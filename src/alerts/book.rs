@@ -166,6 +166,14 @@ impl AlertBook {
         self.alerts.values().filter(|record| record.rule == rule && record.phase.is_firing()).count()
     }
 
+    /// The number of pending alerts of this rule.
+    #[must_use]
+    pub fn pending(&self, rule: &str) -> usize {
+        let is_pending =
+            |record: &&AlertRecord| record.rule == rule && matches!(record.phase, Phase::Pending { .. });
+        self.alerts.values().filter(is_pending).count()
+    }
+
     /// Evaluates the rules; alerts of other rules end. `host` is the host whose values these are, if they are of one.
     pub fn evaluate<'r>(
         &mut self,

@@ -31,9 +31,9 @@ impl HostBook {
         Self { stored: book.clone(), book, file }
     }
 
-    /// The number of firing alerts of a rule.
-    pub(super) fn firing(&self, rule: &str) -> usize {
-        self.book.firing(rule)
+    /// The numbers of pending and firing alerts of a rule.
+    pub(super) fn counts(&self, rule: &str) -> (usize, usize) {
+        (self.book.pending(rule), self.book.firing(rule))
     }
 
     /// Evaluates the rules of this host.

@@ -262,16 +262,19 @@ impl Watch {
         if let Looked::Answer(looked) = looked {
             self.evaluate_channel(looked, &seen).await;
         }
-        self.count_firing();
+        self.count_alerts();
     }
 
-    /// Sets the metrics of all rules: what fires in the book of the channel, while this watch holds it, and in that of this host.
-    fn count_firing(&self) {
+    /// Sets the metrics of all rules: the alerts in the book of the channel, while this watch holds it, and in that of this host.
+    fn count_alerts(&self) {
         let channel = self.place.sampler.name();
         for rule in &self.settings.rules {
-            let of_channel = self.held.as_ref().map_or(0, |held| held.book.firing(&rule.name));
-            let firing = of_channel + self.host_book.firing(&rule.name);
-            self.place.metrics.firing(channel, &rule.name, rule.severity.as_str(), firing);
+            let (mut pending, mut firing) = self.host_book.counts(&rule.name);
+            if let Some(HeldBook { book, .. }) = &self.held {
+                pending += book.pending(&rule.name);
+                firing += book.firing(&rule.name);
+            }
+            self.place.metrics.alerts(channel, &rule.name, rule.severity.as_str(), pending, firing);
         }
     }
 

@@ -5,10 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{Declaration, raise_to};
 
+/// States of alerts that are exported.
+const ALERT_STATES: [&str; 2] = ["pending", "firing"];
+
 /// The metrics of alerts.
 #[derive(Clone, Debug)]
 pub struct AlertMetrics {
-    firing: IntGaugeVec,
+    alerts: IntGaugeVec,
     messages: IntCounterVec,
     handler_runs: IntCounterVec,
 }
@@ -28,10 +31,10 @@ pub struct MessageCounts {
 impl AlertMetrics {
     pub(super) fn new(declare: &Declaration<'_>) -> Self {
         Self {
-            firing: declare.gauges(
-                "aint_queue_alerts_firing",
-                "Firing alerts by rule; 0 in a master that does not evaluate the rule now. Use max by (channel, rule).",
-                &["rule", "severity"],
+            alerts: declare.gauges(
+                "aint_queue_alerts",
+                "Alerts by rule, pending or firing; 0 in a master that does not evaluate the rule now. Use max by (channel, rule, state).",
+                &["rule", "severity", "state"],
             ),
             messages: declare.counters_of(
                 "aint_queue_alert_messages_total",
@@ -46,17 +49,20 @@ impl AlertMetrics {
         }
     }
 
-    /// Sets the number of firing alerts of a rule.
-    pub fn firing(&self, channel: &str, rule: &str, severity: &str, alerts: usize) {
-        self.firing
-            .with_label_values(&[channel, rule, severity])
-            .set(i64::try_from(alerts).unwrap_or(i64::MAX));
+    /// Sets the numbers of pending and firing alerts of a rule.
+    pub fn alerts(&self, channel: &str, rule: &str, severity: &str, pending: usize, firing: usize) {
+        for (state, alerts) in ALERT_STATES.into_iter().zip([pending, firing]) {
+            let gauge = self.alerts.with_label_values(&[channel, rule, severity, state]);
+            gauge.set(i64::try_from(alerts).unwrap_or(i64::MAX));
+        }
     }
 
     /// Removes a rule.
     pub fn forget_rule(&self, channel: &str, rule: &str, severity: &str) {
-        // A rule that was never evaluated has no value.
-        let _ = self.firing.remove_label_values(&[channel, rule, severity]);
+        for state in ALERT_STATES {
+            // A rule that was never evaluated has no value.
+            let _ = self.alerts.remove_label_values(&[channel, rule, severity, state]);
+        }
     }
 
     /// Updates the numbers of messages to a receiver.

@@ -70,8 +70,8 @@ fn restart_repeats_no_message_and_forgets_no_end() {
     until("the metrics", || {
         let metrics = fixture.ok(&["queue:status", "--metrics"]);
         [
-            r#"aint_queue_alerts_firing{channel="default",rule="pile",severity="warning"} 1"#,
-            r#"aint_queue_alerts_firing{channel="default",rule="slow",severity="warning"} 0"#,
+            r#"aint_queue_alerts{channel="default",rule="pile",severity="warning",state="firing"} 1"#,
+            r#"aint_queue_alerts{channel="default",rule="slow",severity="warning",state="pending"} 0"#,
             r#"aint_queue_alert_messages_total{receiver="team",result="sent"} 1"#,
             r#"aint_queue_alert_messages_total{receiver="team",result="dropped"} 0"#,
         ]
