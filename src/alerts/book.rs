@@ -25,7 +25,7 @@ const ALERTMANAGER_RESEND: Duration = Duration::from_secs(60);
 /// The rule of a channel without workers.
 const DEGRADED: &str = "degraded";
 /// The rule of a host without a store, which explains every other alert of that host.
-const STORE_DOWN: &str = "store_down";
+pub(super) const STORE_DOWN: &str = "store_down";
 
 /// The alerts of a channel.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

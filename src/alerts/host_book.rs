@@ -1,18 +1,23 @@
 //! The book of the rules over values of one host, kept in a file of that host.
 
+use std::borrow::Cow;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use aint_queue_core::condition::Values;
 use tracing::warn;
 
 use super::Notification;
-use super::book::{AlertBook, Circumstances};
+use super::book::{AlertBook, Circumstances, STORE_DOWN};
 use crate::config::alerts::Rule;
 use crate::job::Timestamp;
 use crate::private_file;
+
+/// Time by which masters that do not hold the watch report a lost store later.
+const OTHERS_WAIT: Duration = Duration::from_secs(30);
 
 /// The book of a host in a channel.
 #[derive(Debug)]
@@ -87,6 +92,16 @@ impl HostBook {
     }
 }
 
+/// The rules over values of a host. A watch that does not hold the channel reports a lost store later: the holder has said so by then.
+pub(super) fn host_rules(rules: &[Rule], holds: bool) -> impl Iterator<Item = Cow<'_, Rule>> {
+    rules.iter().filter(|rule| rule.is_per_host()).map(move |rule| {
+        if holds || &*rule.name != STORE_DOWN {
+            return Cow::Borrowed(rule);
+        }
+        Cow::Owned(Rule { for_time: rule.for_time + OTHERS_WAIT, ..rule.clone() })
+    })
+}
+
 /// Replaces the file by one with this text.
 fn write(file: &Path, text: &str) -> io::Result<()> {
     let new = file.with_extension("new");
@@ -94,4 +109,20 @@ fn write(file: &Path, text: &str) -> io::Result<()> {
     options.write(true).create(true).truncate(true).mode(0o600);
     private_file::open(&new, &mut options)?.write_all(text.as_bytes())?;
     fs::rename(&new, file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masters_without_the_watch_report_a_lost_store_later() {
+        let rules = Rule::built_in();
+        let waits = |holds| {
+            let rules = host_rules(&rules, holds).filter(|rule| &*rule.name == STORE_DOWN);
+            rules.map(|rule| rule.for_time).collect::<Vec<_>>()
+        };
+        assert_eq!(waits(true), [Duration::ZERO]);
+        assert_eq!(waits(false), [OTHERS_WAIT]);
+    }
 }

@@ -17,7 +17,7 @@ use tracing::{debug, info, warn};
 use super::book::{AlertBook, Circumstances};
 use super::fleet_values::{FleetValues, HostValues};
 use super::heartbeat::{Pulse, Watcher, is_chosen, shared_heartbeats};
-use super::host_book::HostBook;
+use super::host_book::{HostBook, host_rules};
 use super::host_report::HostReport;
 use super::outbox::{Delivered, Outbox, Results};
 use crate::channel::ChannelStatus;
@@ -305,12 +305,12 @@ impl Watch {
     /// Evaluates the rules over values of this host.
     fn evaluate_host(&mut self, seen: &Seen) {
         let now = self.now();
-        let Self { place, settings, silences, report, host_book, .. } = self;
+        let Self { place, settings, silences, report, host_book, held, .. } = self;
         let channel = Arc::clone(place.sampler.name());
         let present = seen.present(settings);
         let values = HostValues { channel: &present, report };
-        let rules = settings.rules.iter().filter(|rule| rule.is_per_host());
-        host_book.evaluate(&channel, &place.host, rules, &values, now);
+        let rules: Vec<_> = host_rules(&settings.rules, held.is_some()).collect();
+        host_book.evaluate(&channel, &place.host, rules.iter().map(|rule| &**rule), &values, now);
         let circumstances = Circumstances {
             channel: &channel,
             settings: &settings.alerts,
