@@ -29,6 +29,7 @@ mod push;
 mod response;
 mod server;
 mod token_guesses;
+mod unread;
 mod write_timeout;
 
 use std::io;
@@ -60,6 +61,7 @@ pub use peer::Peer;
 pub use permits::{AtLimit, Permit, Permits, Used};
 use response::ErrorResponse;
 pub use token_guesses::TokenGuesses;
+use unread::UnreadMemory;
 
 /// Time for pending requests after the stop of the listener.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -71,6 +73,7 @@ struct ListenerState {
     settings: Http,
     queues: QueueSet,
     memory: ProducerMemory,
+    unread: UnreadMemory,
     metrics: RequestMetrics,
 }
 
@@ -183,7 +186,8 @@ impl Listener {
         pages: Option<Router>,
     ) -> io::Result<RunningListener> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let routes = self.routes(config, memory, observed, metrics.clone(), pages);
+        let unread = UnreadMemory::new(memory.responses.clone(), self.settings.timeout);
+        let routes = self.routes(config, (memory, unread.clone()), observed, metrics.clone(), pages);
         let Self { socket, settings, address, for_producers, .. } = self;
         let socket = {
             let _inside = runtime.enter();
@@ -195,7 +199,7 @@ impl Listener {
         thread::Builder::new().name(name.to_owned()).spawn(move || {
             // A panic of the thread drops this too, so that the master does not wait in vain.
             let _end = end;
-            runtime.block_on(server::run(socket, routes, &settings, &metrics, stopped));
+            runtime.block_on(server::run(socket, routes, &settings, &unread, &metrics, stopped));
             runtime.shutdown_timeout(DRAIN_TIMEOUT / 2);
         })?;
         info!(%address, "{name} listening");
@@ -205,11 +209,12 @@ impl Listener {
     fn routes(
         &self,
         config: &Arc<Config>,
-        memory: ProducerMemory,
+        (memory, unread): (ProducerMemory, UnreadMemory),
         observed: Arc<dyn Observed>,
         metrics: RequestMetrics,
         pages: Option<Router>,
     ) -> Router {
+        let for_all = unread.clone();
         let readers = Readers { token: self.scrape_token.clone(), is_own_listener: !self.for_producers };
         let auth = Arc::new(Auth::new(&self.settings, self.address, readers, &metrics));
         let view = Router::new()
@@ -221,7 +226,7 @@ impl Listener {
         let routes = if self.for_producers {
             let queues = QueueSet::of(Arc::clone(config));
             let metrics = metrics.clone();
-            let state = ListenerState { settings: self.settings.clone(), queues, memory, metrics };
+            let state = ListenerState { settings: self.settings.clone(), queues, memory, unread, metrics };
             let view = view.route(auth::PUSH_ROUTE, post(push::push).with_state(Arc::new(state)));
             match pages {
                 Some(pages) => view.merge(pages),
@@ -232,7 +237,10 @@ impl Listener {
         } else {
             view.fallback(async || ErrorResponse::only_metrics())
         };
-        routes.layer(from_fn_with_state(auth, auth::authorize)).layer(from_fn_with_state(metrics, measured))
+        routes
+            .layer(from_fn_with_state(auth, auth::authorize))
+            .layer(from_fn_with_state(metrics, measured))
+            .layer(from_fn_with_state(for_all, unread::counted))
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::job::NewJob;
-use crate::job_json::{self, JobJsonError, PushDefaults};
+use crate::job_json::{self, JobJsonError, LONG_TEXT, PushDefaults};
 use crate::queue::PushOptions;
 
 /// Largest number of jobs in one request.
@@ -33,6 +33,8 @@ pub(super) enum ParseError {
     NotUtf8,
     #[error("the body is not valid JSON: {0}")]
     NotJson(#[from] serde_json::Error),
+    #[error("the body is nested deeper than any job: flatten it")]
+    TooDeep,
     #[error("the array has more than {MAX_JOBS} jobs: send it in several requests")]
     TooMany,
     #[error("{0}")]
@@ -46,6 +48,8 @@ pub(super) fn parse(body: &[u8]) -> Result<ParsedBody<'_>, ParseError> {
     let text = std::str::from_utf8(body).map_err(|_| ParseError::NotUtf8)?.trim();
     match text.as_bytes().first() {
         None => Err(ParseError::Empty),
+        // The parser of an array keeps a byte for each level.
+        Some(b'[') if text.len() > LONG_TEXT && job_json::is_too_deep(text, 1) => Err(ParseError::TooDeep),
         Some(b'[') => Ok(ParsedBody { is_array: true, jobs: array(text)? }),
         Some(_) => Ok(ParsedBody { is_array: false, jobs: vec![text] }),
     }
@@ -140,6 +144,14 @@ mod tests {
         assert!(error("[{\"job\":\"a\"}] x").starts_with("the body is not valid JSON"));
         let wrong = jobs(br#"[{"job":"a"},{"job":"a","delay":"x"}]"#).unwrap_err();
         assert!(matches!(wrong, ParseError::JobAt { index: 1, error } if error.key() == Some("delay")));
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        assert!(matches!(parse("[".repeat(LONG_TEXT + 1).as_bytes()), Err(ParseError::TooDeep)));
+        let job = format!("{{\"job\":\"a\",\"payload\":{}{}}}", "[".repeat(128), "]".repeat(128));
+        let space = " ".repeat(LONG_TEXT);
+        assert_eq!(jobs(format!("[{job},{space}{job}]").as_bytes()).unwrap().1.len(), 2);
     }
 
     #[test]
