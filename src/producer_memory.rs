@@ -35,8 +35,10 @@ pub struct ProducerMemory {
     pub(crate) large_bodies: MemoryBudget,
     /// Parsed jobs of large requests: one batch at a time.
     pub(crate) batches: MemoryBudget,
-    /// Responses to HTTP requests that their clients have not read.
+    /// Responses to pushes over HTTP that their clients have not read.
     pub(crate) responses: MemoryBudget,
+    /// Other HTTP responses that their clients have not read: metrics, pages of the dashboard.
+    pub(crate) pages: MemoryBudget,
     /// Frames of workers and answers to them.
     pub(crate) workers: WorkerMemory,
 }
@@ -77,7 +79,8 @@ impl ProducerMemory {
             small_bodies: MemoryBudget::new(eighth / 2),
             large_bodies: MemoryBudget::new(bodies),
             batches: MemoryBudget::new(BATCH_BYTES),
-            responses: MemoryBudget::new(eighth / 3),
+            responses: MemoryBudget::new(eighth / 4),
+            pages: MemoryBudget::new(eighth / 12),
             workers: WorkerMemory::new(eighth * 5 / 3),
         }
     }
@@ -88,10 +91,10 @@ impl ProducerMemory {
         self.all().into_iter().map(MemoryBudget::in_use).sum()
     }
 
-    fn all(&self) -> [&MemoryBudget; 7] {
+    fn all(&self) -> [&MemoryBudget; 8] {
         let WorkerMemory { pushes, answers, long_lines } = &self.workers;
-        let Self { small_bodies, large_bodies, batches, responses, .. } = self;
-        [small_bodies, large_bodies, batches, responses, pushes, answers, long_lines]
+        let Self { small_bodies, large_bodies, batches, responses, pages, .. } = self;
+        [small_bodies, large_bodies, batches, responses, pages, pushes, answers, long_lines]
     }
 }
 

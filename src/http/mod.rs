@@ -186,7 +186,7 @@ impl Listener {
         pages: Option<Router>,
     ) -> io::Result<RunningListener> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let unread = UnreadMemory::new(memory.responses.clone(), self.settings.timeout);
+        let unread = UnreadMemory::new(&memory, self.settings.timeout);
         let routes = self.routes(config, (memory, unread.clone()), observed, metrics.clone(), pages);
         let Self { socket, settings, address, for_producers, .. } = self;
         let socket = {

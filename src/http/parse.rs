@@ -14,6 +14,14 @@ use crate::queue::PushOptions;
 /// Largest number of jobs in one request.
 pub(super) const MAX_JOBS: usize = 10_000;
 
+/// Shortest text of a job in an array.
+const MIN_JOB_TEXT: usize = r#"{"job":"a"},"#.len();
+
+/// The most jobs that a body of this length has.
+pub(super) fn most_jobs(length: usize) -> usize {
+    (length / MIN_JOB_TEXT + 1).min(MAX_JOBS)
+}
+
 /// The jobs of a body, as text.
 #[derive(Debug)]
 pub(super) struct ParsedBody<'a> {
@@ -158,6 +166,7 @@ mod tests {
     fn number_of_jobs_is_bounded() {
         let body = |count: usize| format!("[{}]", vec![r#"{"job":"a"}"#; count].join(","));
         assert_eq!(parse(body(MAX_JOBS).as_bytes()).unwrap().len(), MAX_JOBS);
+        assert!([1, 2, 100].into_iter().all(|count| most_jobs(body(count).len()) >= count));
         assert!(matches!(parse(body(MAX_JOBS + 1).as_bytes()), Err(ParseError::TooMany)));
         let torn = format!("[{}", vec!["1"; MAX_JOBS + 5].join(","));
         assert!(matches!(parse(torn.as_bytes()), Err(ParseError::NotJson(_))));

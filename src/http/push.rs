@@ -52,12 +52,18 @@ async fn push_body(
     received: ReceivedBody,
 ) -> Result<Response, ErrorResponse> {
     let ReceivedBody { bytes, reservation: _reservation, is_small } = received;
-    let body = parse::parse(&bytes).map_err(parse_error)?;
-    let unread = state.unread.for_push(body.len()).await.inspect_err(|error| error.count_for(&channel))?;
+    let small = is_small.then(|| parse::parse(&bytes).map_err(parse_error)).transpose()?;
+    let jobs = small.as_ref().map_or(parse::most_jobs(bytes.len()), ParsedBody::len);
+    let unread = state.unread.for_push(jobs).await.inspect_err(|error| error.count_for(&channel))?;
     // A response that waits for room must not keep the others from their batch.
     let _batch = match is_small {
         true => None,
         false => Some(batch_memory(&state).await.inspect_err(|error| error.count_for(&channel))?),
+    };
+    // The list of the jobs may be larger than the body.
+    let body = match small {
+        Some(body) => body,
+        None => parse::parse(&bytes).map_err(parse_error)?,
     };
     let answer = push_parsed(&state, &channel, &lazy_queue, &body).await;
     Ok(unread::with_memory(answer, unread))

@@ -15,7 +15,7 @@ use http_body_util::BodyExt;
 use tokio::time::timeout;
 
 use super::response::ErrorResponse;
-use crate::producer_memory::{MemoryBudget, Reservation};
+use crate::producer_memory::{MemoryBudget, ProducerMemory, Reservation};
 
 /// Responses up to this size are not counted: there are as many of them as connections.
 const SMALL_RESPONSE: usize = 4 << 10;
@@ -25,7 +25,9 @@ const PUSHED_JOB_BYTES: usize = 48;
 /// The memory for unread responses, and the longest wait for it. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct UnreadMemory {
-    budget: MemoryBudget,
+    pushes: MemoryBudget,
+    /// Of all else: producers never keep a scrape waiting.
+    pages: MemoryBudget,
     limit: Duration,
 }
 
@@ -34,25 +36,29 @@ pub(super) struct UnreadMemory {
 struct Reserved(Arc<Reservation>);
 
 impl UnreadMemory {
-    pub(super) fn new(budget: MemoryBudget, limit: Duration) -> Self {
-        Self { budget, limit }
+    pub(super) fn new(memory: &ProducerMemory, limit: Duration) -> Self {
+        Self { pushes: memory.responses.clone(), pages: memory.pages.clone(), limit }
     }
 
     /// Whether clients that do not read their responses have to give way.
     pub(super) fn is_short(&self) -> bool {
-        self.budget.is_short()
+        self.pushes.is_short() || self.pages.is_short()
     }
 
     /// Waits for the memory of the response to a push of this many jobs; `None` for a small response.
     pub(super) async fn for_push(&self, jobs: usize) -> Result<Option<Reservation>, ErrorResponse> {
         match jobs * PUSHED_JOB_BYTES {
             ..=SMALL_RESPONSE => Ok(None),
-            bytes => self.reserve(bytes).await.map(Some).map_err(|_| ErrorResponse::producers_busy()),
+            bytes => {
+                let reserved = timeout(self.limit, self.pushes.reserve(bytes)).await;
+                reserved.map(Some).map_err(|_| ErrorResponse::producers_busy())
+            }
         }
     }
 
-    async fn reserve(&self, bytes: usize) -> Result<Reservation, ErrorResponse> {
-        timeout(self.limit, self.budget.reserve(bytes)).await.map_err(|_| ErrorResponse::responses_unread())
+    async fn for_page(&self, bytes: usize) -> Result<Reservation, ErrorResponse> {
+        let reserved = timeout(self.limit, self.pages.reserve(bytes)).await;
+        reserved.map_err(|_| ErrorResponse::responses_unread())
     }
 }
 
@@ -82,7 +88,7 @@ pub(super) async fn counted(State(memory): State<UnreadMemory>, request: Request
             reserved.shrink_to(size);
             reserved
         }
-        None => match memory.reserve(size).await {
+        None => match memory.for_page(size).await {
             Ok(reserved) => reserved,
             Err(busy) => return busy.into_response(),
         },
