@@ -1,13 +1,19 @@
-//! The memory for jobs that producers send: one budget well below the `memory_limit` of the master, so that no producer makes
-//! the master re-execute itself.
+//! The memory for jobs that producers send, and for responses that they have not read: one budget well below the `memory_limit` of
+//! the master, so that no producer makes the master re-execute itself.
 //!
 //! A producer reserves memory before its data is read. Without room it waits, and with it its socket; HTTP requests that wait
-//! too long are refused. The estimate of parsed jobs counts the many small allocations of headers.
+//! too long are refused. The estimate of parsed jobs counts the many small allocations of headers. `unread` has the shares of
+//! workers in the memory of answers.
+
+mod unread;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+pub use unread::AnswerReservation;
+pub(crate) use unread::AnswerShare;
 
 /// Unit of the budgets: a semaphore counts fewer permits than a budget may have bytes.
 const UNIT: usize = 1 << 10;
@@ -29,13 +35,41 @@ pub struct ProducerMemory {
     pub(crate) large_bodies: MemoryBudget,
     /// Parsed jobs of large requests: one batch at a time.
     pub(crate) batches: MemoryBudget,
-    /// Pushes of running jobs.
-    pub(crate) frames: MemoryBudget,
+    /// Responses to pushes over HTTP that their clients have not read.
+    pub(crate) responses: MemoryBudget,
+    /// Other HTTP responses that their clients have not read: metrics, pages of the dashboard.
+    pub(crate) pages: MemoryBudget,
+    /// Frames of workers and answers to them.
+    pub(crate) workers: WorkerMemory,
+}
+
+/// The memory of what workers send and have not read. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct WorkerMemory {
+    /// Pushes of running jobs, until the store has their jobs.
+    pub(crate) pushes: MemoryBudget,
+    /// Answers to requests of running jobs, from the request until the worker has read them.
+    pub(crate) answers: MemoryBudget,
+    /// Lines longer than [`SMALL_BYTES`], while they arrive and while a push of that length waits.
+    pub(crate) long_lines: MemoryBudget,
+}
+
+impl WorkerMemory {
+    /// The memory of the workers of a master that has this many bytes for them.
+    #[must_use]
+    pub fn new(bytes: usize) -> Self {
+        let tenth = bytes / 10;
+        Self {
+            pushes: MemoryBudget::new(4 * tenth),
+            answers: MemoryBudget::new(3 * tenth),
+            long_lines: MemoryBudget::new(3 * tenth),
+        }
+    }
 }
 
 impl ProducerMemory {
-    /// The budget of a master with this `memory_limit` in MiB, whose HTTP requests have bodies up to `max_body` bytes. It is three
-    /// eighths of the limit, and more only if one body would not fit.
+    /// The budget of a master with this `memory_limit` in MiB, whose HTTP requests have bodies up to `max_body` bytes. It is half of
+    /// the limit, and more only if one body would not fit.
     #[must_use]
     pub fn new(memory_limit: u64, max_body: usize) -> Self {
         let limit = usize::try_from(memory_limit).unwrap_or(usize::MAX).min(1 << 20) << 20;
@@ -45,15 +79,22 @@ impl ProducerMemory {
             small_bodies: MemoryBudget::new(eighth / 2),
             large_bodies: MemoryBudget::new(bodies),
             batches: MemoryBudget::new(BATCH_BYTES),
-            frames: MemoryBudget::new(eighth),
+            responses: MemoryBudget::new(eighth / 4),
+            pages: MemoryBudget::new(eighth / 12),
+            workers: WorkerMemory::new(eighth * 5 / 3),
         }
     }
 
     /// Bytes that are reserved now.
     #[must_use]
     pub fn in_use(&self) -> u64 {
-        let all = [&self.small_bodies, &self.large_bodies, &self.batches, &self.frames];
-        all.into_iter().map(MemoryBudget::in_use).sum()
+        self.all().into_iter().map(MemoryBudget::in_use).sum()
+    }
+
+    fn all(&self) -> [&MemoryBudget; 8] {
+        let WorkerMemory { pushes, answers, long_lines } = &self.workers;
+        let Self { small_bodies, large_bodies, batches, responses, pages, .. } = self;
+        [small_bodies, large_bodies, batches, responses, pages, pushes, answers, long_lines]
     }
 }
 
@@ -73,7 +114,7 @@ pub struct MemoryBudget {
 /// Reserved bytes, free again on drop.
 #[derive(Debug)]
 pub struct Reservation {
-    _permit: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
     bytes: u64,
     in_use: Arc<AtomicU64>,
 }
@@ -105,11 +146,31 @@ impl MemoryBudget {
     fn reservation(&self, permit: OwnedSemaphorePermit, wanted: u32) -> Reservation {
         let bytes = u64::from(wanted) * UNIT as u64;
         self.in_use.fetch_add(bytes, Ordering::Relaxed);
-        Reservation { _permit: permit, bytes, in_use: Arc::clone(&self.in_use) }
+        Reservation { permit, bytes, in_use: Arc::clone(&self.in_use) }
     }
 
-    fn in_use(&self) -> u64 {
+    /// Whether less than a quarter is free, so that those who keep memory without using it have to give way.
+    pub(crate) fn is_short(&self) -> bool {
+        self.units.available_permits() < usize::try_from(self.total / 4).unwrap_or(usize::MAX)
+    }
+
+    pub(crate) fn in_use(&self) -> u64 {
         self.in_use.load(Ordering::Relaxed)
+    }
+}
+
+impl Reservation {
+    /// Gives back all but this many bytes.
+    pub(crate) fn shrink_to(&mut self, bytes: usize) {
+        let excess = self
+            .permit
+            .num_permits()
+            .saturating_sub(usize::try_from(units(bytes).max(1)).unwrap_or(usize::MAX));
+        if let Some(freed) = self.permit.split(excess) {
+            let freed = freed.num_permits() as u64 * UNIT as u64;
+            self.bytes -= freed;
+            self.in_use.fetch_sub(freed, Ordering::Relaxed);
+        }
     }
 }
 
@@ -129,18 +190,34 @@ mod tests {
 
     const MIB: usize = 1 << 20;
 
+    fn bytes(budget: &MemoryBudget) -> usize {
+        budget.total as usize * UNIT
+    }
+
     #[test]
     fn shares_stay_well_below_the_limit() {
-        let bytes = |budget: &MemoryBudget| budget.total as usize * UNIT;
         for (limit, max_body) in [(96, 5 * MIB), (96, MIB), (512, 64 * MIB)] {
             let memory = ProducerMemory::new(limit, max_body);
-            let all = [&memory.small_bodies, &memory.large_bodies, &memory.batches, &memory.frames];
-            let all: usize = all.into_iter().map(bytes).sum();
-            assert!(all <= limit as usize * MIB / 2, "{limit}: {all}");
+            let all: usize = memory.all().into_iter().map(bytes).sum();
+            // Each share is rounded up to a unit.
+            assert!(all <= limit as usize * MIB / 2 + 8 * UNIT, "{limit}: {all}");
             assert!(bytes(&memory.large_bodies) >= max_body);
         }
         assert_eq!(bytes(&ProducerMemory::new(96, 64 * MIB).large_bodies), 64 * MIB, "one body fits");
         let _ = ProducerMemory::new(u64::MAX >> 20, 64 * MIB);
+    }
+
+    #[test]
+    fn shrunk_reservation_frees_the_rest() {
+        let budget = MemoryBudget::new(10 * UNIT);
+        let mut most = budget.try_reserve(9 * UNIT).unwrap();
+        assert!(budget.is_short());
+        most.shrink_to(2 * UNIT);
+        assert_eq!((budget.in_use(), budget.is_short()), (2 * UNIT as u64, false));
+        most.shrink_to(100 * UNIT);
+        assert!(budget.try_reserve(8 * UNIT).is_some());
+        drop(most);
+        assert_eq!(budget.in_use(), 0);
     }
 
     #[tokio::test]

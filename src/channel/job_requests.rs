@@ -22,7 +22,7 @@ use crate::pool::{ReplyTo, RequestKind, RunRequest};
 use crate::store::{
     self, ClaimKind, CrossChannelPush, KeyRelease, MAX_BATCH, Owner, PushLimit, Pushed, Store,
 };
-use crate::wire::RunId;
+use crate::wire::{MAX_PUSHED_JOBS, RunId};
 
 /// Number of locks and breakers that one run may hold; each is kept in memory until the run ends.
 const MAX_HELD_BY_RUN: usize = 64;
@@ -234,11 +234,8 @@ struct PushedJobs {
 impl PushedJobs {
     fn parse(&self) -> Result<Vec<NewJob>, String> {
         let jobs = &self.jobs;
-        if jobs.len() > MAX_BATCH {
-            return Err(format!(
-                "too many jobs for one push: {}, at most {MAX_BATCH} are allowed",
-                jobs.len()
-            ));
+        if jobs.len() > MAX_PUSHED_JOBS {
+            return Err(format!("too many jobs for one push: at most {MAX_PUSHED_JOBS} are allowed"));
         }
         let options = PushOptions::new();
         let parse = |(index, job): (usize, &String)| {
@@ -293,3 +290,5 @@ async fn claim(
     };
     claims.into_iter().zip(claimants).zip(responses).map(complete).collect()
 }
+
+const _: () = assert!(MAX_PUSHED_JOBS <= MAX_BATCH, "a push of a job is one batch of the store");

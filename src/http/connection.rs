@@ -18,6 +18,7 @@ use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use super::admission::Place;
+use super::unread::UnreadMemory;
 use super::write_timeout::WriteTimeout;
 
 /// Largest head of a request, and the read-ahead of a body, in bytes.
@@ -62,7 +63,7 @@ pub(super) async fn serve(
     stream: TcpStream,
     place: Arc<Place>,
     routes: Router,
-    limit: Duration,
+    (limit, unread): (Duration, UnreadMemory),
     mut stopped: watch::Receiver<bool>,
 ) {
     // Responses are small and written at once, so Nagle's delay has no benefit.
@@ -79,7 +80,7 @@ pub(super) async fn serve(
         .header_read_timeout(limit)
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)
-        .serve_connection(TokioIo::new(WriteTimeout::new(stream, limit)), service);
+        .serve_connection(TokioIo::new(WriteTimeout::new(stream, limit, unread)), service);
     let ended = tokio::select! {
         ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => Some(ended),
         () = wait_for_stop(&mut stopped) => None,

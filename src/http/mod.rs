@@ -29,6 +29,7 @@ mod push;
 mod response;
 mod server;
 mod token_guesses;
+mod unread;
 mod write_timeout;
 
 use std::io;
@@ -60,6 +61,7 @@ pub use peer::Peer;
 pub use permits::{AtLimit, Permit, Permits, Used};
 use response::ErrorResponse;
 pub use token_guesses::TokenGuesses;
+use unread::UnreadMemory;
 
 /// Time for pending requests after the stop of the listener.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -71,9 +73,12 @@ struct ListenerState {
     settings: Http,
     queues: QueueSet,
     memory: ProducerMemory,
+    unread: UnreadMemory,
     metrics: RequestMetrics,
 }
 
+/// Memory of the pages of a command, in MiB; unread responses take a part of it.
+const PAGES_MEMORY_MIB: u64 = 64;
 /// Most connections of a listener for metrics.
 const SCRAPE_CONNECTIONS: usize = 64;
 /// Longest time for each part of a request to a listener for metrics.
@@ -190,7 +195,11 @@ impl Listener {
     pub fn serve_pages(self, pages: Router, metrics: RequestMetrics) -> io::Result<RunningListener> {
         let readers = Readers { token: None, is_own_listener: false };
         let auth = Arc::new(Auth::new(&self.settings, self.address, readers, &metrics));
-        self.start(pages.layer(from_fn_with_state(auth, auth::authorize)), metrics, "pages")
+        let unread = UnreadMemory::new(&ProducerMemory::new(PAGES_MEMORY_MIB, 0), self.settings.timeout);
+        let pages = pages
+            .layer(from_fn_with_state(auth, auth::authorize))
+            .layer(from_fn_with_state(unread.clone(), unread::counted));
+        self.start(pages, unread, metrics, "pages")
     }
 
     fn bind(settings: Http, for_producers: bool, scrape_token: Option<Secret>) -> Result<Self, BindError> {
@@ -220,13 +229,15 @@ impl Listener {
         pages: Option<Router>,
     ) -> io::Result<RunningListener> {
         let name = if self.for_producers { "http" } else { "metrics" };
-        let routes = self.routes(config, memory, observed, metrics.clone(), pages);
-        self.start(routes, metrics, name)
+        let unread = UnreadMemory::new(&memory, self.settings.timeout);
+        let routes = self.routes(config, (memory, unread.clone()), observed, metrics.clone(), pages);
+        self.start(routes, unread, metrics, name)
     }
 
     fn start(
         self,
         routes: Router,
+        unread: UnreadMemory,
         metrics: RequestMetrics,
         name: &'static str,
     ) -> io::Result<RunningListener> {
@@ -241,7 +252,7 @@ impl Listener {
         thread::Builder::new().name(name.to_owned()).spawn(move || {
             // A panic of the thread drops this too, so that the master does not wait in vain.
             let _end = end;
-            runtime.block_on(server::run(socket, routes, &settings, &metrics, stopped));
+            runtime.block_on(server::run(socket, routes, &settings, &unread, &metrics, stopped));
             runtime.shutdown_timeout(DRAIN_TIMEOUT / 2);
         })?;
         info!(%address, "{name} listening");
@@ -251,11 +262,12 @@ impl Listener {
     fn routes(
         &self,
         config: &Arc<Config>,
-        memory: ProducerMemory,
+        (memory, unread): (ProducerMemory, UnreadMemory),
         observed: Arc<dyn Observed>,
         metrics: RequestMetrics,
         pages: Option<Router>,
     ) -> Router {
+        let for_all = unread.clone();
         let readers = Readers { token: self.scrape_token.clone(), is_own_listener: !self.for_producers };
         let auth = Arc::new(Auth::new(&self.settings, self.address, readers, &metrics));
         let view = Router::new()
@@ -267,7 +279,7 @@ impl Listener {
         let routes = if self.for_producers {
             let queues = QueueSet::of(Arc::clone(config));
             let metrics = metrics.clone();
-            let state = ListenerState { settings: self.settings.clone(), queues, memory, metrics };
+            let state = ListenerState { settings: self.settings.clone(), queues, memory, unread, metrics };
             let view = view.route(auth::PUSH_ROUTE, post(push::push).with_state(Arc::new(state)));
             match pages {
                 Some(pages) => view.merge(pages),
@@ -278,7 +290,10 @@ impl Listener {
         } else {
             view.fallback(async || ErrorResponse::only_metrics())
         };
-        routes.layer(from_fn_with_state(auth, auth::authorize)).layer(from_fn_with_state(metrics, measured))
+        routes
+            .layer(from_fn_with_state(auth, auth::authorize))
+            .layer(from_fn_with_state(metrics, measured))
+            .layer(from_fn_with_state(for_all, unread::counted))
     }
 }
 

@@ -8,11 +8,19 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::job::NewJob;
-use crate::job_json::{self, JobJsonError, PushDefaults};
+use crate::job_json::{self, JobJsonError, LONG_TEXT, PushDefaults};
 use crate::queue::PushOptions;
 
 /// Largest number of jobs in one request.
 pub(super) const MAX_JOBS: usize = 10_000;
+
+/// Shortest text of a job in an array.
+const MIN_JOB_TEXT: usize = r#"{"job":"a"},"#.len();
+
+/// The most jobs that a body of this length has.
+pub(super) fn most_jobs(length: usize) -> usize {
+    (length / MIN_JOB_TEXT + 1).min(MAX_JOBS)
+}
 
 /// The jobs of a body, as text.
 #[derive(Debug)]
@@ -33,6 +41,8 @@ pub(super) enum ParseError {
     NotUtf8,
     #[error("the body is not valid JSON: {0}")]
     NotJson(#[from] serde_json::Error),
+    #[error("the body is nested deeper than any job: flatten it")]
+    TooDeep,
     #[error("the array has more than {MAX_JOBS} jobs: send it in several requests")]
     TooMany,
     #[error("{0}")]
@@ -46,6 +56,8 @@ pub(super) fn parse(body: &[u8]) -> Result<ParsedBody<'_>, ParseError> {
     let text = std::str::from_utf8(body).map_err(|_| ParseError::NotUtf8)?.trim();
     match text.as_bytes().first() {
         None => Err(ParseError::Empty),
+        // The parser of an array keeps a byte for each level.
+        Some(b'[') if text.len() > LONG_TEXT && job_json::is_too_deep(text, 1) => Err(ParseError::TooDeep),
         Some(b'[') => Ok(ParsedBody { is_array: true, jobs: array(text)? }),
         Some(_) => Ok(ParsedBody { is_array: false, jobs: vec![text] }),
     }
@@ -143,9 +155,18 @@ mod tests {
     }
 
     #[test]
+    fn nesting_is_bounded() {
+        assert!(matches!(parse("[".repeat(LONG_TEXT + 1).as_bytes()), Err(ParseError::TooDeep)));
+        let job = format!("{{\"job\":\"a\",\"payload\":{}{}}}", "[".repeat(128), "]".repeat(128));
+        let space = " ".repeat(LONG_TEXT);
+        assert_eq!(jobs(format!("[{job},{space}{job}]").as_bytes()).unwrap().1.len(), 2);
+    }
+
+    #[test]
     fn number_of_jobs_is_bounded() {
         let body = |count: usize| format!("[{}]", vec![r#"{"job":"a"}"#; count].join(","));
         assert_eq!(parse(body(MAX_JOBS).as_bytes()).unwrap().len(), MAX_JOBS);
+        assert!([1, 2, 100].into_iter().all(|count| most_jobs(body(count).len()) >= count));
         assert!(matches!(parse(body(MAX_JOBS + 1).as_bytes()), Err(ParseError::TooMany)));
         let torn = format!("[{}", vec!["1"; MAX_JOBS + 5].join(","));
         assert!(matches!(parse(torn.as_bytes()), Err(ParseError::NotJson(_))));

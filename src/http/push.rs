@@ -11,6 +11,7 @@ use super::ListenerState;
 use super::body::{self, ReceivedBody};
 use super::parse::{self, ParseError, ParsedBody};
 use super::response::{self, ErrorResponse, PushedJob, error_chain};
+use super::unread;
 use crate::metrics::PushedVia;
 use crate::producer_memory::{BATCH_BYTES, Reservation};
 use crate::queue::{PushManyError, Queue};
@@ -51,25 +52,44 @@ async fn push_body(
     received: ReceivedBody,
 ) -> Result<Response, ErrorResponse> {
     let ReceivedBody { bytes, reservation: _reservation, is_small } = received;
-    let body = parse::parse(&bytes).map_err(parse_error)?;
+    let small = is_small.then(|| parse::parse(&bytes).map_err(parse_error)).transpose()?;
+    let jobs = small.as_ref().map_or(parse::most_jobs(bytes.len()), ParsedBody::len);
+    let unread = state.unread.for_push(jobs).await.inspect_err(|error| error.count_for(&channel))?;
+    // A response that waits for room must not keep the others from their batch.
     let _batch = match is_small {
         true => None,
         false => Some(batch_memory(&state).await.inspect_err(|error| error.count_for(&channel))?),
     };
+    // The list of the jobs may be larger than the body.
+    let body = match small {
+        Some(body) => body,
+        None => parse::parse(&bytes).map_err(parse_error)?,
+    };
+    let answer = push_parsed(&state, &channel, &lazy_queue, &body).await;
+    Ok(unread::with_memory(answer, unread))
+}
+
+/// Checks the jobs of a body and pushes them.
+async fn push_parsed(
+    state: &ListenerState,
+    channel: &str,
+    lazy_queue: &LazyQueue,
+    body: &ParsedBody<'_>,
+) -> Result<Response, ErrorResponse> {
     let size = match body.len() {
         0 | 1 => PushSize::default(),
-        _ => check(&body).await.map_err(parse_error)?,
+        _ => check(body).await.map_err(parse_error)?,
     };
     let queue = lazy_queue.queue().await.map_err(|error| ErrorResponse::store(&error))?;
     queue
         .check_size(size)
         .map_err(|error| push_error(PushManyError { pushed: Vec::new(), source: error }))?;
-    let result = push_jobs(&queue, &body).await;
+    let result = push_jobs(&queue, body).await;
     let added = match &result {
         Ok(pushed) => pushed.iter().filter(|pushed| matches!(pushed, Pushed::Added(_))).count(),
         Err(error) => error.added(),
     };
-    state.metrics.pushed(&channel, PushedVia::Http, added as u64);
+    state.metrics.pushed(channel, PushedVia::Http, added as u64);
     Ok(response_to(body.is_array, result?))
 }
 
@@ -126,6 +146,7 @@ fn parse_error(error: ParseError) -> ErrorResponse {
     match error {
         ParseError::Job(error) => ErrorResponse::bad_request(text).at(None, error.key()),
         ParseError::JobAt { index, error } => ErrorResponse::bad_request(text).at(Some(index), error.key()),
+        ParseError::TooDeep => ErrorResponse::bad_request(text),
         ParseError::TooMany => ErrorResponse::new(StatusCode::PAYLOAD_TOO_LARGE, text),
         ParseError::Empty | ParseError::NotUtf8 | ParseError::NotJson(_) => ErrorResponse::bad_request(text),
     }

@@ -111,6 +111,11 @@ impl ErrorResponse {
         Self { is_for_memory: true, ..Self::unavailable(error) }
     }
 
+    /// Clients have not read the responses to earlier requests.
+    pub(super) fn responses_unread() -> Self {
+        Self::unavailable("clients have too many unread responses: read them, and retry")
+    }
+
     /// Counts a refusal for lack of memory with the refused pushes into a channel.
     pub(super) fn count_for(&self, channel: &str) {
         if self.is_for_memory {

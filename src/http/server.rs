@@ -14,6 +14,7 @@ use super::DRAIN_TIMEOUT;
 use super::admission::Admission;
 use super::connection::{self, wait_for_stop};
 use super::peer::Peer;
+use super::unread::UnreadMemory;
 use crate::config::Http;
 use crate::metrics::RequestMetrics;
 
@@ -27,13 +28,14 @@ pub(super) async fn run(
     listener: TcpListener,
     routes: Router,
     settings: &Http,
+    unread: &UnreadMemory,
     metrics: &RequestMetrics,
     mut stopped: watch::Receiver<bool>,
 ) {
     let mut open = JoinSet::new();
     let on_stop = stopped.clone();
     tokio::select! {
-        () = accept(&listener, &routes, Admission::new(settings, metrics), settings.timeout, &on_stop, &mut open) => {}
+        () = accept(&listener, &routes, Admission::new(settings, metrics), (settings.timeout, unread), &on_stop, &mut open) => {}
         () = wait_for_stop(&mut stopped) => {}
     }
     drop(listener);
@@ -44,7 +46,7 @@ async fn accept(
     listener: &TcpListener,
     routes: &Router,
     admission: Admission,
-    request_timeout: Duration,
+    (request_timeout, unread): (Duration, &UnreadMemory),
     stopped: &watch::Receiver<bool>,
     open: &mut JoinSet<()>,
 ) {
@@ -61,7 +63,7 @@ async fn accept(
                     stream,
                     Arc::new(place),
                     routes.clone(),
-                    request_timeout,
+                    (request_timeout, unread.clone()),
                     stopped.clone(),
                 );
                 admission.attach(number, open.spawn(serving));

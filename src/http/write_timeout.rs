@@ -1,4 +1,5 @@
-//! A stream with a write timeout: writes fail after the client has read nothing for too long.
+//! A stream with a write timeout: writes fail after the client has read nothing for too long, and sooner while the memory for unread
+//! responses is short.
 //!
 //! Reads pass through. Their time limits are set where a request head or a body is expected.
 
@@ -9,19 +10,25 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::unread::UnreadMemory;
+
+/// Time without progress after which a write fails while memory is short, and between two looks at that.
+const SHORT_LIMIT: Duration = Duration::from_secs(1);
 
 /// A TCP stream with a write timeout.
 pub(super) struct WriteTimeout {
     stream: TcpStream,
     limit: Duration,
-    /// The timer of a pending write.
-    waiting: Option<Pin<Box<Sleep>>>,
+    unread: UnreadMemory,
+    /// The start of a pending write and its timer.
+    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
 impl WriteTimeout {
-    pub(super) fn new(stream: TcpStream, limit: Duration) -> Self {
-        Self { stream, limit, waiting: None }
+    pub(super) fn new(stream: TcpStream, limit: Duration, unread: UnreadMemory) -> Self {
+        Self { stream, limit, unread, waiting: None }
     }
 
     /// Fails a write that makes no progress within the limit.
@@ -30,10 +37,15 @@ impl WriteTimeout {
             self.waiting = None;
             return done;
         }
-        let limit = self.limit;
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(limit)));
-        ready!(waiting.as_mut().poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        let (limit, step) = (self.limit, self.limit.min(SHORT_LIMIT));
+        let (since, timer) = self.waiting.get_or_insert_with(|| (Instant::now(), Box::pin(sleep(step))));
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            if since.elapsed() >= limit || self.unread.is_short() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            timer.as_mut().reset(Instant::now() + step);
+        }
     }
 }
 

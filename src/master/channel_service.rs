@@ -89,7 +89,7 @@ impl ChannelService {
         metrics.limits(PushLimit::of(&config).limits(), worker_limits(&config));
         let ReloadSpec { pool, settings } = renewal(&config, program, &guardian);
         let now = Instant::now();
-        let mut pool = Pool::new(pool, shared.producer_memory.frames.clone(), now);
+        let mut pool = Pool::new(pool, shared.producer_memory.workers.clone(), now);
         if let Some(minimum) = manual_minimum {
             pool.restore_manual_minimum(minimum, now);
         }

@@ -52,7 +52,7 @@ pub fn run_once(
             name: channel.name.as_str().into(),
             identity: own_identity(),
             store,
-            pool: Pool::new(pool, ProducerMemory::new(channel.memory_limit, 0).frames, Instant::now()),
+            pool: Pool::new(pool, ProducerMemory::new(channel.memory_limit, 0).workers, Instant::now()),
             settings,
             dead: Vec::new(),
             on_join: OnJoin(Box::new(|_| {})),

@@ -2,7 +2,7 @@
 
 use crate::guardian::handle::ChildId;
 use crate::job::{JobId, LimitClaim};
-use crate::producer_memory::Reservation;
+use crate::producer_memory::{AnswerReservation, Reservation};
 use crate::wire::{RequestId, RunId};
 
 /// A request of a run.
@@ -21,10 +21,12 @@ pub struct RunRequest {
 }
 
 /// The address of a response, for [`Pool::respond`](super::Pool::respond).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct ReplyTo {
     pub(super) child: ChildId,
     pub(super) request: RequestId,
+    /// The memory of the response, until the worker has read it.
+    pub(super) memory: Option<AnswerReservation>,
 }
 
 /// The kinds of requests a run can make.

@@ -20,7 +20,7 @@ use crate::guardian::handle::{ChildEvent, ChildId};
 use crate::guardian::scripted::ScriptedGuardian;
 pub(crate) use crate::guardian::scripted::ScriptedSignal;
 use crate::job::{JobOptions, Outcome};
-use crate::producer_memory::MemoryBudget;
+use crate::producer_memory::WorkerMemory;
 use crate::wire::{self, FromWorker, JobSpec, ReadFrame, RunId, WireError};
 
 /// Takes the place of descriptors and I/O tasks in a launcher.
@@ -124,7 +124,7 @@ impl ScriptedWorker {
     }
 
     pub(crate) fn read_frame(&self, frame: ReadFrame) -> &Self {
-        self.io_event(IoEvent::Frames(self.child, vec![frame]))
+        self.io_event(IoEvent::Frames(self.child, vec![frame.into()]))
     }
 
     /// The worker sends a line that is no frame.
@@ -158,8 +158,8 @@ impl ScriptedWorker {
         let mut bytes = Vec::new();
         while let Ok(command) = self.commands.try_recv() {
             if let IoCommand::Send(frames) = command {
-                self.unread.fetch_sub(frames.len(), std::sync::atomic::Ordering::Relaxed);
-                bytes.extend(frames);
+                self.unread.fetch_sub(frames.bytes.len(), std::sync::atomic::Ordering::Relaxed);
+                bytes.extend(frames.bytes);
             }
         }
         let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
@@ -212,7 +212,7 @@ pub(crate) fn spec() -> PoolSpec {
 pub(crate) fn pool(spec: PoolSpec) -> (Pool, Script) {
     let (guardian, receiver) = ScriptedGuardian::new();
     let (sender, started) = mpsc::unbounded_channel();
-    let mut pool = Pool::new(GenerationSpec { spec, guardian }, MemoryBudget::new(1 << 20), Instant::now());
+    let mut pool = Pool::new(GenerationSpec { spec, guardian }, WorkerMemory::new(1 << 20), Instant::now());
     pool.launcher.script = Some(ScriptSender(sender));
     (pool, Script { started, guardian: receiver })
 }

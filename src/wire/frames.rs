@@ -15,6 +15,8 @@ pub const PROTOCOL_VERSION: u32 = 1;
 pub const MAX_LINE: usize = MAX_PAYLOAD_BYTES + (64 << 10);
 /// Most open requests of a worker per slot; the master refuses further requests.
 pub const MAX_OPEN_REQUESTS: usize = 16;
+/// Most jobs of one push frame. Of a frame with more, only the first are kept: enough to refuse it.
+pub const MAX_PUSHED_JOBS: usize = 500;
 /// The environment variable that names the worker's socket.
 pub const FD_VARIABLE: &str = "AINT_QUEUE_FD";
 /// The environment variable with the number of jobs that a worker may run at once.
@@ -117,7 +119,8 @@ pub enum FromWorker {
         ask: RequestId,
         /// The channel to push to, if not the channel of the run.
         channel: Option<String>,
-        /// Each job as a JSON object, in the form shared by all interfaces that push jobs.
+        /// Each job as a JSON object, in the form shared by all interfaces that push jobs; one more than [`MAX_PUSHED_JOBS`] when
+        /// there are more.
         jobs: Vec<String>,
     },
     /// A run requests a lock, a rate or a breaker; the response is [`Response::Granted`] or [`Response::Wait`].

@@ -42,11 +42,18 @@ impl LineBuffer {
             self.start = 0;
         }
         let length = self.data.len();
+        // The largest line is allocated once: growth by doubling would take twice its size.
+        let space = if length > 4 * self.chunk {
+            (self.limit + self.chunk).saturating_sub(length)
+        } else {
+            self.chunk
+        };
+        self.data.reserve_exact(space.max(self.chunk));
         self.data.resize(length + self.chunk, 0);
         let result = read(&mut self.data[length..]);
         self.data.truncate(length + *result.as_ref().unwrap_or(&0));
-        if self.data.is_empty() && self.data.capacity() > 4 * self.chunk {
-            // Free the memory of one large frame.
+        if self.data.is_empty() && (result.is_err() || self.data.capacity() > 4 * self.chunk) {
+            // Free the memory of a large frame, and that of a stream that is silent.
             self.data = Vec::new();
         }
         result
@@ -71,6 +78,12 @@ impl LineBuffer {
         self.scanned = self.start;
         let line = &self.data[line];
         Some(Line::Whole(line.strip_suffix(b"\r").unwrap_or(line)))
+    }
+
+    /// Number of bytes of the line that is not complete, once [`next_line`](Self::next_line) has returned all others.
+    #[must_use]
+    pub fn unfinished(&self) -> usize {
+        self.data.len() - self.start
     }
 
     /// The bytes behind the last line break, for the end of the stream.

@@ -16,7 +16,7 @@ mod to_worker;
 
 pub use frames::{
     CHANNEL_VARIABLE, FD_VARIABLE, FromMaster, FromWorker, JobSpec, MAX_LINE, MAX_OPEN_REQUESTS,
-    PROTOCOL_VERSION, ReadFrame, RequestId, RunFrame, RunId, SLOTS_VARIABLE, WireError,
+    MAX_PUSHED_JOBS, PROTOCOL_VERSION, ReadFrame, RequestId, RunFrame, RunId, SLOTS_VARIABLE, WireError,
 };
 pub use lines::{Line, LineBuffer};
 pub use long_line::LongLine;

@@ -6,11 +6,15 @@ use aint_queue_core::durations::millis;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::frames::{FromWorker, JobSpec, MAX_LINE, RequestId, RunId, WireError, not_a_frame};
+use super::frames::{
+    FromWorker, JobSpec, MAX_LINE, MAX_PUSHED_JOBS, RequestId, RunId, WireError, not_a_frame,
+};
 use crate::job::{JobOptions, LimitClaim, Outcome, RetryDecision, truncated};
 
 /// Longest error text in bytes, sent or accepted; the store keeps less of it.
 pub(super) const MAX_ERROR: usize = 8 << 10;
+/// Longest text of a log frame in bytes, channel name and log level that are kept: the log cuts them further.
+const MAX_LOG_TEXT: usize = 8 << 10;
 /// Error text of a failure that has none.
 pub(super) const NO_MESSAGE: &str = "failed without a message";
 
@@ -40,7 +44,7 @@ pub(super) fn decode_strictly(line: &[u8]) -> Result<FromWorker, WireError> {
         // serde takes an array for an object whose keys are left out.
         return Err(not_a_frame("an array, where an object belongs", line));
     }
-    let flat: FlatFrame = serde_json::from_slice(line).map_err(|e| not_a_frame(e, line))?;
+    let flat: FlatFrame<JobTexts<'_>> = serde_json::from_slice(line).map_err(|e| not_a_frame(e, line))?;
     flat.try_into().map_err(|detail: String| not_a_frame(detail, line))
 }
 
@@ -55,10 +59,15 @@ fn plain_done(line: &[u8]) -> Option<RunId> {
     digits.iter().try_fold(0u64, |n, d| d.is_ascii_digit().then(|| n * 10 + u64::from(d - b'0')))
 }
 
+/// Jobs in the line of their frame. A line may have very many of a few bytes, each of which would take a text of its own.
+#[derive(Default, Deserialize)]
+#[serde(transparent)]
+struct JobTexts<'a>(#[serde(borrow)] Vec<&'a RawValue>);
+
 /// JSON form of a frame: the fields of all frame types.
 #[derive(Default, Serialize, Deserialize)]
-#[serde(default)]
-struct FlatFrame {
+#[serde(default, bound(deserialize = "J: Default + Deserialize<'de>"))]
+struct FlatFrame<J = Vec<Box<RawValue>>> {
     #[serde(rename = "type")]
     kind: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,7 +79,7 @@ struct FlatFrame {
     #[serde(skip_serializing_if = "Option::is_none")]
     slots: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    jobs: Option<Vec<Box<RawValue>>>,
+    jobs: Option<J>,
     #[serde(skip_serializing_if = "Option::is_none")]
     channel: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -219,7 +228,7 @@ impl From<&FromWorker> for FlatFrame {
     }
 }
 
-impl FlatFrame {
+impl<J> FlatFrame<J> {
     fn read_claim(self) -> Result<LimitClaim, String> {
         let time = |ms: Option<u64>| Duration::from_millis(ms.unwrap_or(0));
         let claim = match (self.lock, self.rate, self.breaker) {
@@ -241,10 +250,10 @@ impl FlatFrame {
     }
 }
 
-impl TryFrom<FlatFrame> for FromWorker {
+impl TryFrom<FlatFrame<JobTexts<'_>>> for FromWorker {
     type Error = String;
 
-    fn try_from(mut flat: FlatFrame) -> Result<Self, String> {
+    fn try_from(mut flat: FlatFrame<JobTexts<'_>>) -> Result<Self, String> {
         let kind = std::mem::take(&mut flat.kind);
         let run = flat.run.ok_or_else(|| format!("\"{}\" needs \"run\"", truncated(&kind, 32)));
         let ask = flat.ask.ok_or_else(|| format!("\"{}\" needs \"ask\"", truncated(&kind, 32)));
@@ -252,7 +261,7 @@ impl TryFrom<FlatFrame> for FromWorker {
             "hello" => Ok(Self::Hello {
                 protocol: flat.protocol.ok_or("\"hello\" needs \"protocol\"")?,
                 slots: flat.slots.unwrap_or(1),
-                jobs: specs(&flat.jobs.unwrap_or_default())?,
+                jobs: specs(&flat.jobs.unwrap_or_default().0)?,
             }),
             "done" => Ok(Self::Ended { run: run?, outcome: Outcome::Done }),
             "failed" => {
@@ -262,9 +271,8 @@ impl TryFrom<FlatFrame> for FromWorker {
                     Some(Retry::Allowed(false)) => RetryDecision::Never,
                     Some(Retry::AfterMs(ms)) => RetryDecision::After(Duration::from_millis(ms)),
                 };
-                let mut error = flat.error.unwrap_or_else(|| NO_MESSAGE.to_owned());
-                // Truncate here, so that no log line contains a megabyte.
-                error.truncate(truncated(&error, MAX_ERROR).len());
+                // Cut here, so that no log line contains a megabyte.
+                let error = shortened(flat.error.unwrap_or_else(|| NO_MESSAGE.to_owned()), MAX_ERROR);
                 Ok(Self::Ended { run: run?, outcome: Outcome::Failed { error, next } })
             }
             "release" => {
@@ -277,13 +285,14 @@ impl TryFrom<FlatFrame> for FromWorker {
             }),
             "log" => Ok(Self::Log {
                 run: flat.run,
-                level: flat.level.unwrap_or_else(|| "info".to_owned()),
-                message: flat.message.ok_or("\"log\" needs \"message\"")?,
+                level: flat.level.map_or_else(|| "info".to_owned(), |level| shortened(level, MAX_LOG_TEXT)),
+                message: shortened(flat.message.ok_or("\"log\" needs \"message\"")?, MAX_LOG_TEXT),
             }),
             "push" => {
                 let jobs = flat.jobs.ok_or("\"push\" needs \"jobs\"")?;
-                let jobs = jobs.iter().map(|job| job.get().to_owned()).collect();
-                Ok(Self::Push { run: run?, ask: ask?, channel: flat.channel, jobs })
+                let jobs = jobs.0.iter().take(MAX_PUSHED_JOBS + 1).map(|job| job.get().to_owned()).collect();
+                let channel = flat.channel.map(|name| shortened(name, MAX_LOG_TEXT));
+                Ok(Self::Push { run: run?, ask: ask?, channel, jobs })
             }
             "claim" => Ok(Self::Claim { run: run?, ask: ask?, claim: flat.read_claim()? }),
             other => Err(format!("unknown type \"{}\"", truncated(other, 32))),
@@ -291,7 +300,12 @@ impl TryFrom<FlatFrame> for FromWorker {
     }
 }
 
-fn specs(jobs: &[Box<RawValue>]) -> Result<Vec<JobSpec>, String> {
+/// A text of at most `max` bytes, without the memory of a longer one.
+fn shortened(text: String, max: usize) -> String {
+    if text.len() <= max { text } else { truncated(&text, max).to_owned() }
+}
+
+fn specs(jobs: &[&RawValue]) -> Result<Vec<JobSpec>, String> {
     let spec = |raw: &RawValue| {
         serde_json::from_str::<Spec>(raw.get()).map(JobSpec::from).map_err(|_| {
             let shown = truncated(raw.get(), 64);

@@ -12,7 +12,7 @@ use aint_queue::engine::guardian::Guardian;
 use aint_queue::engine::metrics::Metrics;
 use aint_queue::engine::pool::plan::{Plan, Recycling, Scaling};
 use aint_queue::engine::pool::{GenerationSpec, Pool, PoolSpec, Program, RolloutError, RolloutSummary};
-use aint_queue::engine::producer_memory::MemoryBudget;
+use aint_queue::engine::producer_memory::WorkerMemory;
 use aint_queue::engine::retry::Policy;
 use aint_queue::job::{JobId, NewJob, Payload, Timestamp};
 use aint_queue::store::model::Model;
@@ -132,7 +132,7 @@ pub async fn start_channel(options: Options) -> Fixture {
         store: Arc::clone(&options.store),
         pool: Pool::new(
             GenerationSpec { spec: spec.clone(), guardian: guardian.handle() },
-            MemoryBudget::new(1 << 20),
+            WorkerMemory::new(1 << 20),
             tokio::time::Instant::now(),
         ),
         settings: settings.clone(),

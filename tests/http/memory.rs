@@ -4,6 +4,9 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::thread;
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::RcvBuf;
+
 use crate::client::{HttpFixture, HttpResponse, Request, connect};
 use crate::fixture::{Master, until};
 
@@ -102,4 +105,62 @@ fn body_of_unknown_length_is_bounded_too() {
     let refused = stuck.iter_mut().map(|stream| HttpResponse::read(stream).unwrap().status);
     assert!(refused.into_iter().all(|status| matches!(status, 408 | 503)));
     until("room again", || (served.push("idle", r#"{"job":"noop"}"#).status == 201).then_some(()));
+}
+
+// Each of these responses has 400 KB. Before they were counted, every connection kept its own.
+#[test]
+fn unread_responses_are_counted() {
+    const CLIENTS: usize = 24;
+    let served = HttpFixture::with("timeout_seconds = 60");
+    // All are one job, so that the store does not grow.
+    let body = format!("[{}]", vec![r#"{"job":"n","unique":"k"}"#; 10_000].join(","));
+    let request = Request::push("idle", &body);
+    assert_eq!(request.send(served.address).status, 201);
+    let before = peak_mib(served.master.pid());
+    let answered = || {
+        let metrics = Request::new("GET", "/metrics", "").send(served.address).text;
+        let line = r#"aint_queue_http_requests_total{code="2xx",route="/channels/{channel}/jobs"} "#;
+        metrics.lines().find_map(|l| l.strip_prefix(line)).map_or(0, |count| count.parse::<usize>().unwrap())
+    };
+    let deaf: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let mut stream = connect(served.address).unwrap();
+            // The system would keep a response of this size for the client.
+            setsockopt(&stream, RcvBuf, &4096).unwrap();
+            stream.write_all(&[request.head().as_bytes(), request.body.as_ref()].concat()).unwrap();
+            stream
+        })
+        .collect();
+    until("every answer", || (answered() > CLIENTS).then_some(()));
+    let grown = peak_mib(served.master.pid()) - before;
+    assert!(grown < 10, "{grown} MiB for {CLIENTS} unread responses");
+    drop(deaf);
+    interrupted_nothing(&served.master);
+}
+
+// Each of these bodies took two to three times its size, because a long part was copied.
+#[test]
+fn body_with_one_long_part_is_never_copied() {
+    const LONG: usize = 24 << 20;
+    let served = HttpFixture::with("max_body_bytes = 67108864\ntimeout_seconds = 45");
+    let fitting = format!("{{\"job\":\"noop\",{}\"payload\":1}}", " ".repeat(LONG));
+    assert_eq!(served.push("idle", &fitting).status, 201);
+    let before = peak_mib(served.master.pid());
+    let (long, escaped) = ("a".repeat(LONG), "\\u0041".repeat(LONG / 6));
+    for body in [
+        format!("{{\"job\":\"a\",\"unique\":\"{long}\"}}"),
+        format!("{{\"{long}\":1}}"),
+        format!("{{\"{escaped}\":1}}"),
+        format!("{{\"job\":\"{escaped}\"}}"),
+        format!("{{\"job\":\"a\",\"max_attempts\":\"{long}\"}}"),
+        format!("[{{\"job\":\"noop\",\"payload\":\"{escaped}\"}}]"),
+        "[".repeat(LONG),
+        format!("\"{long}\""),
+    ] {
+        let response = served.push("idle", &body);
+        assert_eq!(response.status, 400, "{response:?}");
+        let grown = peak_mib(served.master.pid()) - before;
+        assert!(grown < 4, "{grown} MiB more than for a valid body: {}", &body[..40]);
+    }
+    assert_eq!(served.counts("idle").waiting, 1);
 }

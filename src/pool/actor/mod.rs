@@ -29,7 +29,7 @@ use super::workers::set::Workers;
 use super::workers::state::{KillReason, WorkerEnd, WorkerState};
 use crate::guardian::handle::{ChildEvent, ChildId};
 use crate::job::JobId;
-use crate::producer_memory::MemoryBudget;
+use crate::producer_memory::WorkerMemory;
 use tokio::time::{Instant, sleep_until};
 
 /// Most workers that run suspects, each alone.
@@ -60,10 +60,10 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// A pool without workers; [`next`](Self::next) boots them. Pushes of its jobs take at most the memory of `push_memory`.
+    /// A pool without workers; [`next`](Self::next) boots them. Requests of its jobs and the answers share `memory`.
     #[must_use]
-    pub fn new(spec: GenerationSpec, push_memory: MemoryBudget, now: Instant) -> Self {
-        let (launcher, inbox) = Launcher::new(push_memory);
+    pub fn new(spec: GenerationSpec, memory: WorkerMemory, now: Instant) -> Self {
+        let (launcher, inbox) = Launcher::new(memory);
         let generations = Generations::new(spec);
         let sizer = Sizer::new(generations.spec(), now);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -178,10 +178,10 @@ impl Pool {
         match event {
             IoEvent::Frames(child, frames) => {
                 for frame in frames {
-                    self.on_read_frame(child, frame, None, now);
+                    self.on_received(child, frame, now);
                 }
             }
-            IoEvent::Push(child, frame, memory) => self.on_read_frame(child, frame, Some(memory), now),
+            IoEvent::Stalled(child, why) => self.on_stalled(child, why, now),
             IoEvent::Violation(child, error) => self.on_unreadable_line(child, &error, now),
             // Only the end of the wait matters: the channel then asks for the capacity.
             IoEvent::Room => {}

@@ -7,28 +7,30 @@ use tracing::{debug, error, warn};
 
 use super::Pool;
 use crate::guardian::handle::ChildId;
-use crate::job::{JobId, Response};
+use crate::job::{JobId, Response, truncated};
 use crate::pool::job_requests::{ReplyTo, RequestKind, RunRequest};
+use crate::pool::messages::{ReceivedFrame, RequestMemory};
 use crate::pool::runs::ActiveRun;
 use crate::pool::workers::state::{Hello, WorkerState};
-use crate::producer_memory::Reservation;
 use crate::wire::{self, FromMaster, FromWorker, ReadFrame, RequestId, RunId, WireError};
 
 /// Protocol violations after which a worker is killed.
 const MAX_VIOLATIONS: u32 = 10;
+/// Longest text of an error in an answer, in bytes.
+const MAX_ERROR_ANSWER: usize = 512;
 /// Longest time between the end of a worker's socket and its exit.
 const HANGUP_GRACE: Duration = Duration::from_secs(1);
 
 impl Pool {
-    /// Takes a frame as far as it can be read; `memory` is reserved for the jobs of a push.
-    pub(super) fn on_read_frame(
+    /// Takes a frame as far as it can be read, with the memory of a request.
+    pub(in crate::engine::pool) fn on_received(
         &mut self,
         child: ChildId,
-        read: ReadFrame,
-        memory: Option<Reservation>,
+        received: ReceivedFrame,
         now: Instant,
     ) {
-        match read {
+        let memory = received.memory.unwrap_or_default();
+        match received.frame {
             ReadFrame::Whole(frame) => self.on_frame(child, frame, memory, now),
             ReadFrame::Damaged(frame, why) => {
                 self.warn_of_damage(child, &why, now);
@@ -40,7 +42,8 @@ impl Pool {
                     && let Some(worker) = self.workers.get_mut(child)
                 {
                     worker.open_request();
-                    self.respond(ReplyTo { child, request: ask }, Response::Error(why));
+                    let reply = ReplyTo { child, request: ask, memory: memory.answer };
+                    self.respond(reply, Response::Error(why));
                 }
             }
             ReadFrame::Dropped(why) => self.warn_of_damage(child, &why, now),
@@ -64,7 +67,7 @@ impl Pool {
         }
     }
 
-    fn on_frame(&mut self, child: ChildId, frame: FromWorker, memory: Option<Reservation>, now: Instant) {
+    fn on_frame(&mut self, child: ChildId, frame: FromWorker, memory: RequestMemory, now: Instant) {
         match frame {
             FromWorker::Ended { run, outcome } => {
                 if self.runs.of(child, run).is_some() {
@@ -96,7 +99,7 @@ impl Pool {
                 self.on_request(child, (run, ask), RequestKind::Push { channel, jobs }, memory, now);
             }
             FromWorker::Claim { run, ask, claim } => {
-                self.on_request(child, (run, ask), RequestKind::Claim(claim), None, now);
+                self.on_request(child, (run, ask), RequestKind::Claim(claim), memory, now);
             }
         }
     }
@@ -158,12 +161,13 @@ impl Pool {
         child: ChildId,
         (run, number): (RunId, RequestId),
         request: RequestKind,
-        memory: Option<Reservation>,
+        memory: RequestMemory,
         now: Instant,
     ) {
         let Some(id) = self.check_request(child, run, now) else { return };
         let Some(worker) = self.workers.get_mut(child) else { return };
-        let reply = ReplyTo { child, request: number };
+        let RequestMemory { jobs: memory, answer } = memory;
+        let reply = ReplyTo { child, request: number, memory: answer };
         let (open, slots) = (worker.open_request(), worker.slots);
         if open > wire::MAX_OPEN_REQUESTS * slots {
             let why = format!("this worker has {} requests open; wait for their responses", open - 1);
@@ -179,10 +183,6 @@ impl Pool {
             self.on_violation(child, &what, now);
             return None;
         };
-        if self.workers.get(child)?.is_backlogged() {
-            self.on_violation(child, "it sends requests and does not read the responses", now);
-            return None;
-        }
         Some(id)
     }
 
@@ -193,9 +193,27 @@ impl Pool {
 
     /// Answers a request. The worker may have ended.
     pub fn respond(&mut self, to: ReplyTo, response: Response) {
-        let Some(worker) = self.workers.get_mut(to.child) else { return };
+        let ReplyTo { child, request, memory } = to;
+        let Some(worker) = self.workers.get_mut(child) else { return };
         worker.close_request();
-        self.workers.send(to.child, &FromMaster::Answer { ask: to.request, answer: response });
+        if worker.end().is_some() {
+            // Nothing reads it.
+            return;
+        }
+        let answer = match response {
+            Response::Error(why) => Response::Error(truncated(&why, MAX_ERROR_ANSWER).to_owned()),
+            other => other,
+        };
+        worker.keep_until_read(memory);
+        self.workers.send(child, &FromMaster::Answer { ask: request, answer });
+    }
+
+    /// The worker keeps memory from others for too long.
+    pub(super) fn on_stalled(&mut self, child: ChildId, why: &str, now: Instant) {
+        let Some(worker) = self.workers.get(child).filter(|worker| !worker.state.is_dying()) else { return };
+        let channel = &self.generations.spec().channel;
+        warn!(%channel, pid = worker.pid(), "worker broke the protocol: {why}");
+        self.discard(child, &format!("it broke the worker protocol: {why}"), now);
     }
 
     pub(super) fn on_violation(&mut self, child: ChildId, what: &str, now: Instant) {

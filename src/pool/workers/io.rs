@@ -2,27 +2,35 @@
 //!
 //! The task only moves bytes and cuts them into frames and lines. After [`IoCommand::Drain`] it reads everything that
 //! the worker left behind, and ends. End of file alone does not end it, because a grandchild may hold the other end of a pipe.
+//!
+//! A request waits for memory before it is passed on, and with it all frames behind it: the socket of the worker holds them back.
+//! So does a long line from its first part on.
 
-use std::collections::VecDeque;
 use std::future::pending;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 
+use super::frame_reader::{FrameReader, READ_CHUNK};
+use super::outgoing::Outgoing;
 use super::output::{MAX_FINAL_READ, Output};
 use super::worker::MAX_UNREAD_BYTES;
 use crate::guardian::handle::ChildId;
-use crate::pool::messages::{IoCommand, IoEvent};
-use crate::producer_memory::{self, MemoryBudget, Reservation};
-use crate::wire::{self, Line, LineBuffer, MAX_LINE, ReadFrame, WireError};
+use crate::pool::messages::{IoCommand, IoEvent, ReceivedFrame, RequestMemory};
+use crate::producer_memory::{self, AnswerShare, Reservation, SMALL_BYTES, WorkerMemory};
+use crate::wire::{FromWorker, MAX_LINE, ReadFrame};
 
-/// Bytes read at once.
-const READ_CHUNK: usize = 64 << 10;
+/// Time without progress after which a worker that keeps memory from others has broken the protocol.
+const STALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Memory of a long line: the line, and the jobs of its push as texts.
+const LONG_LINE_BYTES: usize = 2 * MAX_LINE;
 
 /// The I/O task of one worker.
 pub(super) struct WorkerIo {
@@ -34,38 +42,156 @@ pub(super) struct WorkerIo {
     /// Bytes handed over in `commands` that are not written yet.
     pub(super) unread: Arc<AtomicUsize>,
     pub(super) events: mpsc::Sender<IoEvent>,
-    pub(super) push_memory: MemoryBudget,
-    /// A push that waits for memory. Until it has some, no further frame is read: the socket of the worker holds them back.
-    pub(super) held: Option<HeldPush>,
+    pub(super) memory: IoMemory,
 }
 
-/// A push frame that waits for memory.
-pub(super) struct HeldPush {
+/// The memory for the frames of one worker.
+pub(super) struct IoMemory {
+    of_workers: WorkerMemory,
+    /// Memory of the answers that this worker has not read; `None` after its end.
+    answers: Option<AnswerShare>,
+    /// A request that waits for memory. Until it has some, no further frame is read.
+    held: Option<HeldRequest>,
+    /// The memory of a long line; while the line arrives, and while its push is held.
+    line: Option<Reservation>,
+    /// The wait for it.
+    waiting_line: Option<Pin<Box<dyn Future<Output = Reservation> + Send + Sync>>>,
+}
+
+/// A request that waits for memory.
+struct HeldRequest {
     frame: ReadFrame,
-    memory: Pin<Box<dyn Future<Output = Reservation> + Send + Sync>>,
+    line_bytes: usize,
+    memory: Pin<Box<dyn Future<Output = RequestMemory> + Send + Sync>>,
+}
+
+impl IoMemory {
+    pub(super) fn new(of_workers: &WorkerMemory) -> Self {
+        Self {
+            answers: Some(AnswerShare::new(&of_workers.answers)),
+            of_workers: of_workers.clone(),
+            held: None,
+            line: None,
+            waiting_line: None,
+        }
+    }
+
+    /// Gives the frame the memory that it needs, if it is free. Otherwise the frame is held.
+    fn admit(&mut self, frame: ReadFrame, line_bytes: usize) -> Option<ReceivedFrame> {
+        let Some(jobs) = requested_jobs(&frame) else { return Some(frame.into()) };
+        let answer = self.answers.as_ref().map(|answers| answers.try_reserve(jobs));
+        let pushed =
+            (jobs > 0).then(|| self.of_workers.pushes.try_reserve(producer_memory::parsed(line_bytes)));
+        if !matches!(answer, Some(None)) && !matches!(pushed, Some(None)) {
+            let memory = RequestMemory { jobs: pushed.flatten(), answer: answer.flatten() };
+            return Some(ReceivedFrame { frame, memory: Some(memory) });
+        }
+        drop((answer, pushed));
+        self.hold(frame, line_bytes, jobs);
+        None
+    }
+
+    fn hold(&mut self, frame: ReadFrame, line_bytes: usize, jobs: usize) {
+        let (answers, pushes) = (self.answers.clone(), self.of_workers.pushes.clone());
+        let memory = Box::pin(async move {
+            let answer = match answers {
+                Some(answers) => Some(answers.reserve(jobs).await),
+                None => None,
+            };
+            let jobs = match jobs {
+                0 => None,
+                _ => Some(pushes.reserve(producer_memory::parsed(line_bytes)).await),
+            };
+            RequestMemory { jobs, answer }
+        });
+        self.held = Some(HeldRequest { frame, line_bytes, memory });
+    }
+
+    /// The worker has ended: it reads no answers, so none are waited for.
+    fn worker_ended(&mut self) {
+        self.answers = None;
+        self.waiting_line = None;
+        if let Some(HeldRequest { frame, line_bytes, .. }) = self.held.take() {
+            let jobs = requested_jobs(&frame).unwrap_or_default();
+            self.hold(frame, line_bytes, jobs);
+        }
+    }
+
+    /// Whether nothing may be read now.
+    fn is_full(&self) -> bool {
+        self.held.is_some() || self.waiting_line.is_some()
+    }
+
+    /// Adjusts the memory of a long line to the length of an unfinished one.
+    fn follow_line(&mut self, unfinished: usize) {
+        if self.held.is_some() {
+            return;
+        }
+        if unfinished <= SMALL_BYTES {
+            self.line = None;
+        } else if self.line.is_none() {
+            let budget = self.of_workers.long_lines.clone();
+            self.line = budget.try_reserve(LONG_LINE_BYTES);
+            self.waiting_line = match self.line {
+                Some(_) => None,
+                None => Some(Box::pin(async move { budget.reserve(LONG_LINE_BYTES).await })),
+            };
+        }
+    }
+}
+
+/// The number of jobs of a request; `None` for a frame that is none.
+fn requested_jobs(frame: &ReadFrame) -> Option<usize> {
+    match frame {
+        ReadFrame::Whole(FromWorker::Push { jobs, .. })
+        | ReadFrame::Damaged(FromWorker::Push { jobs, .. }, _) => Some(jobs.len()),
+        ReadFrame::Whole(FromWorker::Claim { .. })
+        | ReadFrame::Damaged(FromWorker::Claim { .. }, _)
+        | ReadFrame::Refused { .. } => Some(0),
+        _ => None,
+    }
 }
 
 impl WorkerIo {
     pub(super) async fn serve(mut self) {
         let mut incoming = FrameReader::new();
-        let mut outgoing: Vec<u8> = Vec::new();
+        let mut outgoing = Outgoing::default();
+        let mut last_progress = Instant::now();
+        let mut is_stalled = false;
         loop {
-            let is_held = self.held.is_some();
+            let is_full = self.memory.is_full();
+            let keeps_memory = is_full && !outgoing.is_empty() || !is_full && self.memory.line.is_some();
             tokio::select! {
                 command = self.commands.recv() => match command {
-                    Some(IoCommand::Send(frames)) if outgoing.is_empty() => outgoing = frames,
-                    Some(IoCommand::Send(frames)) => outgoing.extend_from_slice(&frames),
+                    Some(IoCommand::Send(frames)) => {
+                        if outgoing.is_empty() {
+                            last_progress = Instant::now();
+                        }
+                        outgoing.push(frames);
+                    }
                     Some(IoCommand::Drain) => break,
                     // The pool has ended, and the worker with it.
                     None => return,
                 },
-                memory = room(&mut self.held) => {
+                memory = request_memory(&mut self.memory.held) => {
                     self.report_held(memory).await;
                     self.report(&mut incoming).await;
                 }
-                ready = ready(self.socket.as_ref(), !is_held, !outgoing.is_empty()) => {
+                memory = line_memory(&mut self.memory.waiting_line) => {
+                    self.memory.waiting_line = None;
+                    self.memory.line = Some(memory);
+                    last_progress = Instant::now();
+                }
+                ready = ready(self.socket.as_ref(), !is_full, !outgoing.is_empty()) => {
                     let is_lost = ready.is_err();
-                    if is_lost || self.held.is_none() && self.read_frames(&mut incoming).await == ReadResult::End {
+                    let read = match is_full {
+                        false => self.read_frames(&mut incoming).await,
+                        true => ReadResult::Nothing,
+                    };
+                    if read == ReadResult::Some {
+                        last_progress = Instant::now();
+                    }
+                    if is_lost || read == ReadResult::End {
                         self.socket = None;
                         self.report_event(IoEvent::Hangup(self.child)).await;
                     }
@@ -80,19 +206,33 @@ impl WorkerIo {
                     self.stderr.read_once();
                     tokio::task::yield_now().await;
                 }
+                () = sleep_until(last_progress + STALL_TIMEOUT), if keeps_memory && !is_stalled => {
+                    last_progress = Instant::now();
+                    let why = match is_full {
+                        true => "it sends requests and does not read the answers",
+                        false => "it stops in the middle of a long frame",
+                    };
+                    // A slow line harms nobody while there is memory for others.
+                    if is_full || self.memory.of_workers.long_lines.is_short() {
+                        is_stalled = true;
+                        self.report_event(IoEvent::Stalled(self.child, why)).await;
+                    }
+                }
             }
-            let waiting = outgoing.len();
-            if let Some(socket) = &self.socket {
-                write_some(socket, &mut outgoing);
-            } else {
-                outgoing.clear();
+            let written = match &self.socket {
+                Some(socket) => outgoing.write(socket),
+                None => outgoing.clear(),
+            };
+            if written > 0 {
+                last_progress = Instant::now();
             }
-            let written = waiting - outgoing.len();
             let before = self.unread.fetch_sub(written, Ordering::Relaxed);
             if before >= MAX_UNREAD_BYTES && before - written < MAX_UNREAD_BYTES {
                 self.report_event(IoEvent::Room).await;
             }
         }
+        outgoing.clear();
+        self.memory.worker_ended();
         // Bounded, because a process outside the tree may hold the other end and write on.
         for _ in 0..MAX_FINAL_READ / READ_CHUNK {
             self.report_all_held(&mut incoming).await;
@@ -134,47 +274,37 @@ impl WorkerIo {
         read
     }
 
-    /// Passes on the pushes that wait for memory, and the frames behind them.
+    /// Passes on the requests that wait for memory, and the frames behind them. After the end of the worker.
     async fn report_all_held(&mut self, incoming: &mut FrameReader) {
-        while self.held.is_some() {
-            let memory = room(&mut self.held).await;
+        self.memory.waiting_line = None;
+        while self.memory.held.is_some() {
+            let memory = request_memory(&mut self.memory.held).await;
             self.report_held(memory).await;
             self.report(incoming).await;
         }
     }
 
-    /// Passes on the push that has waited for this memory.
-    async fn report_held(&mut self, memory: Reservation) {
-        if let Some(held) = self.held.take() {
-            self.report_event(IoEvent::Push(self.child, held.frame, memory)).await;
+    /// Passes on the request that has waited for this memory.
+    async fn report_held(&mut self, memory: RequestMemory) {
+        if let Some(HeldRequest { frame, .. }) = self.memory.held.take() {
+            let received = ReceivedFrame { frame, memory: Some(memory) };
+            self.report_event(IoEvent::Frames(self.child, vec![received])).await;
         }
     }
 
-    /// Passes on the frames that have arrived, up to a push that has to wait for memory.
+    /// Passes on the frames that have arrived, up to a request that has to wait for memory.
     async fn report(&mut self, incoming: &mut FrameReader) {
         let mut frames = Vec::new();
         let mut violation = None;
-        while self.held.is_none()
+        while self.memory.held.is_none()
             && let Some((line_bytes, read)) = incoming.next_frame()
         {
             match read {
-                Ok(frame) if frame.is_push() => {
-                    if !frames.is_empty() {
-                        self.report_event(IoEvent::Frames(self.child, std::mem::take(&mut frames))).await;
-                    }
-                    let (budget, needed) = (self.push_memory.clone(), producer_memory::parsed(line_bytes));
-                    match budget.try_reserve(needed) {
-                        Some(memory) => self.report_event(IoEvent::Push(self.child, frame, memory)).await,
-                        None => {
-                            let memory = Box::pin(async move { budget.reserve(needed).await });
-                            self.held = Some(HeldPush { frame, memory });
-                        }
-                    }
-                }
-                Ok(frame) => frames.push(frame),
+                Ok(frame) => frames.extend(self.memory.admit(frame, line_bytes)),
                 Err(error) => drop(violation.get_or_insert(error)),
             }
         }
+        self.memory.follow_line(incoming.lines.unfinished());
         if !frames.is_empty() {
             self.report_event(IoEvent::Frames(self.child, frames)).await;
         }
@@ -189,91 +319,6 @@ impl WorkerIo {
     }
 }
 
-/// Cuts the stream of a worker into frames.
-struct FrameReader {
-    lines: LineBuffer,
-    /// Whether the rest of a line that is too long is still to come.
-    is_in_long_line: bool,
-    /// That line, while its frame is not known.
-    long_line: Option<wire::LongLine>,
-    /// Whether nothing follows what was read, so that the last line needs no line break.
-    is_at_end: bool,
-    /// Frames behind the first one of the last line, whose line break was missing, and the length of that line.
-    rest_of_line: VecDeque<Result<ReadFrame, WireError>>,
-    line_bytes: usize,
-}
-
-impl FrameReader {
-    fn new() -> Self {
-        let lines = LineBuffer::new(MAX_LINE, READ_CHUNK);
-        Self {
-            lines,
-            is_in_long_line: false,
-            long_line: None,
-            is_at_end: false,
-            rest_of_line: VecDeque::new(),
-            line_bytes: 0,
-        }
-    }
-
-    /// The next frame of the complete lines, with the length of its line in bytes; an error for a line that is none.
-    fn next_frame(&mut self) -> Option<(usize, Result<ReadFrame, WireError>)> {
-        loop {
-            if let Some(read) = self.rest_of_line.pop_front() {
-                return Some((self.line_bytes, read));
-            }
-            let Some(line) = self.lines.next_line() else {
-                if !self.is_at_end {
-                    return None;
-                }
-                self.read_last_line();
-                return self.rest_of_line.pop_front().map(|read| (self.line_bytes, read));
-            };
-            let is_rest = std::mem::replace(&mut self.is_in_long_line, matches!(line, Line::Truncated(_)));
-            match line {
-                Line::Whole(part) | Line::Truncated(part) if is_rest => {
-                    let Some(long) = &mut self.long_line else { continue };
-                    long.add(part);
-                    if !self.is_in_long_line || long.is_endless() {
-                        let frame = long.frame();
-                        self.long_line = None;
-                        return Some((part.len(), frame));
-                    }
-                }
-                Line::Truncated(start) => match wire::decode_cut_line(start) {
-                    Err(error) if wire::may_continue(&error, start) => {
-                        self.long_line = Some(wire::LongLine::new(start));
-                    }
-                    read => return Some((start.len(), read)),
-                },
-                Line::Whole(b"") => {}
-                Line::Whole(line) => {
-                    let mut frames = wire::decode_from_worker(line);
-                    let first = frames.next();
-                    self.rest_of_line.extend(frames);
-                    self.line_bytes = line.len();
-                    if let Some(first) = first {
-                        return Some((line.len(), first));
-                    }
-                }
-            }
-        }
-    }
-
-    /// Reads the line that the end of the stream has cut. A worker that was killed in the middle of a frame broke no rule, so a line
-    /// that cannot be read is no violation.
-    fn read_last_line(&mut self) {
-        let line = self.lines.rest();
-        self.line_bytes = line.len();
-        if let Some(mut long) = self.long_line.take() {
-            long.add(line);
-            self.rest_of_line.extend(long.frame().ok().map(Ok));
-        } else if !self.is_in_long_line {
-            self.rest_of_line.extend(wire::decode_from_worker(line).filter(Result::is_ok));
-        }
-    }
-}
-
 /// The result of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ReadResult {
@@ -284,10 +329,20 @@ enum ReadResult {
     End,
 }
 
-/// Waits for the memory of a held push; pending without one.
-async fn room(held: &mut Option<HeldPush>) -> Reservation {
+/// Waits for the memory of a held request; pending without one.
+async fn request_memory(held: &mut Option<HeldRequest>) -> RequestMemory {
     match held {
         Some(held) => held.memory.as_mut().await,
+        None => pending().await,
+    }
+}
+
+/// Waits for the memory of a long line; pending without a wait.
+async fn line_memory(
+    waiting: &mut Option<Pin<Box<dyn Future<Output = Reservation> + Send + Sync>>>,
+) -> Reservation {
+    match waiting {
+        Some(memory) => memory.as_mut().await,
         None => pending().await,
     }
 }
@@ -301,82 +356,4 @@ async fn ready(socket: Option<&UnixStream>, reading: bool, writing: bool) -> io:
         (false, false) => return pending().await,
     };
     socket.ready(interest).await.map(drop)
-}
-
-/// Writes as much as the socket takes; the rest waits until the worker reads.
-fn write_some(socket: &UnixStream, outgoing: &mut Vec<u8>) {
-    while !outgoing.is_empty() {
-        match socket.try_write(outgoing) {
-            Ok(n) => drop(outgoing.drain(..n)),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
-            // The worker has ended; its exit follows.
-            Err(_) => outgoing.clear(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::job::Outcome;
-    use crate::wire::FromWorker;
-
-    #[test]
-    fn long_line_ends_its_run_and_the_next_line_is_read() {
-        let mut reader = FrameReader::new();
-        let text = "x".repeat(3 * MAX_LINE);
-        let early = format!("{{\"type\":\"failed\",\"run\":1,\"error\":\"{text}\"}}\n");
-        let late = format!("{{\"error\":\"{text}\",\"run\":3,\"type\":\"failed\"}}\n");
-        let stream = [early.as_bytes(), b"{\"type\":\"done\",\"run\":2}\n", late.as_bytes()].concat();
-        let (mut runs, mut violations) = (Vec::new(), 0);
-        for part in stream.chunks(READ_CHUNK) {
-            let filled = reader.lines.fill(|space| {
-                space[..part.len()].copy_from_slice(part);
-                Ok(part.len())
-            });
-            filled.unwrap();
-            while let Some((_, read)) = reader.next_frame() {
-                match read {
-                    Ok(ReadFrame::Damaged(FromWorker::Ended { run, outcome: Outcome::Failed { .. } }, _))
-                    | Ok(ReadFrame::Whole(FromWorker::Ended { run, outcome: Outcome::Done })) => {
-                        runs.push(run)
-                    }
-                    Ok(other) => panic!("{other:?}"),
-                    Err(_) => violations += 1,
-                }
-            }
-        }
-        assert_eq!((runs, violations), (vec![1, 2, 3], 0));
-    }
-
-    fn last_frames(stream: &str) -> Vec<ReadFrame> {
-        let mut reader = FrameReader::new();
-        let filled = reader.lines.fill(|space| {
-            space[..stream.len()].copy_from_slice(stream.as_bytes());
-            Ok(stream.len())
-        });
-        filled.unwrap();
-        assert!(reader.next_frame().is_none(), "{stream}: the rest of the line may follow");
-        reader.is_at_end = true;
-        std::iter::from_fn(|| reader.next_frame()).map(|(_, read)| read.unwrap()).collect()
-    }
-
-    #[test]
-    fn last_line_needs_no_line_break() {
-        let done = |run| ReadFrame::Whole(FromWorker::Ended { run, outcome: Outcome::Done });
-        assert_eq!(last_frames(r#"{"type":"done","run":7}"#), [done(7)]);
-        assert!(matches!(
-            &last_frames(r#"{"type":"done","run":7}{"type":"done","run":8}"#)[..],
-            [ReadFrame::Damaged(..), last] if *last == done(8)
-        ));
-        let cut = last_frames(r#"{"type":"failed","run":7,"error":"mailbox fu"#);
-        let [ReadFrame::Damaged(FromWorker::Ended { run: 7, outcome }, _)] = &cut[..] else {
-            panic!("{cut:?}")
-        };
-        assert!(matches!(outcome, Outcome::Failed { error, .. } if error == "mailbox fu"));
-        // The run may be 71, and nothing says what these lines would have been.
-        for unreadable in [r#"{"type":"done","run":7"#, r#"{"type":"#, "hello", "", " "] {
-            assert_eq!(last_frames(unreadable), [], "{unreadable}");
-        }
-    }
 }

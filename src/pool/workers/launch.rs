@@ -11,7 +11,7 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::io::WorkerIo;
+use super::io::{IoMemory, WorkerIo};
 use super::log_share::OutputDrops;
 use super::output::{Output, WorkerLog};
 use super::program_files::ProgramFiles;
@@ -26,7 +26,7 @@ use crate::pool::messages::IoEvent;
 use crate::pool::rollout::Generation;
 use crate::pool::runs::Run;
 use crate::pool::spec::Program;
-use crate::producer_memory::MemoryBudget;
+use crate::producer_memory::WorkerMemory;
 use crate::wire;
 
 /// Starts workers and connects them with the pool's inboxes.
@@ -36,7 +36,7 @@ pub(crate) struct Launcher {
     pub(crate) io: mpsc::Sender<IoEvent>,
     /// Lines of the workers that are not in the log.
     pub(crate) drops: Arc<OutputDrops>,
-    push_memory: MemoryBudget,
+    memory: WorkerMemory,
     /// Takes the place of descriptors and I/O tasks in tests on a paused clock.
     #[cfg(test)]
     pub(crate) script: Option<crate::pool::scripted::ScriptSender>,
@@ -57,7 +57,7 @@ fn origin(generation: &Generation, role: Role, reason: StartReason, now: Instant
 }
 
 impl Launcher {
-    pub(crate) fn new(push_memory: MemoryBudget) -> (Self, Inbox) {
+    pub(crate) fn new(memory: WorkerMemory) -> (Self, Inbox) {
         // The number of workers bounds the events of children; the bounded channel holds frames back.
         let (to_children, children) = mpsc::unbounded_channel();
         let (to_io, io) = mpsc::channel(256);
@@ -65,7 +65,7 @@ impl Launcher {
             children: to_children,
             io: to_io,
             drops: Arc::default(),
-            push_memory,
+            memory,
             #[cfg(test)]
             script: None,
         };
@@ -178,8 +178,7 @@ impl Launcher {
             commands,
             unread: Arc::clone(&unread),
             events: self.io.clone(),
-            push_memory: self.push_memory.clone(),
-            held: None,
+            memory: IoMemory::new(&self.memory),
         };
         tokio::spawn(task.serve());
         Ok((child, IoLink::new(to_task, unread, log)))

@@ -13,10 +13,11 @@ use super::program_files::ProgramFiles;
 use super::start_reason::StartReason;
 use super::state::{KillReason, Role, WorkerEnd, WorkerState};
 use crate::guardian::handle::{ChildId, Exit};
-use crate::pool::messages::IoCommand;
+use crate::pool::messages::{IoCommand, OutgoingFrames};
 use crate::pool::recycling::{RecycleReason, WorkerFacts};
 use crate::pool::rollout::WorkerRef;
 use crate::pool::run_output::RunTag;
+use crate::producer_memory::AnswerReservation;
 use crate::wire::{self, FromMaster, RunId};
 
 /// Most unread bytes a worker may leave in its socket before it gets no more runs.
@@ -80,7 +81,7 @@ pub(crate) struct IoLink {
     unread: Arc<AtomicUsize>,
     log: Arc<WorkerLog>,
     /// Frames that wait for the next flush.
-    outgoing: Vec<u8>,
+    outgoing: OutgoingFrames,
     /// Requests of its runs without a response.
     open_requests: usize,
 }
@@ -91,7 +92,7 @@ impl IoLink {
         unread: Arc<AtomicUsize>,
         log: Arc<WorkerLog>,
     ) -> Self {
-        Self { commands, unread, log, outgoing: Vec::new(), open_requests: 0 }
+        Self { commands, unread, log, outgoing: OutgoingFrames::default(), open_requests: 0 }
     }
 
     /// The link of a worker that could not be started.
@@ -227,7 +228,7 @@ impl Worker {
 
     /// Whether so much waits to be read by it that it gets no more frames of runs.
     pub(crate) fn is_backlogged(&self) -> bool {
-        self.link.outgoing.len() + self.link.unread.load(Ordering::Relaxed) >= MAX_UNREAD_BYTES
+        self.link.outgoing.bytes.len() + self.link.unread.load(Ordering::Relaxed) >= MAX_UNREAD_BYTES
     }
 
     /// Whether it could take a run and has none.
@@ -288,21 +289,26 @@ impl Worker {
         self.link.open_requests = self.link.open_requests.saturating_sub(1);
     }
 
+    /// Keeps the memory of the answer that is queued next, until the worker has read it.
+    pub(crate) fn keep_until_read(&mut self, memory: Option<AnswerReservation>) {
+        self.link.outgoing.answers.extend(memory);
+    }
+
     /// Queues a frame for the next flush; returns whether it is the first in the queue.
     pub(super) fn queue(&mut self, frame: &FromMaster<'_>) -> bool {
-        let is_first = self.link.outgoing.is_empty();
-        wire::encode_to_worker(frame, &mut self.link.outgoing);
+        let is_first = !self.has_queued();
+        wire::encode_to_worker(frame, &mut self.link.outgoing.bytes);
         is_first
     }
 
     pub(super) fn has_queued(&self) -> bool {
-        !self.link.outgoing.is_empty()
+        !self.link.outgoing.bytes.is_empty()
     }
 
     /// Hands the queued frames to the I/O task.
     pub(super) fn flush(&mut self) {
-        if !self.link.outgoing.is_empty() {
-            self.link.unread.fetch_add(self.link.outgoing.len(), Ordering::Relaxed);
+        if self.has_queued() {
+            self.link.unread.fetch_add(self.link.outgoing.bytes.len(), Ordering::Relaxed);
             // The task ends only after `Drain`, when the worker reads nothing any more.
             let _ = self.link.commands.send(IoCommand::Send(std::mem::take(&mut self.link.outgoing)));
         }

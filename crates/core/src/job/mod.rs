@@ -46,6 +46,8 @@ pub use output::{
 };
 #[doc(hidden)]
 pub use panic::{CatchPanic, catch_panic, install_panic_hook};
+#[doc(hidden)]
+pub use payload::depth;
 pub use payload::{MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH, Payload, PayloadError};
 pub use push_options::{Asynchronous, Blocking, PushOptions, Pushable};
 pub use record::{

@@ -103,7 +103,8 @@ fn is_line_break(byte: u8) -> bool {
 }
 
 /// The deepest nesting in a valid JSON text.
-fn depth(text: &str) -> usize {
+#[must_use]
+pub fn depth(text: &str) -> usize {
     let (mut depth, mut deepest, mut in_string, mut escaped) = (0usize, 0usize, false, false);
     for byte in text.bytes() {
         if in_string {

@@ -10,7 +10,7 @@ use super::JobJsonError;
 use crate::suggest::nearest;
 
 /// Every key, in the order of the documentation.
-const KEYS: [&str; 13] = [
+pub(super) const KEYS: [&str; 13] = [
     "job",
     "payload",
     "delay",
@@ -38,6 +38,11 @@ pub(super) fn mistake(text: &str) -> Option<JobJsonError> {
     let Mistakes { unknown, twice } = serde_json::from_str(text).ok()?;
     let unknown = unknown.map(|key| JobJsonError::UnknownKey { key });
     unknown.or(twice.map(|key| JobJsonError::Twice(key.to_owned())))
+}
+
+/// The shown part of an unknown key.
+pub(super) fn cut_key(key: &str) -> String {
+    key.chars().take(MAX_KEY_CHARS).collect()
 }
 
 /// The remedy for an unknown key.
@@ -87,7 +92,7 @@ impl<'de> Visitor<'de> for KeysVisitor {
         while let Some((key, IgnoredAny)) = object.next_entry::<String, _>()? {
             match KEYS.into_iter().find(|known| *known == key) {
                 None if found.unknown.is_none() => {
-                    found.unknown = Some(key.chars().take(MAX_KEY_CHARS).collect());
+                    found.unknown = Some(cut_key(&key));
                 }
                 Some(known) if !seen.insert(known) && found.twice.is_none() => found.twice = Some(known),
                 None | Some(_) => {}

@@ -23,6 +23,7 @@
 //! default.
 
 mod keys;
+mod long_text;
 pub mod time;
 mod write;
 
@@ -39,6 +40,8 @@ use crate::job::{
     MAX_HEADER_BYTES, MAX_HEADERS, NewJob, NewJobError, Payload, PayloadError, Priority, PushOptions, Start,
     Timestamp, UniqueUntil, mend_surrogates,
 };
+use keys::{KEYS, cut_key};
+pub use long_text::{LONG_TEXT, is_too_deep};
 use time::Until;
 pub use write::write;
 
@@ -154,8 +157,16 @@ fn present<'de, P: Deserialize<'de>, D: Deserializer<'de>>(raw: D) -> Result<Opt
 ///
 /// Half a character in any text (`\ud83d` alone) is replaced by U+FFFD.
 pub fn parse(text: &str, defaults: &PushDefaults<'_>) -> Result<NewJob, JobJsonError> {
+    match text.trim() {
+        long if long.len() > LONG_TEXT => parse_short(&long_text::shortened(long)?, defaults),
+        short => parse_short(short, defaults),
+    }
+}
+
+/// The job of a text that is not much longer than the longest job.
+fn parse_short(text: &str, defaults: &PushDefaults<'_>) -> Result<NewJob, JobJsonError> {
     let mended = text.contains("\\u").then(|| mend_surrogates(text.to_owned()));
-    let text = mended.as_deref().unwrap_or(text).trim();
+    let text = mended.as_deref().unwrap_or(text);
     let written: JobObject<&RawValue, &RawValue> =
         serde_json::from_str(text).map_err(|error| match error.classify() {
             Category::Data => keys::mistake(text).unwrap_or_else(|| JobJsonError::NotAnObject(place(&error))),
@@ -209,7 +220,7 @@ impl JobObject<&RawValue, &RawValue> {
         }
         if let Some(headers) = self.headers {
             if headers.get().len() > MAX_HEADERS_TEXT {
-                return Err(wrong("headers", format!("at most {MAX_HEADER_BYTES} bytes are allowed in all")));
+                return Err(headers_too_long());
             }
             let read = serde_json::from_str::<BTreeMap<String, String>>(headers.get());
             let form = "write an object of texts, such as {\"tenant\": \"7\"}";
@@ -250,6 +261,10 @@ pub fn check(job: &NewJob) -> Result<(), NewJobError> {
 
 fn wrong(key: &'static str, why: impl Into<String>) -> JobJsonError {
     JobJsonError::Key { key, why: why.into() }
+}
+
+fn headers_too_long() -> JobJsonError {
+    wrong("headers", format!("at most {MAX_HEADER_BYTES} bytes are allowed in all"))
 }
 
 fn read_text<'a>(key: &'static str, raw: &'a RawValue) -> Result<Cow<'a, str>, JobJsonError> {
