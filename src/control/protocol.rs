@@ -196,7 +196,7 @@ pub enum ControlResponse {
         /// The channels the master serves.
         channels: Vec<String>,
         /// The status of this channel.
-        report: ChannelStatus,
+        report: Box<ChannelStatus>,
         /// The last minute of this channel; absent in answers of earlier versions.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         recent: Option<Box<Recent>>,

@@ -34,10 +34,8 @@ fn calls(service: &Receiver, path: &str, master: &str) -> usize {
 fn until_three_more(service: &Receiver, wanted: &[(&str, &str)]) {
     let before: Vec<_> = wanted.iter().map(|(path, master)| calls(service, path, master)).collect();
     until(&format!("three calls of {wanted:?}"), || {
-        let all = wanted.iter().zip(&before);
-        all.map(|((path, master), before)| calls(service, path, master) >= before + 3)
-            .all(|is_so| is_so)
-            .then_some(())
+        let mut all = wanted.iter().zip(&before);
+        all.all(|((path, master), before)| calls(service, path, master) >= before + 3).then_some(())
     });
 }
 

@@ -6,6 +6,7 @@
 #[allow(dead_code, reason = "other tests use more of it")]
 #[path = "../support/fixture.rs"]
 mod fixture;
+#[allow(dead_code, reason = "other tests use more of it")]
 #[path = "../support/receiver.rs"]
 mod receiver;
 

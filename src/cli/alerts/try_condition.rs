@@ -144,7 +144,7 @@ impl TryCondition {
         let masters = masters.map(alive);
         Ok(Seen {
             counts,
-            status: Box::new(status),
+            status,
             recent: recent.map(|recent| *recent).unwrap_or_default(),
             trends: *trends.unwrap_or_default(),
             masters,

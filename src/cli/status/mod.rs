@@ -139,7 +139,7 @@ impl Status {
                 |response| match response {
                     ControlResponse::Status { report, recent: last, .. } => {
                         recent = last;
-                        Some(report)
+                        Some(*report)
                     }
                     _ => None,
                 },

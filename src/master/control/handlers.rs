@@ -285,7 +285,7 @@ impl RequestHandler for ChannelHandlers {
                     pid,
                     uptime_seconds: self.shared.started.elapsed().as_secs(),
                     channels: self.shared.channels.clone(),
-                    report,
+                    report: Box::new(report),
                     recent: Some(Box::new(recent)),
                     trends: Some(Box::new(self.sampler.trends())),
                     snapshot_handlers: self.handler_statuses.all(),
