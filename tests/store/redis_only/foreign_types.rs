@@ -239,19 +239,6 @@ async fn unknown_layout_version_is_refused_by_every_call() {
 }
 
 #[tokio::test]
-async fn non_job_entries_stop_nothing() {
-    let server = Server::start();
-    let store = open(&server).await;
-    let mut master = Master::join(&store).await;
-    send(&server, &["RPUSH", &key("waiting"), "no id", "12"]);
-    store.push(&[job("a")]).await.unwrap();
-    assert_eq!(store.list(JobState::Waiting, None, 10).await.unwrap().jobs.len(), 1);
-    assert_eq!(master.lease(5).await.len(), 1);
-    let status = store.status().await.unwrap();
-    assert_eq!((status.waiting, status.reserved), (0, 1));
-}
-
-#[tokio::test]
 async fn flushed_server_loses_leases_and_restarts() {
     let server = Server::start();
     let store = open(&server).await;
@@ -288,94 +275,6 @@ async fn malformed_record_frees_its_key_when_set_aside() {
     assert_eq!(store.get(id).await.unwrap().unwrap().payload, "{no payload");
     let again = store.push(&[unique("a", "key")]).await.unwrap();
     assert!(matches!(again[..], [Pushed::Added(_)]), "{again:?}");
-}
-
-/// Entries of the lists that are no ids of this store.
-const FOREIGN: [&str; 5] = ["mail-1", "007", "+12", "", "99999999999999999999"];
-
-fn add_foreign(server: &Server, list: &str) {
-    for (n, name) in FOREIGN.into_iter().enumerate() {
-        send(
-            server,
-            &["HSET", &key("records"), name, &format!("{{\"job\":\"a\",\"unique\":\"u{n}\"}}\n{n}")],
-        );
-        send(server, &["HSET", &key("unique"), &format!("u{n}"), name]);
-        match list {
-            "delayed" => send(server, &["ZADD", &key(list), "1", name]),
-            _ if list.starts_with("reserved") => send(server, &["SADD", &key(list), name]),
-            _ => send(server, &["RPUSH", &key(list), name]),
-        };
-    }
-}
-
-/// All foreign entries are in failed, in full and under ids that commands can name.
-async fn assert_quarantined(store: &Arc<dyn Store>, jobs: u64) {
-    let status = store.status().await.unwrap();
-    assert_eq!(
-        (status.waiting, status.reserved, status.delayed, status.failed),
-        (jobs, 0, 0, 5),
-        "{status:?}"
-    );
-    let page = store.list(JobState::Failed, None, 9).await.unwrap().jobs;
-    assert_eq!(page.len(), 5);
-    for (n, name) in FOREIGN.into_iter().enumerate() {
-        let payload = format!("{{\"job\":\"a\",\"unique\":\"u{n}\"}}\n{n}");
-        let view = page.iter().find(|view| view.payload == payload).unwrap();
-        assert!(view.meta.last_error().contains(&format!("entry \"{name}\"")), "{view:?}");
-        assert_eq!(view.meta.failed, Some(aint_queue::job::FailReason::Malformed));
-        assert!(matches!(store.push(&[unique("x", &format!("u{n}"))]).await.unwrap()[0], Pushed::Added(_)));
-        assert_eq!(store.discard(&[view.id]).await.unwrap(), 1);
-    }
-    assert_eq!(store.status().await.unwrap().failed, 0);
-}
-
-#[tokio::test]
-async fn foreign_entries_of_each_list_are_quarantined() {
-    for list in ["waiting", "waiting:high", "waiting:low", "delayed"] {
-        let server = Server::start();
-        let store = open(&server).await;
-        add_foreign(&server, list);
-        send(&server, &["RPUSH", &key("waiting"), "no record"]);
-        let id = store.push(&[job("a")]).await.unwrap()[0].id();
-        let mut master = Master::join(&store).await;
-        let reply = master.turn(&[], 20).await.unwrap();
-        assert_eq!(reply.leased.iter().map(Leased::id).collect::<Vec<_>>(), [id], "{list}");
-        assert_eq!(reply.held, 1, "{list}");
-        assert_eq!(master.settle(&[done_id(id)]).await, []);
-        assert_quarantined(&store, 0).await;
-    }
-}
-
-/// Older versions left them reserved.
-#[tokio::test]
-async fn foreign_entries_of_owners_are_quarantined() {
-    for way in ["held", "leave", "reap", "clear"] {
-        let server = Server::start();
-        let store = open_plain(&server).await;
-        let mut master = Master::join(&store).await;
-        let id = store.push(&[job("a")]).await.unwrap()[0].id();
-        master.lease_exactly(&[id]).await;
-        add_foreign(&server, &format!("reserved:{}", master.owner.as_str()));
-        assert_eq!(store.status().await.unwrap().reserved, 6);
-        let jobs = match way {
-            "held" => {
-                assert_eq!(master.held().await, [id]);
-                master.settle(&[done_id(id)]).await;
-                0
-            }
-            "leave" => store.leave(&master.owner).await.unwrap(),
-            "reap" => store.reap(Reap::Owner(&master.owner)).await.unwrap(),
-            _ => {
-                let reserved = Clear { reserved: true, ..Clear::default() };
-                assert_eq!(store.clear(reserved).await.unwrap().reserved, 1);
-                0
-            }
-        };
-        assert_quarantined(&store, jobs).await;
-        let left: Vec<_> =
-            everything(&server).into_keys().filter(|name| name.contains("reserved:")).collect();
-        assert_eq!(left, Vec::<String>::new(), "{way}");
-    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 mod access;
 mod batches;
 mod claims;
+mod foreign_entries;
 mod foreign_types;
 mod ids;
 mod kept;

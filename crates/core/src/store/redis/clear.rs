@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::RedisStore;
-use super::reply::{Entries, count, int, text, texts};
+use super::foreign::{log_removed, names};
+use super::reply::{Entries, count, fields, int, text, texts};
 use super::scripts::Script;
 use crate::mutex::lock;
 use crate::store::{Clear, Cleared, MAX_BATCH, StoreError};
@@ -96,7 +97,7 @@ impl RedisStore {
         loop {
             let mut peek = self.call(Script::ClearPeek, DOING, &keys).await?;
             peek.arg(state_of(name)).arg(MAX_BATCH);
-            let ids = peek.read(texts).await?;
+            let ids = peek.read(names).await?;
             let freed = if ids.is_empty() { Vec::new() } else { self.unique_keys(&ids, DOING).await? };
             let apply_keys = [keys[0].clone(), self.keys.outputs()];
             let mut apply = self.call(Script::ClearApply, DOING, &apply_keys).await?;
@@ -120,14 +121,21 @@ impl RedisStore {
             // In failed, where this clear does not remove them unless asked to.
             self.quarantine(&owner, &foreign).await?;
             for batch in ids.chunks(MAX_BATCH) {
-                let batch: Vec<_> = batch.iter().map(ToString::to_string).collect();
+                let batch: Vec<_> = batch.iter().map(|id| id.to_string().into_bytes()).collect();
                 let freed = self.unique_keys(&batch, DOING).await?;
                 let mut call = self.call(Script::ClearReserved, DOING, &keys).await?;
                 call.arg(batch.len()).arg(&batch);
                 for (id, key) in &freed {
                     call.arg(id).arg(key);
                 }
-                removed += call.read(count).await?;
+                let (jobs, missing) = call
+                    .read(|reply| {
+                        let [jobs, missing] = fields(reply)?;
+                        Some((count(jobs)?, names(missing)?))
+                    })
+                    .await?;
+                log_removed(missing.len() as u64, &missing);
+                removed += jobs;
             }
         }
         Ok(removed)

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use redis::Value;
 
+use super::foreign::names;
 use super::reply::{Entries, bytes, count, entries, id, int, is_word, list, listed, score, text, texts};
 use super::scripts::Script;
 use super::{RedisStore, priority};
@@ -16,6 +17,15 @@ use crate::store::{
 const LISTING: &str = "looking at jobs";
 /// Retries of a call that needs all owners while new owners join.
 const MAX_OWNER_RETRIES: usize = 8;
+/// Calls for one page while another program adds entries that are no jobs; each moves those on the page.
+const MAX_FOREIGN_RETRIES: usize = 8;
+
+/// The reply to a call for a page.
+enum PageReply {
+    Jobs(Page),
+    /// Entries on the page that are no jobs.
+    Foreign(Vec<Vec<u8>>),
+}
 
 impl RedisStore {
     pub(super) async fn counts(&self) -> Result<JobCounts, StoreError> {
@@ -55,13 +65,21 @@ impl RedisStore {
         if state == JobState::Reserved {
             return self.page_of_reserved(after, limit).await;
         }
-        let mut call = self.call(Script::Page, LISTING, &[]).await?;
-        call.arg(state.as_str()).arg(limit).arg(MAX_BATCH_BYTES);
-        match after {
-            Some(Cursor { rank, id }) => call.arg(rank).arg(id),
-            None => call.arg("").arg(""),
-        };
-        call.read(|reply| page(reply, state)).await
+        for _ in 0..MAX_FOREIGN_RETRIES {
+            let mut call = self.call(Script::Page, LISTING, &[]).await?;
+            call.arg(state.as_str()).arg(limit).arg(MAX_BATCH_BYTES);
+            match after {
+                Some(Cursor { rank, id }) => call.arg(rank).arg(id),
+                None => call.arg("").arg(""),
+            };
+            match call.read(|reply| page(reply, state)).await? {
+                PageReply::Jobs(page) => return Ok(page),
+                PageReply::Foreign(entries) => self.move_foreign(state, &entries).await?,
+            }
+        }
+        let detail =
+            format!("another program keeps adding entries to \"{}\" that are no jobs", state.as_str());
+        Err(StoreError::Corrupt { place: self.place().to_owned(), detail })
     }
 
     /// A page of the jobs held by all owners, ordered by id.
@@ -127,7 +145,7 @@ impl RedisStore {
         for batch in ids.chunks(MAX_BATCH) {
             let mut seen = HashSet::new();
             let batch: Vec<_> =
-                batch.iter().filter(|id| seen.insert(**id)).map(ToString::to_string).collect();
+                batch.iter().filter(|id| seen.insert(**id)).map(|id| id.to_string().into_bytes()).collect();
             let keys = self.unique_keys(&batch, DOING).await?;
             let reply = self
                 .with_every_owner(Script::Discard, DOING, Some(self.keys.outputs()), |call| {
@@ -224,9 +242,12 @@ fn found_jobs(reply: Value) -> Option<(usize, Vec<JobView>)> {
     Some((seen, jobs))
 }
 
-fn page(reply: Value, state: JobState) -> Option<Page> {
+fn page(reply: Value, state: JobState) -> Option<PageReply> {
     let mut values = list(reply)?.into_iter();
-    let more = int(values.next()?)? == 1;
+    let more = match values.next()? {
+        word if is_word(&word, "FOREIGN") => return Some(PageReply::Foreign(names(values.next()?)?)),
+        more => int(more)? == 1,
+    };
     let (rank, last) = (values.next()?, values.next()?);
     let next = if more { Some(Cursor { rank: score(rank)?, id: id(&last)?.0 }) } else { None };
     let mut jobs = Vec::new();
@@ -234,8 +255,9 @@ fn page(reply: Value, state: JobState) -> Option<Page> {
         let (at, record) = (score(values.next()?)?, bytes(values.next()?)?);
         jobs.extend(id(&entry).map(|id| listed(id, state, at, record)));
     }
-    Some(Page { jobs, next })
+    Some(PageReply::Jobs(Page { jobs, next }))
 }
+
 /// The counts in a reply of `lib/counts.lua`.
 pub(super) fn job_counts(reply: Value) -> Option<JobCounts> {
     let mut counts = list(reply)?;

@@ -26,6 +26,7 @@ mod call;
 mod clear;
 mod connection;
 mod errors;
+mod foreign;
 mod kept;
 mod keys;
 mod limits;

@@ -1,6 +1,6 @@
 //! Owners: their start, their jobs, their end, and the recovery of their jobs.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use redis::Value;
 use tokio::time::Instant;
@@ -9,15 +9,16 @@ use crate::log_macros::warn;
 
 use super::call::Call;
 use super::connection::info_field;
-use super::reply::{Entries, count, entries, fields, int, is_word, jobs, leased, list, metas, text, texts};
+use super::foreign::{log_removed, names};
+use super::reply::{
+    Entries, count, entries, fields, id, int, is_word, jobs, leased, list, metas, text, texts,
+};
 use super::scripts::Script;
 use super::{RedisStore, micros, priority};
-use crate::job::{JobId, JobMeta, Timestamp, truncated};
-use crate::store::driver_rules::{MAX_ID_LEAD, TAKE_DEPTH, lasting_key, meta_text};
+use crate::job::{JobId, JobMeta, Timestamp};
+use crate::store::driver_rules::{TAKE_DEPTH, lasting_key, meta_text};
 use crate::store::{Leased, MAX_BATCH, MAX_BATCH_BYTES, Owner, StoreError};
 
-/// Most bytes of a foreign entry in an error.
-const MAX_SHOWN_NAME: usize = 160;
 const ENDING: &str = "giving jobs back";
 
 /// An ended owner with the jobs it still holds.
@@ -46,10 +47,17 @@ impl RedisStore {
             }
             let read = |reply| {
                 let [seen, ids, records] = fields(reply)?;
-                Some((usize::try_from(count(seen)?).ok().filter(|seen| *seen > 0)?, jobs(ids, records)?.0))
+                let seen = usize::try_from(count(seen)?).ok().filter(|seen| *seen > 0)?;
+                let (ids, records) = (list(ids)?, list(records)?);
+                let (gone, stored): (Vec<_>, Vec<_>) =
+                    ids.into_iter().zip(records).partition(|(_, record)| *record == Value::Nil);
+                let (ids, records) = stored.into_iter().unzip();
+                let gone: Option<Vec<_>> = gone.iter().map(|(entry, _)| id(entry)).collect();
+                Some((seen, jobs(Value::Array(ids), Value::Array(records))?.0, gone?))
             };
-            let (seen, batch) = call.read(read).await?;
+            let (seen, batch, gone) = call.read(read).await?;
             found.extend(batch);
+            self.try_remove_missing(owner, &gone).await;
             rest = rest.get(seen..).unwrap_or_default();
         }
         Ok(found)
@@ -151,46 +159,19 @@ impl RedisStore {
                 let unique = meta.unique.as_deref().unwrap_or("");
                 call.arg(kind).arg(id.0).arg(unique).arg(priority(&meta)).arg(meta_text(&meta));
             }
-            freed += call.read(count).await?;
+            let (moved, removed) = call
+                .read(|reply| {
+                    let [moved, removed] = fields(reply)?;
+                    Some((count(moved)?, names(removed)?))
+                })
+                .await?;
+            log_removed(removed.len() as u64, &removed);
+            freed += moved;
         }
         if !ended.left && freed > 0 {
             warn!(owner = owner.as_str(), jobs = freed, "master lost: its jobs are waiting again");
         }
         Ok(freed)
-    }
-
-    /// Moves foreign entries that an owner has leased to failed, where commands can see and remove them. Returns the number
-    /// of entries that have left the owner's set.
-    pub(super) async fn quarantine(&self, owner: &Owner, foreign: &[Vec<u8>]) -> Result<u64, StoreError> {
-        let mut moved = 0;
-        for batch in foreign.chunks(MAX_BATCH) {
-            let mut call =
-                self.call(Script::Quarantine, "moving foreign entries", &[self.keys.reserved(owner)]).await?;
-            call.arg(owner.as_str()).arg(MAX_ID_LEAD);
-            for name in batch {
-                let shown = String::from_utf8_lossy(name);
-                let shown = truncated(&shown, MAX_SHOWN_NAME).escape_debug();
-                let why = format!(
-                    "another program added the entry \"{shown}\", which is no job id: push with queue:push or push.lua"
-                );
-                call.arg(name).arg(meta_text(&JobMeta::malformed(SystemTime::now().into(), &why)));
-            }
-            moved += call.read(count).await?;
-        }
-        if moved > 0 {
-            warn!(entries = moved, "foreign entries among the jobs: moved to failed");
-        }
-        Ok(moved)
-    }
-
-    /// [`RedisStore::quarantine`] beside a call that has succeeded: after an error the entries stay held, the counts differ,
-    /// and the comparison of the held jobs tries again.
-    #[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "only the log names the error"))]
-    pub(super) async fn try_quarantine(&self, owner: &Owner, foreign: &[Vec<u8>]) -> u64 {
-        self.quarantine(owner, foreign).await.unwrap_or_else(|error| {
-            warn!(%error, "foreign entries among the jobs: not moved, trying again");
-            0
-        })
     }
 
     /// The metas of jobs; `None` for unreadable ones.
@@ -206,13 +187,13 @@ impl RedisStore {
     /// The unique keys of jobs about to be removed.
     pub(super) async fn unique_keys(
         &self,
-        ids: &[String],
+        ids: &[Vec<u8>],
         doing: &'static str,
-    ) -> Result<Vec<(String, String)>, StoreError> {
+    ) -> Result<Vec<(Vec<u8>, String)>, StoreError> {
         let mut call = self.call(Script::Metas, doing, &[]).await?;
         call.arg("unique").arg(ids);
         let metas = call.read(metas).await?;
-        let key = |(id, meta): (&String, Option<JobMeta>)| Some((id.clone(), meta?.unique?));
+        let key = |(id, meta): (&Vec<u8>, Option<JobMeta>)| Some((id.clone(), meta?.unique?));
         Ok(ids.iter().zip(metas).filter_map(key).collect())
     }
 }

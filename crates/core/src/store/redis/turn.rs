@@ -8,6 +8,7 @@ use redis::Value;
 use tokio::time::Instant;
 
 use super::call::Call;
+use super::foreign::{log_removed, names};
 use super::kept;
 use super::reply::{count, fields, id, int, jobs, list};
 use super::scripts::Script;
@@ -41,7 +42,7 @@ impl RedisStore {
             self.fill_turn(call, &turn, &once, turn.publish.filter(|_| publishes));
         };
         let began = Instant::now();
-        let (mut reply, foreign, bytes) = match turn.publish {
+        let (mut reply, (foreign, bytes, (removed, first))) = match turn.publish {
             Some(_) => self.call_with_summaries(Script::Turn, DOING, keys, fill, read).await?,
             None => {
                 let mut call = self.call(Script::Turn, DOING, &keys).await?;
@@ -50,6 +51,7 @@ impl RedisStore {
             }
         };
         self.observe_clock(reply.now, began);
+        log_removed(removed, &first);
         reply.held = reply.held.saturating_sub(self.try_quarantine(turn.owner, &foreign).await);
         if let Some(average) = bytes.checked_div(reply.leased.len()) {
             self.record_bytes.store(average, Ordering::Relaxed);
@@ -166,9 +168,12 @@ fn first_step(record_bytes: usize) -> usize {
     (MAX_BATCH_BYTES / record_bytes.max(1)).clamp(16, MAX_BATCH)
 }
 
-/// The parsed reply, the foreign entries that were leased, and the bytes of all records.
-fn read(reply: Value) -> Option<(TurnReply, Vec<Vec<u8>>, usize)> {
-    let [conflicts, ids, records, next_due, held, waiting, now, lower] = fields(reply)?;
+/// The parts of a reply beside the parsed one: the foreign entries that were leased, the bytes of all records, and how many ids
+/// without a record were removed, with the first ones.
+type ReplyRest = (Vec<Vec<u8>>, usize, (u64, Vec<Vec<u8>>));
+
+fn read(reply: Value) -> Option<(TurnReply, ReplyRest)> {
+    let [conflicts, ids, records, next_due, held, waiting, now, lower, removed, first] = fields(reply)?;
     let lower = int(lower)?;
     let bytes = records.as_sequence()?.iter().map(bytes_of).sum();
     let conflicts = list(conflicts)?
@@ -189,7 +194,7 @@ fn read(reply: Value) -> Option<(TurnReply, Vec<Vec<u8>>, usize)> {
         lower_waiting: LowerPriorities { normal: lower & 1 != 0, low: lower & 2 != 0 },
         now: Timestamp(count(now)?),
     };
-    Some((reply, foreign, bytes))
+    Some((reply, (foreign, bytes, (count(removed)?, names(first)?))))
 }
 
 fn bytes_of(record: &Value) -> usize {

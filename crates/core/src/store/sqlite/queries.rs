@@ -7,10 +7,10 @@ use super::error::SqliteError;
 use super::job_bytes;
 use super::pause::Pause;
 use super::rank;
-use super::record::RawRecord;
+use super::record::{self, RawRecord};
 use super::transaction::Tx;
 use crate::job::{JobId, Priority, Timestamp};
-use crate::store::driver_rules::{clock_behind, ready_at};
+use crate::store::driver_rules::clock_behind;
 use crate::store::{Cursor, JobCounts, JobState, MAX_BATCH, MAX_BATCH_BYTES};
 
 pub(super) fn status(tx: &Tx<'_>, channel: i64) -> Result<JobCounts, SqliteError> {
@@ -22,7 +22,8 @@ pub(super) fn status(tx: &Tx<'_>, channel: i64) -> Result<JobCounts, SqliteError
          FROM channels c WHERE c.id = ?1",
     )?;
     let status = status.query_row([channel], |row| {
-        let count = |at| row.get::<_, i64>(at).map(i64::cast_unsigned);
+        // Another program may have changed the rows.
+        let count = |at| row.get::<_, i64>(at).map(|count| u64::try_from(count).unwrap_or(0));
         let pause = Pause::of(row.get(6)?, tx.now);
         Ok(JobCounts {
             waiting: count(0)?,
@@ -61,8 +62,8 @@ fn front(tx: &Tx<'_>, waiting: i64, priority: Priority) -> Result<Option<Timesta
     )?;
     let mut rows = statement.query([waiting, first, last])?;
     let Some(row) = rows.next()? else { return Ok(None) };
-    let meta: Option<String> = row.get(1)?;
-    Ok(Some(ready_at(JobId(row.get::<_, i64>(0)?.cast_unsigned()), &meta.unwrap_or_default())))
+    let id = JobId(row.get::<_, i64>(0)?.cast_unsigned());
+    Ok(Some(record::ready_at(id, row, 1)?))
 }
 
 /// A found job, with the rank that contains its time in some states.

@@ -5,7 +5,7 @@ use rusqlite::{Row, params};
 
 use super::error::SqliteError;
 use super::transaction::Tx;
-use crate::job::{JobId, JobMeta};
+use crate::job::{JobId, JobMeta, Timestamp};
 use crate::store::{JobState, JobView, Leased, driver_rules};
 
 /// An unparsed record; parsed on the caller's thread.
@@ -57,6 +57,12 @@ fn bytes(value: ValueRef<'_>) -> Option<&[u8]> {
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Some(bytes),
         ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => None,
     }
+}
+
+/// The time from which a waiting job waits, by the meta in column `at`.
+pub(super) fn ready_at(id: JobId, row: &Row<'_>, at: usize) -> Result<Timestamp, SqliteError> {
+    let meta = bytes(row.get_ref(at)?).unwrap_or_default();
+    Ok(driver_rules::ready_at(id, &String::from_utf8_lossy(meta)))
 }
 
 /// The meta of a stored record, if it can be parsed.

@@ -3,7 +3,7 @@
 -- KEYS 16  the list or zset      KEYS 17  the outputs
 -- ARGV 1   its name in clearing      ARGV 2  its state      ARGV 3  number of ids
 -- ARGV 4.. the ids, as returned by clear_peek.lua; then pairs of id and unique key to release
--- reply    number of removed jobs; -1 when another clear has removed these ids
+-- reply    number of removed jobs and of entries that are no jobs; -1 when another clear has removed these ids
 -- order    outputs, bytes, count, records, unique keys, then the ids; tombstones are not counted
 local function lower(field, by)
   local counted = math.min(by, tonumber(redis.call('HGET', STATS, field)) or 0)
@@ -28,17 +28,19 @@ if count > 0 then
   lower('clearing_bytes', bytes)
   redis.call('HINCRBY', STATS, 'cleared', count)
   removed = redis.call('HDEL', RECORDS, unpack(ids))
-  if removed < count then
-    redis.call('HINCRBY', STATS, 'cleared', removed - count)
-  end
   for n = 4 + count, #ARGV, 2 do
     free(ARGV[n + 1], ARGV[n])
   end
-  if removed < count then
-    -- Missing records were discarded, and counted as tombstones.
-    discount_tombstones(count - removed)
-    lower('clearing_tombstones', count - removed)
+  -- Entries of a list without records are tombstones, as many as were counted. Others are no jobs, and count as entries of the state,
+  -- as they did before.
+  local passed = list and removed < count and tonumber(redis.call('HGET', STATS, 'clearing_tombstones')) or 0
+  passed = math.min(passed, count - removed)
+  if passed > 0 then
+    redis.call('HINCRBY', STATS, 'cleared', -passed)
+    lower('tombstones', passed)
+    lower('clearing_tombstones', passed)
   end
+  removed = count - passed
   if list then
     redis.call('LTRIM', KEYS[OWN], count, -1)
   else

@@ -4,13 +4,13 @@
 -- ARGV 1   owner
 -- ARGV 2.. per job, in their future order in waiting: kind, id, unique key ('' for none), priority ('' for normal), meta;
 --          kind is keep (front, record unchanged, priority read from it), front, failed
--- reply    number of moved jobs; ids no longer in the set are skipped
+-- reply    {number of moved jobs, ids without a record, which are removed}; ids no longer in the set are skipped
 -- order    records, new places, unique keys, SREM; the owner disappears with its last job
 if not redis.call('ZSCORE', DEAD, ARGV[1]) then
-  return 0
+  return { 0, {} }
 end
 local time, front, failed, gone, freed = text(now()), { {}, {}, {} }, {}, {}, {}
-local prioritised, moved, bytes = redis.call('HGET', STATS, 'priorities'), 0, 0
+local prioritised, moved, bytes, missing = redis.call('HGET', STATS, 'priorities'), 0, 0, {}
 for n = 2, #ARGV, 5 do
   local kind, id, key, place, meta = ARGV[n], ARGV[n + 1], ARGV[n + 2], PLACE[ARGV[n + 3]], ARGV[n + 4]
   if redis.call('SISMEMBER', KEYS[OWN], id) == 1 then
@@ -32,6 +32,8 @@ for n = 2, #ARGV, 5 do
       else
         front[place][#front[place] + 1] = id
       end
+    else
+      missing[#missing + 1] = id
     end
   end
 end
@@ -52,4 +54,4 @@ end
 if redis.call('EXISTS', KEYS[OWN]) == 0 then
   redis.call('ZREM', DEAD, ARGV[1])
 end
-return moved
+return { moved, missing }

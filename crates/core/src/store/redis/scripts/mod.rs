@@ -44,6 +44,7 @@ const KEPT_JOBS: &str = include_str!("lib/kept_jobs.lua");
 const ZSET_POSITION: &str = include_str!("lib/zset_position.lua");
 const OWNER_CALL: &str = include_str!("lib/owner_call.lua");
 const PAUSE_STATE: &str = include_str!("lib/pause_state.lua");
+const FOREIGN_ENTRIES: &str = include_str!("lib/foreign_entries.lua");
 const COUNTS: &str = include_str!("lib/counts.lua");
 const ALL_OWNERS: &str = include_str!("lib/all_owners.lua");
 
@@ -69,7 +70,7 @@ macro_rules! scripts {
 scripts! {
     Push, Adds, "push";
     Join, Writes, "join";
-    Turn, Writes, "turn", OWN_KEYS, OWNER_CALL, LOCK_MEMBERS, PAUSE_STATE, KEPT_JOBS;
+    Turn, Writes, "turn", OWN_KEYS, OWNER_CALL, LOCK_MEMBERS, PAUSE_STATE, KEPT_JOBS, FOREIGN_ENTRIES;
     Held, Writes, "held", OWN_KEYS, OWNER_CALL;
     Fetch, Reads, "fetch", OWN_KEYS;
     Take, Writes, "take", OWN_KEYS, OWNER_CALL;
@@ -79,7 +80,7 @@ scripts! {
     Free, Writes, "free", OWN_KEYS;
     Status, Reads, "status", PAUSE_STATE, COUNTS;
     Find, Reads, "find", OWN_KEYS, ALL_OWNERS;
-    Page, Reads, "page", ZSET_POSITION;
+    Page, Reads, "page", ZSET_POSITION, FOREIGN_ENTRIES;
     Requeue, Writes, "requeue", OWN_KEYS;
     Discard, Writes, "discard", OWN_KEYS, ALL_OWNERS;
     ClearBegin, Writes, "clear_begin";
@@ -90,7 +91,8 @@ scripts! {
     Pause, Writes, "pause", PAUSE_STATE;
     Claim, Writes, "claim", OWN_KEYS, LOCK_MEMBERS;
     Holder, Reads, "holder";
-    Quarantine, Writes, "quarantine", OWN_KEYS;
+    Quarantine, Writes, "quarantine", OWN_KEYS, FOREIGN_ENTRIES;
+    MoveForeign, Writes, "move_foreign", FOREIGN_ENTRIES;
     RecordLimits, Writes, "record_limits", OWN_KEYS;
     Unlisted, Reads, "unlisted", OWN_KEYS, ALL_OWNERS;
     Masters, Reads, "masters";

@@ -5,7 +5,8 @@
 -- ARGV 4  end of the previous page: for waiting the number of entries before this page, else the score of its last job;
 --         '' for the first page
 -- ARGV 5  for delayed and failed the id of that job
--- reply   {1 when there are more, else 0; ARGV 4 and 5 of the next page; then per job: id, score, record}
+-- reply   {1 when there are more, else 0; ARGV 4 and 5 of the next page; then per job: id, score, record}, or
+--         {'FOREIGN', entries of delayed or failed on this page that are no jobs}: call again after move_foreign.lua
 local state, limit, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local score, id = ARGV[4], ARGV[5]
 
@@ -45,7 +46,7 @@ else
   found = redis.call(command, key, start, start + limit - 1, 'WITHSCORES')
 end
 
-local page, bytes, passed = { 0, score, id }, 0, 0
+local page, bytes, passed, foreign = { 0, score, id }, 0, 0, {}
 for n = 1, #found, width do
   if bytes >= most then
     break
@@ -53,7 +54,9 @@ for n = 1, #found, width do
   passed = passed + 1
   local record = redis.call('HGET', RECORDS, found[n])
   local rank = width == 2 and found[n + 1] or '0'
-  if record then
+  if width == 2 and not (record and is_id(found[n])) then
+    foreign[#foreign + 1] = found[n]
+  elseif record then
     bytes = bytes + #record
     page[#page + 1] = found[n]
     page[#page + 1] = rank
@@ -62,6 +65,9 @@ for n = 1, #found, width do
   if width == 2 then
     page[2], page[3] = rank, found[n]
   end
+end
+if #foreign > 0 then
+  return { 'FOREIGN', foreign }
 end
 if width == 1 then
   page[2], page[3] = text(start + passed), '0'

@@ -17,10 +17,12 @@
 --          release: unique or lock, id, key. Then, with a kept job: kept, most kept jobs, most age in µs. Then, with a
 --          summary to publish: publish, the summary, ''
 -- reply    'LOST', 'REPLAYED', or
---          {conflicts, ids, records, time to the next due job or end of a pause or -1, held, waiting, now, lower}
+--          {conflicts, ids, records, time to the next due job or end of a pause or -1, held, waiting, now, lower, removed, names}
 --          waiting is the number of leasable jobs after this turn: none while the channel is paused
 --          lower is the sum of 1 if entries of priority normal are left, and 2 if ones of priority low are
 --          conflicts alternates an id and whether it has a record (1 stale, 0 cleared)
+--          an entry that is no id is leased too, with '' for a missing record: the client moves it to failed
+--          removed is the number of ids without a record that were no tombstones; names are some of the passed ones
 -- order    renew; SMISMEMBER; new places of held jobs; SREM; releases; removal of kept jobs; summary; promote; raise; peek; SADD; LTRIM
 local owner, want, most = ARGV[1], tonumber(ARGV[4]), tonumber(ARGV[5])
 local done, others = tonumber(ARGV[8]), tonumber(ARGV[9])
@@ -223,9 +225,19 @@ if due and due <= time then
   due = next_due()
 end
 
+-- Ids without a record are tombstones, as many as are counted; with others among them the names may be those of tombstones.
+local passed_names = {}
+local passed, tombstones = { 0, 0, 0 }, 0
+local function pass(id)
+  tombstones = tombstones + 1
+  if tombstones <= 5 then
+    passed_names[tombstones] = id
+  end
+end
+
 -- Step sizes follow the record sizes seen so far, so that large payloads are not read and discarded.
 local ids, records, bytes = {}, {}, 0
-local passed, tombstones, exact, full = { 0, 0, 0 }, 0, false, false
+local exact, full = false, false
 local function lease(place)
   if full or not filled[place] then
     return
@@ -258,9 +270,11 @@ local function lease(place)
     end
     for n = 1, count do
       local record = found[n]
-      if not record then
-        tombstones = tombstones + 1
+      if not record and is_id(peeked[n]) then
+        pass(peeked[n])
       else
+        local size = record and #record or #peeked[n]
+        record = record or ''
         if bytes >= most and not exact then
           -- Record sizes include metas until here; close to the bound the exact payload sum is computed.
           exact, bytes = true, 0
@@ -274,7 +288,7 @@ local function lease(place)
         end
         leased = leased + 1
         ids[leased], records[leased] = peeked[n], record
-        bytes = bytes + #record - (exact and string.find(record, '\n', 1, true) or 0)
+        bytes = bytes + size - (exact and string.find(record, '\n', 1, true) or 0)
       end
       skipped = skipped + 1
     end
@@ -288,16 +302,19 @@ local function lease(place)
 end
 -- Moves the front job of a list before all others. Tombstones before the job are dropped; behind 2000 of them it stays.
 local function raise_front(list)
-  local passed = 0
+  local before = {}
   for step = 16, 2000, 496 do
-    for _, id in ipairs(redis.call('LRANGE', list, passed, step - 1)) do
-      passed = passed + 1
-      if redis.call('HEXISTS', RECORDS, id) == 1 then
-        redis.call('LTRIM', list, passed, -1)
+    for _, id in ipairs(redis.call('LRANGE', list, #before, step - 1)) do
+      if redis.call('HEXISTS', RECORDS, id) == 1 or not is_id(id) then
+        redis.call('LTRIM', list, #before + 1, -1)
         redis.call('LPUSH', HIGH, id)
-        filled[1], tombstones = true, tombstones + passed - 1
+        filled[1] = true
+        for _, skipped in ipairs(before) do
+          pass(skipped)
+        end
         return
       end
+      before[#before + 1] = id
     end
   end
 end
@@ -335,8 +352,9 @@ for place = 1, 3 do
     redis.call('LTRIM', LISTS[place], passed[place], -1)
   end
 end
+local removed = 0
 if tombstones > 0 then
-  discount_tombstones(tombstones)
+  removed = tombstones - discount_tombstones(tombstones)
 end
 
 -- Jobs that this turn added or left behind are for the next idle master. A turn that only renews leaves no token, so that
@@ -357,4 +375,5 @@ if ARGV[7] ~= '' then
   lower = (redis.call('LLEN', WAITING) > 0 and 1 or 0) + (filled[3] and redis.call('LLEN', LOW) > 0 and 2 or 0)
 end
 due = due and math.max(0, due - time) or -1
-return { conflicts, ids, records, due, redis.call('SCARD', RESERVED), waiting, time, lower }
+return { conflicts, ids, records, due, redis.call('SCARD', RESERVED), waiting, time, lower,
+  removed, removed > 0 and passed_names or {} }

@@ -13,6 +13,15 @@ local function counts()
   local delayed, failed = redis.call('ZCARD', DELAYED), redis.call('ZCARD', FAILED)
   local clearing = there[12] and math.max(0, stat(2) + stat(3) + stat(4) - stat(1)) or 0
   local reserved = math.max(0, redis.call('HLEN', RECORDS) - waiting - delayed - failed - clearing)
+  -- Entries of another program have no record, so the difference alone is too small beside them.
+  if waiting + delayed + failed > 0 then
+    local held = 0
+    for _, set in ipairs(reserved_sets()) do
+      local count = redis.pcall('SCARD', set)
+      held = held + (type(count) == 'number' and count or 0)
+    end
+    reserved = math.max(reserved, held)
+  end
   -- The front job of a list, behind at most 15 tombstones.
   local fronts = {}
   for place = 1, 3 do
