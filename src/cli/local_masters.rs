@@ -76,7 +76,7 @@ impl Source for LocalMasters {
         };
         let recent = recent.map_or_else(Recent::default, |recent| *recent);
         let trends = trends.map_or_else(Trends::default, |trends| *trends);
-        Some(ChannelLook { status, recent, trends, counts, has_ended: false })
+        Some(ChannelLook { status: status.map(|status| *status), recent, trends, counts, has_ended: false })
     }
 
     async fn history(&self, channel: &str, step: Step, period: Duration) -> (Vec<Point>, Vec<ScaledAt>) {

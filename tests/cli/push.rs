@@ -208,7 +208,7 @@ fn unknown_time_zone_is_an_error() {
 fn unwritten_result_of_a_change_is_repeated_on_stderr() {
     let mut fixture = Fixture::new();
     let jobs: Vec<_> = (0..4).map(|_| fixture.push(&["noop"]).to_string()).collect();
-    fixture.write("jobs.jsonl", "{\"job\":\"noop\"}\n{\"job\":\"noop\"}\n".to_owned());
+    fixture.write("jobs.jsonl", "{\"job\":\"noop\"}\n{\"job\":\"noop\"}\n");
     let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let run = |args: &[&str]| {
         let mut command = fixture.command(args);
