@@ -234,6 +234,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "queue",
             "in_process",
             "job_json",
+            "activity",
             "channel",
             "pool",
             "control",

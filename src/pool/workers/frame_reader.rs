@@ -12,7 +12,7 @@ pub(super) struct FrameReader {
     pub(super) lines: LineBuffer,
     /// Whether the rest of a line that is too long is still to come.
     is_in_long_line: bool,
-    /// That line, while its frame is not known.
+    /// The long line while its frame is not known.
     long_line: Option<wire::LongLine>,
     /// Whether nothing follows what was read, so that the last line needs no line break.
     pub(super) is_at_end: bool,
