@@ -177,7 +177,7 @@ async fn raised_text_is_kept_as_failed_job() {
 }
 
 #[tokio::test]
-async fn tombstones_and_foreign_ids_are_told_apart_by_count() {
+async fn tombstones_and_foreign_ids_differ_by_count() {
     let server = Server::start();
     let store = open(&server).await;
     let mut master = Master::join(&store).await;
