@@ -26,6 +26,7 @@ mod clock;
 mod conditions;
 mod control;
 mod drain;
+mod foreign_entries;
 mod heartbeats;
 mod idle;
 mod interrupted_clear;

@@ -695,3 +695,23 @@ async fn page_of_large_payloads_is_shortened() {
     }
     assert_eq!(pages, [4, 4, 1]);
 }
+
+#[tokio::test]
+async fn foreign_rows_do_not_stop_the_status() {
+    let disk = Disk::new();
+    let store = disk.open();
+    let id = store.push(&[job("a")]).await.unwrap()[0].id();
+    disk.hand().execute("UPDATE records SET meta = CAST(x'fffe' AS TEXT)", []).unwrap();
+    assert_eq!(store.status().await.unwrap().waiting, 1);
+    // A row that another program adds is in no count.
+    let insert = "INSERT INTO jobs (id, lane, rank) SELECT 5, waiting, 1 FROM channels";
+    disk.hand().execute(insert, []).unwrap();
+    let mut master = Master::join(&store).await;
+    let leased = master.turn(&[], 5).await.unwrap().leased;
+    let mut ids: Vec<_> = leased.iter().map(Leased::id).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, [JobId(5), id]);
+    assert!(leased.iter().all(|leased| matches!(leased, Leased::Malformed { .. })), "{leased:?}");
+    let status = store.status().await.unwrap();
+    assert_eq!((status.waiting, status.reserved), (0, 2));
+}

@@ -177,7 +177,7 @@ async fn raised_text_is_kept_as_failed_job() {
 }
 
 #[tokio::test]
-async fn tombstones_and_foreign_ids_have_counts_of_their_own() {
+async fn tombstones_and_foreign_ids_differ_by_count() {
     let server = Server::start();
     let store = open(&server).await;
     let mut master = Master::join(&store).await;

@@ -19,28 +19,26 @@ use crate::store::{JobState, MAX_BATCH, Owner, StoreError};
 const DOING: &str = "moving foreign entries";
 /// Most bytes of a foreign entry in an error.
 const MAX_SHOWN_NAME: usize = 160;
-/// Most bytes of a foreign entry in a log line, which names several.
-const MAX_LOGGED_NAME: usize = 60;
-/// Most entries that a log line names.
+/// Most ids that a log line names.
 const MAX_LOGGED: usize = 5;
 
-/// An entry for a message.
-fn shown(name: &[u8], most: usize) -> String {
+/// An entry for an error. Log lines show no entry, because an entry may be a payload.
+fn shown(name: &[u8]) -> String {
     // An entry may be as large as the server allows.
-    let start = String::from_utf8_lossy(&name[..name.len().min(4 * most)]);
-    truncated(&start, most).escape_debug().to_string()
+    let start = String::from_utf8_lossy(&name[..name.len().min(4 * MAX_SHOWN_NAME)]);
+    truncated(&start, MAX_SHOWN_NAME).escape_debug().to_string()
 }
 
-/// The first entries for a log line.
-#[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "only the log names the entries"))]
-fn first(names: &[Vec<u8>]) -> String {
-    let shown: Vec<_> = names.iter().take(MAX_LOGGED).map(|name| shown(name, MAX_LOGGED_NAME)).collect();
+/// The first ids for a log line.
+#[cfg_attr(not(feature = "tracing"), allow(dead_code, reason = "only the log names the ids"))]
+fn first(ids: &[Vec<u8>]) -> String {
+    let shown: Vec<_> = ids.iter().take(MAX_LOGGED).map(|id| String::from_utf8_lossy(id)).collect();
     shown.join(", ")
 }
 
 /// The meta of the failed job that keeps an entry.
 fn kept_meta(name: &[u8]) -> String {
-    let shown = shown(name, MAX_SHOWN_NAME);
+    let shown = shown(name);
     let why = if id(&Value::BulkString(name.to_vec())).is_some() {
         format!(
             "the record of the entry \"{shown}\" is gone: another program removed the record, or added the entry"
@@ -84,7 +82,7 @@ impl RedisStore {
                 })
                 .await?;
             if moved > 0 {
-                warn!(entries = moved, first = %first(batch), "foreign entries among the jobs: moved to failed");
+                warn!(entries = moved, "foreign entries among the jobs: moved to failed");
             }
             log_removed(removed.len() as u64, &removed);
             left += moved + removed.len() as u64;
@@ -118,7 +116,11 @@ impl RedisStore {
             }
             let moved = call.read(count).await?;
             if moved > 0 {
-                warn!(entries = moved, state = state.as_str(), first = %first(batch), "foreign entries among the jobs: moved to failed");
+                warn!(
+                    entries = moved,
+                    state = state.as_str(),
+                    "foreign entries among the jobs: moved to failed"
+                );
             }
         }
         Ok(())
@@ -131,11 +133,10 @@ mod tests {
 
     #[test]
     fn shown_entry_is_bounded_and_sanitised() {
-        assert_eq!(shown(b"\x1b[31m\n\"x\"", 160), "\\u{1b}[31m\\n\\\"x\\\"");
-        assert_eq!(shown(&b"x".repeat(1 << 20), 160), "x".repeat(160));
-        assert_eq!(shown("é".repeat(500).as_bytes(), 161).len(), 160);
-        let many = vec![b"entry".to_vec(); 100];
-        assert_eq!(first(&many), "entry, entry, entry, entry, entry");
+        assert_eq!(shown(b"\x1b[31m\n\"x\""), "\\u{1b}[31m\\n\\\"x\\\"");
+        assert_eq!(shown(&b"x".repeat(1 << 20)), "x".repeat(160));
+        assert_eq!(shown(format!("x{}", "é".repeat(500)).as_bytes()).len(), 159);
+        assert_eq!(first(&vec![b"17".to_vec(); 100]), "17, 17, 17, 17, 17");
     }
 
     #[test]
