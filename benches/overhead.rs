@@ -258,7 +258,7 @@ impl Bench {
                 measured[of] = self.measured(states[of]);
             }
             let [without, with] = measured;
-            // Both ratios are below 1 where the state with the load is slower.
+            // The ratios are below 1 where the state with the load is slower.
             let (rate, time) = (with.rate / without.rate, without.micros / with.micros);
             println!(
                 "{pair:>4} {:>10.0} {:>10.0} {rate:>6.3}  {:>9.2} {:>9.2} {time:>6.3}",

@@ -18,7 +18,7 @@ pub struct Delivered {
     pub error: Option<String>,
 }
 
-/// Both ends of a queue of results.
+/// A queue of results with its two ends.
 pub(super) struct Results {
     /// The end for messages.
     pub(super) sender: mpsc::UnboundedSender<Delivered>,

@@ -40,7 +40,7 @@ pub struct ChannelStatus {
     /// How far the store's clock is behind what it showed before it was set back; absent when it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_behind_ms: Option<u64>,
-    /// Pushes through this master that were refused for want of room; absent without any.
+    /// Pushes through this master that were refused because there was no room; absent without any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused_pushes: Option<Box<RefusedPushCounts>>,
     /// Why workers cannot be started; absent when they can.
@@ -81,7 +81,7 @@ impl ChannelStatus {
     }
 }
 
-/// Pushes that were refused for want of room since the start of the master, by reason.
+/// Pushes that were refused because there was no room since the start of the master, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RefusedPushCounts {

@@ -47,7 +47,7 @@ pub(super) async fn channel(
     Ok(Json(details(&picture, channel, can.visitor.sees_payloads)))
 }
 
-/// One channel; errors of the store and of workers may hold text of jobs.
+/// A channel; errors of the store and of workers may hold text of jobs.
 pub(super) fn details(picture: &Picture, channel: &ChannelPicture, with_errors: bool) -> Value {
     let mut body = summary(channel);
     body["as_of"] = at(picture).into();

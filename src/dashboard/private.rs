@@ -111,7 +111,7 @@ async fn guard(State(private): State<Arc<Private>>, request: Request, next: Next
     } else if request.uri().path() == ENTRANCE {
         private.exchange(request.headers())
     } else if request.uri().path() == LOGIN {
-        // These pages have no token to sign in with.
+        // Visitors of these pages have no token to sign in with.
         StatusCode::NOT_FOUND.into_response()
     } else if request.uri().path().starts_with(ASSETS) || private.knows(request.headers()).await {
         return next.run(request).await;

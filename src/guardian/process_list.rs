@@ -19,7 +19,7 @@ pub(crate) struct ProcessRow {
     pub(crate) cpu_ms: u64,
     /// Milliseconds since its start.
     pub(crate) age_ms: u64,
-    /// Ticks from the boot of the machine to its start: tells it apart from a later process with its id.
+    /// Ticks from the boot of the machine to its start, which differ for a later process with its id.
     #[serde(skip)]
     pub(crate) start_time: u64,
     /// The command with its arguments; the name of the program for a process without arguments.

@@ -206,7 +206,7 @@ impl Families {
             ),
             refused_pushes: declare.counters(
                 "aint_queue_pushes_refused_total",
-                "Pushes by this master that were refused for want of room, by reason.",
+                "Pushes by this master that were refused because there was no room, by reason.",
                 &["reason"],
             ),
             recycled: declare.counters(

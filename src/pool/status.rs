@@ -144,7 +144,7 @@ pub struct PoolStatus {
     pub scaled_up: u64,
     /// How often it has fallen.
     pub scaled_down: u64,
-    /// Both by the reason of the decision.
+    /// How often it has risen and fallen, by the reason of the decision.
     #[serde(skip_serializing_if = "SizingChanges::is_empty")]
     pub scaled_by: SizingChanges,
     /// Workers replaced, by reason.

@@ -57,7 +57,7 @@ pub(super) struct StatusJson<'a> {
     store_error: Option<&'a str>,
     worker_error: Option<&'a str>,
     degraded: bool,
-    /// Pushes through the master that were refused for want of room, since its start; absent without any.
+    /// Pushes through the master that were refused because there was no room, since its start; absent without any.
     #[serde(skip_serializing_if = "Option::is_none")]
     refused_pushes: Option<&'a RefusedPushCounts>,
     driver: String,

@@ -81,7 +81,7 @@ impl SizingReason {
         Self::Memory,
     ];
 
-    /// One word for metrics, as in JSON.
+    /// The word for metrics, as in JSON.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {

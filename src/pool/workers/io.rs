@@ -212,7 +212,7 @@ impl WorkerIo {
                         true => "it sends requests and does not read the answers",
                         false => "it stops in the middle of a long frame",
                     };
-                    // A slow line harms nobody while there is memory for others.
+                    // A slow line does no harm while there is memory for others.
                     if is_full || self.memory.of_workers.long_lines.is_short() {
                         is_stalled = true;
                         self.report_event(IoEvent::Stalled(self.child, why)).await;

@@ -32,7 +32,7 @@ impl StartReason {
     pub(crate) const WORDS: [&str; 9] =
         ["min", "hand", "demand", "spare", "replace", "reload", "suspect", "lost", "job"];
 
-    /// One word for metrics, of [`Self::WORDS`].
+    /// The word for metrics, of [`Self::WORDS`].
     pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::Min => "min",
