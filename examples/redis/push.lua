@@ -227,13 +227,15 @@ local function live(name)
   return math.max(0, (tonumber(stats[1]) or 0) - (there[12] and tonumber(stats[2]) or 0))
 end
 
--- Subtracts skipped tombstones; never below zero, even if another program changed the records.
+-- Subtracts skipped tombstones, and returns how many of them were counted; never below zero, even if another program changed the
+-- records.
 local function discount_tombstones(passed)
-  local counted = math.min(passed, tonumber(redis.call('HGET', STATS, 'tombstones')) or 0)
+  local counted = math.min(passed, live('tombstones'))
   -- The server refuses "-0" as an integer.
   if counted > 0 then
     redis.call('HINCRBY', STATS, 'tombstones', -counted)
   end
+  return counted
 end
 
 -- The lists of waiting in leasing order, which of them may have entries, and the index of each priority in that order
