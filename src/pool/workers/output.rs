@@ -193,10 +193,8 @@ impl Output {
             // No run begins before the process id is known.
             return;
         }
-        // Reads the pipe directly: the runtime may not have noticed yet that it is readable.
-        let direct = |pipe: &pipe::Receiver, space: &mut [u8]| Ok(nix::unistd::read(pipe, space)?);
         for _ in 0..4 {
-            if !self.read_by(direct) {
+            if !self.read_by(read_directly) {
                 break;
             }
         }
@@ -205,7 +203,7 @@ impl Output {
     /// Reads the rest, and logs an unfinished last line too.
     pub(super) fn drain(&mut self) {
         for _ in 0..MAX_FINAL_READ / READ_CHUNK {
-            if !self.read_once() {
+            if !self.read_by(read_directly) {
                 break;
             }
         }
@@ -253,4 +251,9 @@ impl Output {
         }
         self.tail.push_back(truncated(&line, TAIL_BYTES).to_owned());
     }
+}
+
+/// Reads a pipe without the runtime, which may not have noticed yet that the pipe is readable.
+fn read_directly(pipe: &pipe::Receiver, space: &mut [u8]) -> io::Result<usize> {
+    Ok(nix::unistd::read(pipe, space)?)
 }
