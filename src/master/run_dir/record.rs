@@ -138,7 +138,7 @@ mod tests {
     fn record_with_endless_paths_stays_readable() {
         let file = file_with(b"");
         let mut record = Record::of_this_process("owner-1".into());
-        record.served.config = Some("/x".repeat(BLOCK_BYTES));
+        record.served.config = Some("/x".repeat(MAX_READ));
         record.write(&file).unwrap();
         let read = Record::read(&file);
         assert_eq!(
