@@ -49,13 +49,17 @@ pub struct Group {
     tried: Option<Timestamp>,
     /// The alerts that the receiver knows as firing, each with its last message.
     known: BTreeMap<Fingerprint, Timestamp>,
+    /// The alerts of a message without a result: the receiver may know them as the message says, or as before. A sender that dies leaves
+    /// them to the next one.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    doubted: BTreeSet<Fingerprint>,
 }
 
 impl Group {
-    /// Whether the receiver knows this alert as firing.
+    /// Whether the receiver may know this alert as firing.
     #[must_use]
     pub fn knows(&self, alert: Fingerprint) -> bool {
-        self.known.contains_key(&alert)
+        self.known.contains_key(&alert) || self.doubted.contains(&alert)
     }
 
     /// The last message about this alert.
@@ -67,20 +71,21 @@ impl Group {
     /// Whether nothing of this group has to be kept.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.known.is_empty() && self.begun.is_none()
+        self.known.is_empty() && self.doubted.is_empty() && self.begun.is_none()
     }
 
     /// The message that is due now, if any.
     pub fn due(&mut self, concern: &Concern, timing: Timing, now: Timestamp) -> Option<Due> {
-        let resolved: BTreeSet<_> =
-            concern.over.iter().copied().filter(|alert| self.known.contains_key(alert)).collect();
+        let resolved: BTreeSet<_> = concern.over.iter().copied().filter(|alert| self.knows(*alert)).collect();
         if !timing.send_resolved {
             self.known.retain(|alert, _| !resolved.contains(alert));
+            self.doubted.retain(|alert| !resolved.contains(alert));
         }
         let resolved = if timing.send_resolved { resolved } else { BTreeSet::new() };
-        let is_new = |alert: &Fingerprint| !self.known.contains_key(alert);
+        // The message about the end of an alert may have arrived before the alert began again.
+        let is_new = |alert: &Fingerprint| !self.known.contains_key(alert) || self.doubted.contains(alert);
         let has_new = concern.firing.keys().any(is_new);
-        if self.known.is_empty() {
+        if self.known.is_empty() && self.doubted.is_empty() {
             self.begun = has_new.then(|| self.begun.unwrap_or(now));
         } else {
             self.begun = None;
@@ -97,12 +102,17 @@ impl Group {
         } else {
             (has_new || !resolved.is_empty() || repeats()) && passed(self.tried, timing.group_interval)
         };
-        is_due.then(|| Due { firing: concern.firing.keys().copied().collect(), resolved })
+        is_due.then(|| {
+            let due = Due { firing: concern.firing.keys().copied().collect(), resolved };
+            self.doubted.extend(due.firing.union(&due.resolved).copied());
+            due
+        })
     }
 
     /// Notes the result of a message.
     pub fn sent(&mut self, due: &Due, delivered: bool, now: Timestamp) {
         self.tried = Some(now);
+        self.doubted.retain(|alert| !due.firing.contains(alert) && !due.resolved.contains(alert));
         if delivered {
             self.begun = None;
             self.known.retain(|alert, _| !due.resolved.contains(alert));
@@ -207,6 +217,38 @@ mod tests {
         group.sent(&due, true, at(70));
         assert!(group.knows(Fingerprint(1)));
         assert_eq!(group.last_sent(Fingerprint(1)), Some(at(70)));
+    }
+
+    /// The group as the next sender reads it, after one that died between its message and the record.
+    fn left_by_a_dead_sender(group: &Group) -> Group {
+        serde_json::from_str(&serde_json::to_string(group).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn begin_after_an_unrecorded_end_is_sent() {
+        let mut receiver = Receiver::default();
+        receiver.run(0..20, &concern(&[1], &[]));
+        let ended = concern(&[], &[1]);
+        let due = receiver.group.due(&ended, TIMING, at(100)).unwrap();
+        assert_eq!(due.resolved, alerts(&[1]));
+        let next = left_by_a_dead_sender(&receiver.group);
+        let mut receiver = Receiver { group: next, ..Receiver::default() };
+        receiver.run(105..400, &concern(&[1], &[]));
+        assert_eq!(receiver.messages, [(105, vec![1], vec![])], "once, whether the end has arrived or not");
+        receiver.run(400..500, &ended);
+        assert_eq!(receiver.messages[1..], [(400, vec![], vec![1])]);
+        assert!(receiver.group.is_idle());
+    }
+
+    #[test]
+    fn end_after_an_unrecorded_begin_is_sent() {
+        let mut group = Group::default();
+        group.due(&concern(&[1], &[]), TIMING, at(0));
+        assert!(group.due(&concern(&[1], &[]), TIMING, at(10)).is_some());
+        let mut receiver = Receiver { group: left_by_a_dead_sender(&group), ..Receiver::default() };
+        receiver.run(100..300, &concern(&[], &[1]));
+        assert_eq!(receiver.messages, [(100, vec![], vec![1])]);
+        assert!(receiver.group.is_idle());
     }
 
     #[test]

@@ -16,7 +16,7 @@ fn quiet_ends_runs_and_resume_continues() {
     let fixture = Fixture::sqlite(POOL);
     let master = fixture.listen(&[]);
     for _ in 0..5 {
-        fixture.push("sleep", r#"{"ms":500}"#, &[]);
+        fixture.push("sleep", r#"{"ms":1500}"#, &[]);
     }
     fixture.until("default", "two to run", |c| c.reserved == 2);
     let said = fixture.ok(&["queue:quiet"]);

@@ -175,7 +175,8 @@ fn load_found(file: &Path, directories: usize) -> Result<Config, ConfigError> {
         let directory = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
         trust::check_directory(&directory).map_err(unreadable)??;
     }
-    trust::check_owner(file, &link)?;
+    let whole = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    trust::check_owner(&whole, &link)?;
     trust::check_links(file, false)?;
     trust::check_above(&canonical(file))?;
     // A pipe would block its reader.
@@ -186,7 +187,7 @@ fn load_found(file: &Path, directories: usize) -> Result<Config, ConfigError> {
     }
     let opened = fs::File::open(file).map_err(unreadable)?;
     // The metadata of the open file: another user may replace the file at any moment.
-    trust::check_private(file, &opened.metadata().map_err(unreadable)?)?;
+    trust::check_private(&whole, &opened.metadata().map_err(unreadable)?)?;
     let text = read_text(opened).map_err(unreadable)?;
     let found = read(&text, file)?;
     Ok(Config { found_below: Some(directories), ..found })
